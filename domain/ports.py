@@ -1,0 +1,159 @@
+"""What the consumers need from the outside, as protocols. `infra.postgres` and `infra.memory` keep them."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from domain.errors import DomainError
+from domain.values import Position, Recorded
+
+
+class Fenced(DomainError):
+    """Another worker moved this partition's position: this one no longer owns it. Read the position again."""
+
+
+class Conflict(DomainError):
+    """The batch was decided on an older state (a stream moved, or a message is in the inbox). Load and decide again."""
+
+
+class Unavailable(DomainError):
+    """The event store did not answer or the outcome of the commit is unknown. Read the position again and go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """One partition of one incarnation of a topic; a topic that is deleted and made anew has another `topic_id`."""
+
+    topic: str
+    topic_id: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A partition's position goes from `expected` to `next_offset`, and the outcomes of the messages in between.
+
+    `expected == next_offset` when only parked messages moved. `appended + duplicate + parked + dead` is the number of
+    messages read; a parked message that is tried again later counts -1 parked and +1 for what became of it.
+    """
+
+    partition: Partition
+    expected: int
+    next_offset: int
+    appended: int = 0
+    duplicate: int = 0
+    parked: int = 0
+    dead: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message as it came: position, key, headers and bytes, kept so that nothing of it is lost."""
+
+    partition: Partition
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class InboxEntry:
+    """`key` is the digest of (source, id), `content` that of what the message says, `stream` where it went."""
+
+    key: bytes
+    content: bytes
+    stream: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """A message that waits in its stream's queue. `seq` orders the queue and is given when it is stored."""
+
+    stream: str
+    message: Message
+    rule: str
+    detail: str
+    parked_at: datetime
+    expires_at: datetime
+    next_try_at: datetime
+    tries: int = 0
+    seq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message that can never apply or cannot be read, with the rule that refused it and the whole story in `detail`."""
+
+    message: Message
+    rule: str
+    detail: str
+    stream: str | None
+    source: str | None
+    event_id: str | None
+    died_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The state of a stream at a version, as JSON, so that an old stream costs no more to load than a new one."""
+
+    stream: str
+    version: int
+    kind: str
+    state: bytes
+
+
+@dataclass(slots=True)
+class Batch:
+    """All that one transaction writes. It is written whole or not at all."""
+
+    moves: list[Move] = field(default_factory=list)
+    events: list[Recorded] = field(default_factory=list)
+    inbox: list[InboxEntry] = field(default_factory=list)
+    park: list[Parked] = field(default_factory=list)
+    unpark: list[int] = field(default_factory=list)
+    delay: list[tuple[int, datetime]] = field(default_factory=list)
+    dead: list[DeadLetter] = field(default_factory=list)
+    snapshots: list[Snapshot] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedStream:
+    """What is stored of a stream: the newest snapshot, the events after it, its last version, and its parked queue."""
+
+    version: int = 0
+    snapshot: Snapshot | None = None
+    events: tuple[Recorded, ...] = ()
+    parked: tuple[Parked, ...] = ()
+
+
+class EventLog(Protocol):
+    """The event store as the ingest and the projector see it. Versions of a stream start at 1."""
+
+    def claim(self, partitions: Collection[Partition]) -> Mapping[Partition, int]:
+        """The next offset of each partition, made if new (0). Waits for a former owner's open transaction to end."""
+
+    def load(self, streams: Collection[str]) -> Mapping[str, LoadedStream]:
+        """The stored streams; one that does not exist (and has nothing parked) is absent."""
+
+    def seen(self, keys: Collection[bytes]) -> Mapping[bytes, bytes]:
+        """Inbox keys that are known -> their content digest."""
+
+    def append(self, batch: Batch) -> Position:
+        """Write the batch in one transaction and return the last position of the log.
+
+        Raises Fenced when a position is not the expected one, Conflict when a stream's version or an inbox key is taken,
+        Unavailable when the store is away or the outcome is unknown.
+        """
+
+    def read(self, after: Position, limit: int) -> Sequence[Recorded]:
+        """Events after a position, in order, upcast to their newest version."""
+
+    def head(self) -> Position:
+        """The last position of the log; 0 when it is empty."""
+
+    def due_parked(self, partitions: Collection[Partition], now: datetime, limit: int) -> Sequence[str]:
+        """Streams of these partitions whose oldest parked message is due for another try or has expired."""

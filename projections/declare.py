@@ -1,0 +1,57 @@
+"""What a projection is: a value with a name, a version, tables, the events it handles, and a pure fold."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from domain.values import Recorded
+
+Row = Mapping[str, Any]
+"""Column -> value. A row is a value: a fold puts a new one and never changes the one it got."""
+Key = tuple[Any, ...]
+"""The values of the key columns, in their order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A read-model table: its key columns, then the others, each with its PostgreSQL type.
+
+    The runner adds `position bigint`: the last event that touched the row. `indexes` are the columns of extra indexes.
+    """
+
+    name: str
+    key: Mapping[str, str]
+    columns: Mapping[str, str]
+    indexes: tuple[tuple[str, ...], ...] = ()
+
+
+class Rows(Protocol):
+    """The rows that a fold may touch. In memory while a batch is folded, whatever holds them in the end."""
+
+    def get(self, table: Table, key: Key) -> Row | None:
+        """The row under the key as it is now, or None."""
+
+    def put(self, table: Table, key: Key, row: Row) -> None:
+        """Replace the row: all columns except key and position. `position` is set to that of the folded event."""
+
+    def drop(self, table: Table, key: Key) -> None:
+        """Remove the row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """A read model: how it is made from the log. A changed fold or table means a new version.
+
+    `handles` are the stored event names it wants; the others only move its position. `keys` names the rows that an
+    event certainly touches, so that a batch loads them all at once; any other row is loaded when the fold asks.
+    `fold(rows, event)` depends on its arguments only: time comes from the event.
+    """
+
+    name: str
+    version: int
+    tables: tuple[Table, ...]
+    handles: frozenset[str]
+    keys: Callable[[Recorded], tuple[tuple[Table, Key], ...]]
+    fold: Callable[[Rows, Recorded], None]
+    sweep: Callable[[Row, Any], Row] | None = None
+    """Re-evaluates one row of the first table for a moment; for projections whose rows carry `next_change_at`."""
