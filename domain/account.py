@@ -4,13 +4,15 @@ The books are closed every month by starting a new stream, so that an account th
 load than a new one. The core banking system owns the balance; Kehu keeps what its read models need.
 """
 
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Literal
 
 from pydantic import Field
 
+from domain.errors import NotYet, Refused
 from domain.registry import register
-from domain.values import Dimensions, Event, Flag, Id, Label, Money, StreamName
+from domain.values import Dimensions, Event, Fact, Flag, Id, Label, Meta, Money, StreamName, require_customer
 
 
 def stream_name(account_id: str, booked_on: date) -> StreamName:
@@ -41,6 +43,60 @@ class TransactionReversed(Event):
     transaction_id: Id
     booked_on: date
     reason: Label | None = None
+
+
+# --- state ---
+
+
+@dataclass(frozen=True, slots=True)
+class AccountMonth:
+    """The postings of one account in one month: transaction id -> (minor units, currency, reversed)."""
+
+    customer_id: str
+    postings: dict[str, tuple[int, str, bool]] = field(default_factory=dict)
+
+
+def evolve(state: AccountMonth | None, event: Event, meta: Meta) -> AccountMonth:
+    """The state after an event; never fails on what `decide` returned."""
+    state = state or AccountMonth(meta.customer_id)
+    if isinstance(event, TransactionPosted):
+        posting = (event.amount.minor, event.amount.currency, False)
+        return replace(state, postings={**state.postings, event.transaction_id: posting})
+    assert isinstance(event, TransactionReversed)
+    minor, currency, _ = state.postings[event.transaction_id]
+    return replace(state, postings={**state.postings, event.transaction_id: (minor, currency, True)})
+
+
+# --- refusals ---
+
+
+class TransactionNotPostedYet(NotYet):
+    """The transaction to reverse has not been posted yet in this month. It is tried again when it is."""
+
+
+class TransactionPostedDifferently(Refused):
+    """This transaction was posted before with another amount. Reverse it and post a new one."""
+
+
+# --- decisions ---
+
+
+def decide(state: AccountMonth | None, fact: Fact) -> tuple[Event, ...]:
+    """What a fact means for this month; empty when it says nothing new. Raises NotYet or Refused."""
+    data = fact.data
+    if state is not None:
+        require_customer(state.customer_id, fact)
+    if isinstance(data, TransactionPosted):
+        known = state.postings.get(data.transaction_id) if state else None
+        if known is None:
+            return (data,)
+        if known[:2] == (data.amount.minor, data.amount.currency):
+            return ()
+        raise TransactionPostedDifferently(data.transaction_id)
+    assert isinstance(data, TransactionReversed)
+    if state is None or data.transaction_id not in state.postings:
+        raise TransactionNotPostedYet(data.transaction_id)
+    return () if state.postings[data.transaction_id][2] else (data,)
 
 
 register("transaction.posted", TransactionPosted)

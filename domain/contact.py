@@ -1,11 +1,15 @@
 """Contact: one conversation on any channel, from the queue to its end. Stream `contact-{contact_id}`."""
 
-from typing import Annotated
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Annotated, Any
 
 from pydantic import Field
 
+from domain.errors import NotYet, Refused
 from domain.registry import register
-from domain.values import Count, Dimensions, Event, Flag, Id, Label, StreamName
+from domain.values import Count, Dimensions, Event, Fact, Flag, Id, Label, Meta, StreamName, require_customer
 
 
 def stream_name(contact_id: str) -> StreamName:
@@ -57,6 +61,125 @@ class ContactAbandoned(Event):
 
     contact_id: Id
     reason: Label | None = None
+
+
+# --- state ---
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """Where a contact stands: waiting, active, ended or abandoned."""
+
+    customer_id: str
+    status: str
+    queue: str
+    channel: str
+    queued_at: datetime
+    agent_id: str | None = None
+
+
+def evolve(state: Contact | None, event: Event, meta: Meta) -> Contact:
+    """The state after an event; never fails on what `decide` returned."""
+    if isinstance(event, ContactQueued):
+        return Contact(meta.customer_id, "waiting", event.queue, event.channel, meta.occurred_at)
+    assert state is not None
+    match event:
+        case ContactStarted():
+            return replace(state, status="active", agent_id=event.agent_id)
+        case ContactTransferred():
+            status = "active" if event.to_agent else "waiting"
+            return replace(state, status=status, queue=event.to_queue, agent_id=event.to_agent)
+        case ContactEnded():
+            return replace(state, status="ended")
+        case _:
+            return replace(state, status="abandoned")
+
+
+# --- refusals ---
+
+
+class ContactNotQueuedYet(NotYet):
+    """The contact has not been queued yet. It is tried again when its first event arrives."""
+
+
+class ContactNotStartedYet(NotYet):
+    """No agent has answered this contact yet. It is tried again when the start arrives."""
+
+
+class ContactQueuedDifferently(Refused):
+    """This contact was queued before with other details. Give a new contact a new id."""
+
+
+class ContactIsOver(Refused):
+    """The contact has ended. Queue a new contact under a new id."""
+
+
+class ContactWasAnswered(Refused):
+    """An agent answered this contact, so the customer did not abandon it. Publish its end instead."""
+
+
+# --- decisions ---
+
+
+def _queue(state: Contact | None, data: ContactQueued, meta: Meta) -> tuple[Event, ...]:
+    if state is None:
+        return (data,)
+    if (state.queued_at, state.channel) == (meta.occurred_at, data.channel):
+        return ()
+    raise ContactQueuedDifferently(data.contact_id)
+
+
+def _start(state: Contact, data: ContactStarted) -> tuple[Event, ...]:
+    if state.status in OVER:
+        raise ContactIsOver(data.contact_id)
+    return () if state.status == "active" and state.agent_id == data.agent_id else (data,)
+
+
+def _transfer(state: Contact, data: ContactTransferred) -> tuple[Event, ...]:
+    if state.status in OVER:
+        raise ContactIsOver(data.contact_id)
+    return (data,)
+
+
+def _end(state: Contact, data: ContactEnded) -> tuple[Event, ...]:
+    if state.status == "ended":
+        return ()
+    if state.status == "abandoned":
+        raise ContactIsOver(data.contact_id)
+    if state.status == "waiting":
+        raise ContactNotStartedYet(data.contact_id)
+    return (data,)
+
+
+def _abandon(state: Contact, data: ContactAbandoned) -> tuple[Event, ...]:
+    if state.status == "abandoned":
+        return ()
+    if state.status == "ended":
+        raise ContactIsOver(data.contact_id)
+    if state.status == "active":
+        raise ContactWasAnswered(data.contact_id)
+    return (data,)
+
+
+OVER = frozenset({"ended", "abandoned"})
+_DECISIONS: dict[type[Event], Callable[[Contact, Any], tuple[Event, ...]]] = {
+    ContactStarted: _start,
+    ContactTransferred: _transfer,
+    ContactEnded: _end,
+    ContactAbandoned: _abandon,
+}
+
+
+def decide(state: Contact | None, fact: Fact) -> tuple[Event, ...]:
+    """What a fact means for this contact; empty when it says nothing new. Raises NotYet or Refused."""
+    data = fact.data
+    if state is not None:
+        require_customer(state.customer_id, fact)
+    if isinstance(data, ContactQueued):
+        return _queue(state, data, fact.meta)
+    if state is None:
+        raise ContactNotQueuedYet
+    return _DECISIONS[type(data)](state, data)
 
 
 register("contact.queued", ContactQueued)

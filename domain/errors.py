@@ -12,7 +12,7 @@ class DomainError(Exception):
 
     @property
     def rule(self) -> str:
-        """The rule that refused, as a short code for tables and metrics: `ComplaintIsClosed` -> `complaint-is-closed`."""
+        """The rule that refused, as a short code: `ComplaintIsClosed` -> `complaint-is-closed`."""
         return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", type(self).__name__).lower()
 
 

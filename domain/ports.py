@@ -85,7 +85,7 @@ class Parked:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A message that can never apply or cannot be read, with the rule that refused it and the whole story in `detail`."""
+    """A message that can never apply or cannot be read, the rule that refused it, and the whole story."""
 
     message: Message
     rule: str
@@ -145,7 +145,7 @@ class EventLog(Protocol):
     def append(self, batch: Batch) -> Position:
         """Write the batch in one transaction and return the last position of the log.
 
-        Raises Fenced when a position is not the expected one, Conflict when a stream's version or an inbox key is taken,
+        Raises Fenced when a position is not the expected one, Conflict when a version or an inbox key is taken,
         Unavailable when the store is away or the outcome is unknown.
         """
 

@@ -1,12 +1,14 @@
 """Survey: one invitation and what came of it. Stream `survey-{invitation_id}`."""
 
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
 from pydantic import Field
 
+from domain.errors import NotYet, Refused
 from domain.registry import register
-from domain.values import Dimensions, Event, Flag, Id, Label, StreamName, Text
+from domain.values import Dimensions, Event, Fact, Flag, Id, Label, Meta, StreamName, Text, dimensions, require_customer
 
 Metric = Literal["csat", "nps", "ces"]
 Scale = Literal[5, 7, 10]
@@ -69,6 +71,142 @@ class SurveyScored(Dimensions):
     channel: Label
     owner: Id | None
     invited_at: datetime
+
+
+EDIT_WINDOW = timedelta(days=7)
+"""How long after the first answer a later one replaces it."""
+
+# --- state ---
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """One invitation: what was asked, and the answer that counts."""
+
+    customer_id: str
+    metric: Metric
+    scale: Scale
+    channel: str
+    invited_at: datetime
+    owner: str | None = None
+    branch: str | None = None
+    product: str | None = None
+    segment: str | None = None
+    project_id: str | None = None
+    about: str | None = None
+    score: int | None = None
+    first_answered_at: datetime | None = None
+    answered_at: datetime | None = None
+    status: str = "invited"
+
+
+def evolve(state: Survey | None, event: Event, meta: Meta) -> Survey:
+    """The state after an event; never fails on what `decide` returned."""
+    if isinstance(event, SurveyInvited):
+        return Survey(
+            meta.customer_id,
+            event.metric,
+            event.scale,
+            event.channel,
+            meta.occurred_at,
+            event.owner,
+            event.branch,
+            event.product,
+            event.segment,
+            event.project_id,
+            event.about,
+        )
+    assert state is not None
+    match event:
+        case SurveyAnswered():
+            first = state.first_answered_at or meta.occurred_at
+            return replace(state, status="answered", first_answered_at=first)
+        case SurveyScored():
+            return replace(state, score=event.score, answered_at=meta.occurred_at)
+        case SurveyDeclined():
+            return replace(state, status="declined")
+        case _:
+            return replace(state, status="bounced")
+
+
+# --- refusals ---
+
+
+class SurveyNotInvitedYet(NotYet):
+    """The invitation has not arrived yet. The answer is tried again when it does."""
+
+
+class SurveyInvitedDifferently(Refused):
+    """This invitation was sent before with other details. Give a new invitation a new id."""
+
+
+class ScoreOutsideScale(Refused):
+    """The score lies outside the scale of its invitation. Correct the score and publish it under a new id."""
+
+
+class EditWindowIsOver(Refused):
+    """The answer was given more than seven days ago and can no longer be changed. Send a new invitation."""
+
+
+class SurveyWasAnswered(Refused):
+    """The customer answered, so the invitation neither bounced nor was declined. Check the sender's report."""
+
+
+# --- decisions ---
+
+
+def lowest(metric: Metric) -> int:
+    """The lowest answer of a metric: 0 for NPS, 1 for the others."""
+    return 0 if metric == "nps" else 1
+
+
+def _invite(state: Survey | None, data: SurveyInvited, meta: Meta) -> tuple[Event, ...]:
+    if state is None:
+        return (data,)
+    known = (state.metric, state.scale, state.channel, state.invited_at)
+    if known == (data.metric, data.scale, data.channel, meta.occurred_at):
+        return ()
+    raise SurveyInvitedDifferently(data.invitation_id)
+
+
+def _answer(state: Survey, data: SurveyAnswered, meta: Meta) -> tuple[Event, ...]:
+    if not lowest(state.metric) <= data.score <= state.scale:
+        raise ScoreOutsideScale(f"{data.score} is not in {lowest(state.metric)}..{state.scale}")
+    if state.first_answered_at is not None and meta.occurred_at > state.first_answered_at + EDIT_WINDOW:
+        raise EditWindowIsOver(data.invitation_id)
+    if state.answered_at is not None and meta.occurred_at < state.answered_at:
+        return (data,)  # kept, but an older answer does not replace a newer one
+    if state.score == data.score:
+        return ()
+    scored = SurveyScored(
+        invitation_id=data.invitation_id,
+        metric=state.metric,
+        scale=state.scale,
+        score=data.score,
+        previous=state.score,
+        channel=state.channel,
+        owner=state.owner,
+        invited_at=state.invited_at,
+        **dimensions(state),
+    )
+    return (data, scored)
+
+
+def decide(state: Survey | None, fact: Fact) -> tuple[Event, ...]:
+    """What a fact means for this invitation; empty when it says nothing new. Raises NotYet or Refused."""
+    data = fact.data
+    if state is not None:
+        require_customer(state.customer_id, fact)
+    if isinstance(data, SurveyInvited):
+        return _invite(state, data, fact.meta)
+    if state is None:
+        raise SurveyNotInvitedYet
+    if isinstance(data, SurveyAnswered):
+        return _answer(state, data, fact.meta)
+    if state.status == "answered":
+        raise SurveyWasAnswered
+    wanted = "declined" if isinstance(data, SurveyDeclined) else "bounced"
+    return () if state.status == wanted else (data,)
 
 
 register("survey.invited", SurveyInvited)

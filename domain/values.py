@@ -6,6 +6,8 @@ from typing import Annotated, Any, NewType, NotRequired, TypedDict
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from domain.errors import Refused
+
 CustomerId = NewType("CustomerId", str)
 StreamName = NewType("StreamName", str)
 Position = NewType("Position", int)
@@ -89,7 +91,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """An event in its stream. `originator_id` and `originator_version` are the event store's words for stream and version.
+    """An event in its stream: `originator_id` and `originator_version` are the store's words for stream and version.
 
     `position` and `recorded_at` are None until the event has been stored.
     """
@@ -101,3 +103,13 @@ class Recorded:
     name: str
     position: Position | None = None
     recorded_at: datetime | None = None
+
+
+class BelongsToAnotherCustomer(Refused):
+    """This stream belongs to another customer. Check the subject of the event."""
+
+
+def require_customer(customer_id: str, fact: Fact) -> None:
+    """Refuse a fact about one customer in the stream of another."""
+    if fact.meta.customer_id != customer_id:
+        raise BelongsToAnotherCustomer(fact.meta.customer_id)

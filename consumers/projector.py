@@ -1,0 +1,154 @@
+"""From the log to the read models: read a range of positions, load the touched rows, fold, write, move the position.
+
+Every projection has its own position, saved in the transaction of its rows; so a batch counts once, whatever happens.
+A projection that cannot fold an event stops where it is and says so; the others go on.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+import structlog
+
+from domain.ports import EventLog, Fenced
+from domain.values import Position, Recorded
+from projections.declare import Key, Projection, Row, Table
+
+log = structlog.get_logger("kehu.projector")
+
+Changes = Mapping[Table, Mapping[Key, tuple[Position, Row | None]]]
+"""Per table and key: the position of the last event that touched the row, and the row (None: dropped)."""
+
+
+class ReadModels(Protocol):
+    """Where rows and positions of projections are kept."""
+
+    def position(self, projection: Projection) -> Position:
+        """The last position that is folded; 0 at the start."""
+
+    def load(self, projection: Projection, table: Table, keys: Sequence[Key]) -> Mapping[Key, Row]:
+        """The rows that exist under these keys."""
+
+    def due(self, projection: Projection, now: datetime, limit: int) -> Mapping[Key, Row]:
+        """Rows of the first table whose `next_change_at` has come."""
+
+    def save(self, projection: Projection, expected: Position, position: Position, changes: Changes) -> None:
+        """Write rows and position in one transaction; raises Fenced when the position is not the expected one."""
+
+    def stopped(self, projection: Projection, error: str | None) -> None:
+        """Keep why the projection stopped; None when it runs."""
+
+
+class BatchRows:
+    """The rows of one batch in memory: loaded once, folded, and then written once."""
+
+    def __init__(self, load: Callable[[Table, Sequence[Key]], Mapping[Key, Row]]) -> None:
+        self._load = load
+        self._rows: dict[Table, dict[Key, Row | None]] = {}
+        self.changes: dict[Table, dict[Key, tuple[Position, Row | None]]] = {}
+        self.position = Position(0)
+
+    def prefetch(self, keys: Mapping[Table, set[Key]]) -> None:
+        """Load these rows with one query per table."""
+        for table, wanted in keys.items():
+            known = self._rows.setdefault(table, {})
+            if missing := [key for key in wanted if key not in known]:
+                found = self._load(table, missing)
+                for key in missing:
+                    known[key] = found.get(key)
+
+    def get(self, table: Table, key: Key) -> Row | None:
+        known = self._rows.setdefault(table, {})
+        if key not in known:
+            known[key] = self._load(table, [key]).get(key)
+        return known[key]
+
+    def put(self, table: Table, key: Key, row: Row) -> None:
+        self._rows.setdefault(table, {})[key] = row
+        self.changes.setdefault(table, {})[key] = (self.position, row)
+
+    def drop(self, table: Table, key: Key) -> None:
+        self._rows.setdefault(table, {})[key] = None
+        self.changes.setdefault(table, {})[key] = (self.position, None)
+
+
+@dataclass(slots=True)
+class Projector:
+    """Keeps projections up with the log, one batch at a time."""
+
+    log: EventLog
+    models: ReadModels
+    projections: Sequence[Projection]
+    batch: int = 2000
+    stopped: dict[str, str] = field(default_factory=dict)
+
+    def run_once(self) -> int:
+        """Fold the next events into every projection that stands at the lowest position; returns how many were read."""
+        running = {p.name: (p, self.models.position(p)) for p in self.projections if p.name not in self.stopped}
+        if not running:
+            return 0
+        start = min(position for _, position in running.values())
+        events = self.log.read(start, self.batch)
+        if not events:
+            return 0
+        for projection, position in running.values():
+            self._fold(projection, position, [e for e in events if e.position is not None and e.position > position])
+        return len(events)
+
+    def run_until_caught_up(self, progress: Callable[[Position], None] = lambda _position: None) -> Position:
+        """Fold until nothing is left to read; returns the lowest position of the running projections."""
+        while self.run_once():
+            progress(self._lowest())
+        return self._lowest()
+
+    def sweep(self, now: datetime, limit: int = 2000) -> int:
+        """Re-evaluate the rows whose time has come; returns how many."""
+        swept = 0
+        for projection in self.projections:
+            if projection.sweep is None or projection.name in self.stopped:
+                continue
+            position = self.models.position(projection)
+            rows = self.models.due(projection, now, limit)
+            table = projection.tables[0]
+            changed = {key: (position, projection.sweep(row, now)) for key, row in rows.items()}
+            if changed:
+                self.models.save(projection, position, position, {table: changed})
+                swept += len(changed)
+        return swept
+
+    def _lowest(self) -> Position:
+        return min(
+            (self.models.position(p) for p in self.projections if p.name not in self.stopped), default=Position(0)
+        )
+
+    def _fold(self, projection: Projection, position: Position, events: Sequence[Recorded]) -> None:
+        if not events:
+            return
+        rows = BatchRows(lambda table, keys: self.models.load(projection, table, keys))
+        wanted = [e for e in events if e.name in projection.handles]
+        keys: dict[Table, set[Key]] = {}
+        for event in wanted:
+            for table, key in projection.keys(event):
+                keys.setdefault(table, set()).add(key)
+        rows.prefetch(keys)
+        last = events[-1].position
+        for event in wanted:
+            assert event.position is not None
+            rows.position = event.position
+            try:
+                projection.fold(rows, event)
+            except Exception as error:
+                # Never skip: a row that was not folded would be missed silently.
+                self._stop(projection, f"at position {event.position} ({event.name}): {type(error).__name__}: {error}")
+                return
+        assert last is not None
+        try:
+            self.models.save(projection, position, last, rows.changes)
+        except Fenced:
+            log.warning("another projector moved this projection", projection=projection.name, position=position)
+
+    def _stop(self, projection: Projection, error: str) -> None:
+        log.error("projection stopped", projection=projection.name, error=error)
+        self.stopped[projection.name] = error
+        self.models.stopped(projection, error)

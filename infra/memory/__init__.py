@@ -1,0 +1,1 @@
+"""The ports in memory: the reference for the conformance suites."""

@@ -1,0 +1,108 @@
+"""The event log in memory: the reference for the conformance suite, and what unit tests of the consumers use."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from domain.ports import Batch, Conflict, DeadLetter, Fenced, LoadedStream, Move, Parked, Partition, Snapshot
+from domain.values import Position, Recorded
+
+
+class MemoryLog:
+    """Keeps `domain.ports.EventLog`. What it holds is open to tests."""
+
+    def __init__(self) -> None:
+        self.events: list[Recorded] = []
+        self.inbox: dict[bytes, bytes] = {}
+        self.parked: dict[int, Parked] = {}
+        self.dead: list[DeadLetter] = []
+        self.positions: dict[Partition, int] = {}
+        self.counts: dict[Partition, dict[str, int]] = {}
+        self.snapshots: dict[str, Snapshot] = {}
+        self._streams: dict[str, list[Recorded]] = {}
+        self._last_seq = 0
+
+    def claim(self, partitions: Collection[Partition]) -> dict[Partition, int]:
+        return {p: self.positions.setdefault(p, 0) for p in partitions}
+
+    def load(self, streams: Collection[str]) -> dict[str, LoadedStream]:
+        return {name: loaded for name in streams if (loaded := self._load(name)) is not None}
+
+    def seen(self, keys: Collection[bytes]) -> dict[bytes, bytes]:
+        return {key: self.inbox[key] for key in keys if key in self.inbox}
+
+    def append(self, batch: Batch) -> Position:
+        self._check(batch)
+        for move in batch.moves:
+            self._move(move)
+        for entry in batch.inbox:
+            self.inbox[entry.key] = entry.content
+        for seq in batch.unpark:
+            del self.parked[seq]
+        for seq, at in batch.delay:
+            one = self.parked[seq]
+            self.parked[seq] = replace(one, next_try_at=at, tries=one.tries + 1)
+        for one in batch.park:
+            self._last_seq += 1
+            self.parked[self._last_seq] = replace(one, seq=self._last_seq)
+        self.dead.extend(batch.dead)
+        for snapshot in batch.snapshots:
+            self.snapshots[snapshot.stream] = snapshot
+        now = (
+            max(datetime.now(UTC), self.events[-1].recorded_at or datetime.min.replace(tzinfo=UTC))
+            if self.events
+            else datetime.now(UTC)
+        )
+        for event in batch.events:
+            stored = replace(event, position=Position(len(self.events) + 1), recorded_at=now)
+            self.events.append(stored)
+            self._streams.setdefault(event.originator_id, []).append(stored)
+        return self.head()
+
+    def read(self, after: Position, limit: int) -> Sequence[Recorded]:
+        return self.events[after : after + limit]
+
+    def head(self) -> Position:
+        return Position(len(self.events))
+
+    def due_parked(self, partitions: Collection[Partition], now: datetime, limit: int) -> list[str]:
+        heads: dict[str, Parked] = {}
+        for one in self.parked.values():
+            heads.setdefault(one.stream, one)
+        due = [
+            one
+            for one in heads.values()
+            if one.message.partition in partitions and min(one.next_try_at, one.expires_at) <= now
+        ]
+        return [one.stream for one in due[:limit]]
+
+    def _load(self, name: str) -> LoadedStream | None:
+        events = self._streams.get(name, [])
+        parked = tuple(one for one in self.parked.values() if one.stream == name)
+        if not events and not parked:
+            return None
+        snapshot = self.snapshots.get(name)
+        after = snapshot.version if snapshot else 0
+        return LoadedStream(len(events), snapshot, tuple(events[after:]), parked)
+
+    def _check(self, batch: Batch) -> None:
+        """All refusals come before the first change: a batch is written whole or not at all."""
+        for move in batch.moves:
+            if self.positions.get(move.partition) != move.expected:
+                raise Fenced(f"{move.partition.topic}[{move.partition.number}] is not at {move.expected}")
+        keys = [entry.key for entry in batch.inbox]
+        if len(set(keys)) != len(keys) or any(key in self.inbox for key in keys):
+            raise Conflict("an inbox key is taken")
+        versions: dict[str, int] = {}
+        for event in batch.events:
+            name = event.originator_id
+            last = versions.get(name, len(self._streams.get(name, [])))
+            if event.originator_version != last + 1:
+                raise Conflict(f"{name} is at version {last}, not {event.originator_version - 1}")
+            versions[name] = event.originator_version
+
+    def _move(self, move: Move) -> None:
+        self.positions[move.partition] = move.next_offset
+        counts = self.counts.setdefault(move.partition, dict.fromkeys(("appended", "duplicate", "parked", "dead"), 0))
+        for outcome in counts:
+            counts[outcome] += getattr(move, outcome)

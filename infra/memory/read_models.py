@@ -1,0 +1,52 @@
+"""Read models in memory: the reference for the conformance suite, and all that a unit test needs."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from domain.ports import Fenced
+from domain.values import Position
+from projections.declare import Key, Projection, Row, Table
+
+
+class MemoryReadModels:
+    """Rows and positions in dictionaries."""
+
+    def __init__(self) -> None:
+        self.rows: dict[tuple[str, str], dict[Key, tuple[Position, Row]]] = {}
+        self._positions: dict[str, Position] = {}
+        self.errors: dict[str, str | None] = {}
+
+    def position(self, projection: Projection) -> Position:
+        return self._positions.get(projection.name, Position(0))
+
+    def load(self, projection: Projection, table: Table, keys: Sequence[Key]) -> dict[Key, Row]:
+        stored = self.rows.get((projection.name, table.name), {})
+        return {key: stored[key][1] for key in keys if key in stored}
+
+    def due(self, projection: Projection, now: datetime, limit: int) -> dict[Key, Row]:
+        stored = self.rows.get((projection.name, projection.tables[0].name), {})
+        due = [
+            (row["next_change_at"], key, row) for key, (_, row) in stored.items() if row["next_change_at"] is not None
+        ]
+        return {key: row for at, key, row in sorted(due, key=lambda d: d[0])[:limit] if at <= now}
+
+    def save(
+        self,
+        projection: Projection,
+        expected: Position,
+        position: Position,
+        changes: Mapping[Table, Mapping[Key, tuple[Position, Row | None]]],
+    ) -> None:
+        if self.position(projection) != expected:
+            raise Fenced(f"projection {projection.name} is not at position {expected}")
+        self._positions[projection.name] = position
+        for table, rows in changes.items():
+            stored = self.rows.setdefault((projection.name, table.name), {})
+            for key, (touched, row) in rows.items():
+                if row is None:
+                    stored.pop(key, None)
+                else:
+                    stored[key] = (touched, dict(row))
+
+    def stopped(self, projection: Projection, error: str | None) -> None:
+        self.errors[projection.name] = error

@@ -1,0 +1,38 @@
+"""Names are data: every event class is registered, no name is used twice, and versions have their upcasters."""
+
+import pytest
+
+from domain import account, complaint, contact, customer, handling, registry, survey
+from domain.errors import UnknownName
+from domain.values import Dimensions, Event
+
+MODULES = [account, complaint, contact, customer, survey]
+
+
+def test_every_event_class_of_an_aggregate_is_registered() -> None:
+    declared = {
+        value
+        for module in MODULES
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, Event) and value.__module__ == module.__name__
+    }
+    assert declared - {Dimensions} == {r.event for r in registry.all_registrations()}
+    registry.check()
+
+
+def test_every_registered_event_has_an_aggregate() -> None:
+    for registration in registry.all_registrations():
+        assert handling.aggregate_of(registration.event.model_construct()).evolve is not None
+
+
+def test_a_name_or_class_is_registered_once_only() -> None:
+    with pytest.raises(ValueError, match="registered already"):
+        registry.register("contact.queued", contact.ContactQueued)
+
+
+def test_topics_and_types_carry_name_and_version() -> None:
+    registration = registry.named("complaint.opened")
+    assert (registration.topic, registration.type) == ("complaint.opened.v1", "kehu.complaint.opened.v1")
+    assert registry.split_topic("complaint.opened.v1") == ("complaint.opened", 1)
+    with pytest.raises(UnknownName):
+        registry.split_topic("complaint.opened")
