@@ -1,0 +1,167 @@
+"""The event log on PostgreSQL: `domain.ports.EventLog` over one connection, used by one thread."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+import psycopg
+
+from domain import registry
+from domain.ports import Batch, Conflict, LoadedStream, Message, Parked, Partition, Snapshot, Unavailable
+from domain.values import Position, Recorded
+from infra.postgres.event_store import EventRow, write
+from infra.postgres.mapper import to_recorded, to_state
+
+T = TypeVar("T")
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+# A client that is frozen inside COPY holds its locks against every timeout of PostgreSQL, so a writer that waits too
+# long ends the backends of ours that have been waiting for their client inside a transaction.
+_END_FROZEN = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_name = 'kehu-ingest'
+    AND wait_event = 'ClientRead' AND xact_start < clock_timestamp() - interval '2 s'"""
+_EVENT = "e.originator_id, e.originator_version, e.topic, e.state, e.notification_id, e.recorded_at"
+
+
+class PostgresLog:
+    """Streams, inbox, positions and parked messages. The connection is made when needed and again after it broke."""
+
+    def __init__(self, conninfo: str) -> None:
+        self._conninfo = conninfo
+        self._conn: Connection | None = None
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._conn is not None:
+            self._conn.close()
+
+    def claim(self, partitions: Collection[Partition]) -> Mapping[Partition, int]:
+        ordered = sorted(partitions, key=lambda p: (p.topic_id, p.number))
+
+        def claim(conn: Connection) -> Mapping[Partition, int]:
+            claimed = {}
+            with conn.transaction():
+                for p in ordered:
+                    conn.execute(
+                        "INSERT INTO kehu.positions (topic, topic_id, partition) VALUES (%s, %s, %s)"
+                        " ON CONFLICT DO NOTHING",
+                        (p.topic, p.topic_id, p.number),
+                    )
+                    # An update, not a read: it waits for the open transaction of a former owner.
+                    row = conn.execute(
+                        "UPDATE kehu.positions SET next_offset = next_offset WHERE topic_id = %s AND partition = %s"
+                        " RETURNING next_offset",
+                        (p.topic_id, p.number),
+                    ).fetchone()
+                    assert row is not None
+                    claimed[p] = int(row[0])
+            return claimed
+
+        return self._with(claim)
+
+    def load(self, streams: Collection[str]) -> Mapping[str, LoadedStream]:
+        return self._with(lambda conn: _load(conn, list(streams)))
+
+    def seen(self, keys: Collection[bytes]) -> Mapping[bytes, bytes]:
+        query = "SELECT key, content FROM kehu.inbox WHERE key = ANY(%s)"
+        return self._with(
+            lambda conn: {bytes(k): bytes(c) for k, c in conn.execute(query, (list(keys),), binary=True).fetchall()}
+        )
+
+    def append(self, batch: Batch) -> Position:
+        rows: list[EventRow] = [
+            (e.originator_id, e.originator_version, registry.of(e.event).topic, to_state(e), e.meta.customer_id)
+            for e in batch.events
+        ]
+
+        def append(conn: Connection) -> Position:
+            with conn.transaction():
+                last = write(conn, rows, batch)
+            return Position(last) if last is not None else _head(conn)
+
+        return self._with(append)
+
+    def read(self, after: Position, limit: int) -> Sequence[Recorded]:
+        query = (
+            f"SELECT {_EVENT} FROM kehu.stored_events e WHERE notification_id > %s ORDER BY notification_id LIMIT %s"  # noqa: S608
+        )
+        return self._with(
+            lambda conn: [to_recorded(*row) for row in conn.execute(query, (after, limit), binary=True).fetchall()]
+        )
+
+    def head(self) -> Position:
+        return self._with(_head)
+
+    def due_parked(self, partitions: Collection[Partition], now: datetime, limit: int) -> Sequence[str]:
+        query = """SELECT stream FROM kehu.parked p
+            JOIN unnest(%s::text[], %s::int[]) AS mine (topic_id, partition) USING (topic_id, partition)
+            WHERE least(next_try_at, expires_at) <= %s
+            AND NOT EXISTS (SELECT FROM kehu.parked older WHERE older.stream = p.stream AND older.seq < p.seq)
+            ORDER BY least(next_try_at, expires_at) LIMIT %s"""
+        mine = ([p.topic_id for p in partitions], [p.number for p in partitions])
+        return self._with(lambda conn: [s for (s,) in conn.execute(query, (*mine, now, limit)).fetchall()])
+
+    def _with(self, work: Callable[[Connection], T]) -> T:
+        try:
+            if self._conn is None or self._conn.closed:
+                self._conn = psycopg.connect(
+                    self._conninfo,
+                    autocommit=True,
+                    connect_timeout=5,
+                    application_name="kehu-ingest",
+                    options="-c lock_timeout=3s -c idle_in_transaction_session_timeout=4s -c timezone=UTC",
+                )
+            return work(self._conn)
+        except psycopg.errors.UniqueViolation as error:
+            raise Conflict(str(error.diag.constraint_name)) from error
+        except psycopg.errors.LockNotAvailable as error:
+            assert self._conn is not None
+            ended = self._conn.execute(_END_FROZEN).fetchall()
+            raise Unavailable(f"waited for a lock, ended {len(ended)} frozen transactions") from error
+        except psycopg.Error as error:
+            # Whatever happened to the transaction, only a new connection can tell.
+            self.close()
+            raise Unavailable(str(error).strip()) from error
+
+
+def _head(conn: Connection) -> Position:
+    row = conn.execute("SELECT n FROM kehu.log_head").fetchone()
+    assert row is not None
+    return Position(row[0])
+
+
+def _load(conn: Connection, streams: list[str]) -> Mapping[str, LoadedStream]:
+    snapshots = {
+        stream: Snapshot(stream, version, kind, bytes(state))
+        for stream, version, kind, state in conn.execute(
+            "SELECT stream, version, kind, state FROM kehu.snapshots WHERE stream = ANY(%s)", (streams,)
+        ).fetchall()
+    }
+    events: dict[str, list[Recorded]] = {}
+    rows = conn.execute(
+        f"SELECT {_EVENT} FROM kehu.stored_events e LEFT JOIN kehu.snapshots s ON s.stream = e.originator_id"  # noqa: S608
+        " WHERE originator_id = ANY(%s) AND originator_version > coalesce(s.version, 0)"
+        " ORDER BY originator_id, originator_version",
+        (streams,),
+        binary=True,
+    )
+    for row in rows.fetchall():
+        events.setdefault(row[0], []).append(to_recorded(*row))
+    parked: dict[str, list[Parked]] = {}
+    waiting = conn.execute(
+        "SELECT stream, topic, topic_id, partition, kafka_offset, kafka_timestamp, key, value, header_names,"
+        " header_values, rule, detail, parked_at, expires_at, next_try_at, tries, seq"
+        " FROM kehu.parked WHERE stream = ANY(%s) ORDER BY seq",
+        (streams,),
+        binary=True,
+    )
+    for stream, topic, topic_id, number, offset, stamp, key, value, names, values, *rest in waiting.fetchall():
+        headers = tuple(zip(names, map(bytes, values), strict=True))
+        message = Message(Partition(topic, topic_id, number), offset, stamp, key, value, headers)
+        parked.setdefault(stream, []).append(Parked(stream, message, *rest))
+    loaded = {}
+    for stream in {*snapshots, *events, *parked}:
+        snapshot, after = snapshots.get(stream), tuple(events.get(stream, ()))
+        version = after[-1].originator_version if after else snapshot.version if snapshot else 0
+        loaded[stream] = LoadedStream(version, snapshot, after, tuple(parked.get(stream, ())))
+    return loaded

@@ -1,0 +1,129 @@
+"""What every event log keeps to: the same suite for PostgreSQL and for memory."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from domain import registry
+from domain.ports import Batch, Conflict, DeadLetter, EventLog, Fenced, InboxEntry, Move, Parked, Snapshot
+from domain.survey import SurveyAnswered, SurveyInvited
+from domain.values import Event, Position, Recorded
+from infra.memory.log import MemoryLog
+from infra.postgres.log import PostgresLog
+from tests.support.builders import NOON, SURVEYS, message, meta
+
+INVITED = SurveyInvited(invitation_id="i", metric="csat", scale=5, channel="app", branch="北京")
+ANSWERED = SurveyAnswered(invitation_id="i", score=4)
+
+
+@pytest.fixture(params=["memory", "postgres"])
+def log(request: pytest.FixtureRequest) -> Iterator[EventLog]:
+    if request.param == "memory":
+        yield MemoryLog()
+    else:
+        postgres = PostgresLog(request.getfixturevalue("database"))
+        yield postgres
+        postgres.close()
+
+
+def recorded(version: int, event: Event = ANSWERED, stream: str = "survey-i") -> Recorded:
+    return Recorded(stream, version, event, meta(f"e{version}"), registry.of(event).name)
+
+
+def move(expected: int, following: int, **counts: int) -> Move:
+    return Move(SURVEYS, expected, following, **counts)
+
+
+def parked(offset: int = 0, stream: str = "survey-i") -> Parked:
+    what = replace(message(offset, b"{}"), headers=(("ce_id", b"\x00\xff"),))
+    return Parked(stream, what, "too-early", "waits", NOON, NOON + timedelta(days=1), NOON + timedelta(seconds=5))
+
+
+def test_positions_start_at_zero_and_are_moved_with_the_events(log: EventLog) -> None:
+    assert log.claim([SURVEYS]) == {SURVEYS: 0}
+    assert log.append(Batch(moves=[move(0, 2, appended=2)], events=[recorded(1, INVITED), recorded(2)])) == 2
+    assert log.claim([SURVEYS]) == {SURVEYS: 2}
+    assert log.head() == 2
+
+
+def test_what_is_read_is_what_was_appended_in_order(log: EventLog) -> None:
+    log.claim([SURVEYS])
+    log.append(Batch(moves=[move(0, 1)], events=[recorded(1, INVITED), recorded(1, INVITED, "survey-j"), recorded(2)]))
+    read = log.read(Position(0), 10)
+    assert [(e.position, e.originator_id, e.originator_version) for e in read] == [
+        (1, "survey-i", 1),
+        (2, "survey-j", 1),
+        (3, "survey-i", 2),
+    ]
+    assert (read[0].event, read[0].meta, read[0].name) == (INVITED, meta("e1"), "survey.invited")
+    times = [e.recorded_at for e in read if e.recorded_at is not None]
+    assert len(times) == 3
+    assert times == sorted(times)
+    assert [e.position for e in log.read(Position(1), 1)] == [2]
+
+
+def test_a_fenced_batch_writes_nothing(log: EventLog) -> None:
+    log.claim([SURVEYS])
+    log.append(Batch(moves=[move(0, 1)], events=[recorded(1, INVITED)]))
+    with pytest.raises(Fenced):
+        log.append(Batch(moves=[move(0, 1)], events=[recorded(2)], inbox=[InboxEntry(b"k", b"c", "survey-i")]))
+    assert log.head() == 1
+    assert log.seen([b"k"]) == {}
+
+
+def test_a_conflict_writes_nothing_and_leaves_no_gap(log: EventLog) -> None:
+    log.claim([SURVEYS])
+    log.append(Batch(moves=[move(0, 1)], events=[recorded(1, INVITED)], inbox=[InboxEntry(b"k", b"c", "survey-i")]))
+    with pytest.raises(Conflict):
+        log.append(Batch(moves=[move(1, 2)], events=[recorded(1)]))
+    with pytest.raises(Conflict):
+        log.append(Batch(moves=[move(1, 2)], events=[recorded(2)], inbox=[InboxEntry(b"k", b"d", "survey-i")]))
+    assert log.claim([SURVEYS]) == {SURVEYS: 1}
+    assert log.append(Batch(moves=[move(1, 2)], events=[recorded(2)])) == 2
+    assert [e.position for e in log.read(Position(0), 10)] == [1, 2]
+
+
+def test_the_inbox_knows_what_it_has_seen(log: EventLog) -> None:
+    log.claim([SURVEYS])
+    log.append(Batch(moves=[move(0, 1)], inbox=[InboxEntry(b"k\x00", b"c", "survey-i")]))
+    assert log.seen([b"k\x00", b"other"]) == {b"k\x00": b"c"}
+
+
+def test_a_stream_is_loaded_with_its_snapshot_events_and_queue(log: EventLog) -> None:
+    log.claim([SURVEYS])
+    log.append(
+        Batch(
+            moves=[move(0, 3, parked=1)],
+            events=[recorded(1, INVITED), recorded(2), recorded(3)],
+            snapshots=[Snapshot("survey-i", 2, "survey", b"{}")],
+            park=[parked(2)],
+        )
+    )
+    loaded = log.load(["survey-i", "survey-x"])
+    assert set(loaded) == {"survey-i"}
+    stream = loaded["survey-i"]
+    assert (stream.version, [e.originator_version for e in stream.events]) == (3, [3])
+    assert stream.snapshot == Snapshot("survey-i", 2, "survey", b"{}")
+    (waiting,) = stream.parked
+    assert replace(waiting, seq=0) == parked(2)
+
+
+def test_parked_messages_are_due_by_the_oldest_of_their_stream(log: EventLog) -> None:
+    log.claim([SURVEYS])
+    log.append(Batch(moves=[move(0, 2, parked=2)], park=[parked(0), replace(parked(1), next_try_at=NOON)]))
+    assert list(log.due_parked([SURVEYS], NOON, 10)) == []
+    assert list(log.due_parked([SURVEYS], NOON + timedelta(seconds=5), 10)) == ["survey-i"]
+    first, second = (one.seq for one in log.load(["survey-i"])["survey-i"].parked)
+    log.append(Batch(moves=[move(2, 2)], delay=[(first, NOON + timedelta(hours=1))]))
+    assert list(log.due_parked([SURVEYS], NOON + timedelta(seconds=5), 10)) == []
+    log.append(Batch(moves=[move(2, 2, parked=-2)], unpark=[first, second]))
+    assert log.load(["survey-i"]) == {}
+
+
+def test_a_dead_letter_may_hold_any_bytes(log: EventLog) -> None:
+    log.claim([SURVEYS])
+    what = replace(message(0, b"\x00\xff"), key=None, headers=(("a\x00", b"\x00"),))
+    log.append(Batch(moves=[move(0, 1, dead=1)], dead=[DeadLetter(what, "bad", "a\x00b", None, None, None, NOON)]))
+    assert log.claim([SURVEYS]) == {SURVEYS: 1}
