@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -27,6 +27,16 @@ log = structlog.get_logger("kehu.ingest")
 T = TypeVar("T")
 
 
+class Admin(Protocol):
+    """What the source asks the broker beside messages."""
+
+    def ids(self, names: Sequence[str]) -> Mapping[str, str | None]:
+        """The id of each topic, None for one that does not exist."""
+
+    def close(self) -> None:
+        """Close the connection."""
+
+
 class KafkaSource(Service):
     """Feeds one `Ingest` from the partitions that the group gives to this process."""
 
@@ -37,14 +47,14 @@ class KafkaSource(Service):
         bootstrap: str,
         group: str,
         topics: Sequence[str],
-        topic_ids: Callable[[Sequence[str]], Mapping[str, str | None]],
+        admin: Admin,
         max_records: int = 2000,
         on_outcomes: Callable[[Outcomes, float], None] = lambda _outcomes, _seconds: None,
     ) -> None:
         super().__init__()
         self._ingest = ingest
         self._bootstrap, self._group, self._topics = bootstrap, group, list(topics)
-        self._topic_ids = topic_ids
+        self._admin = admin
         self._max_records = max_records
         self._on_outcomes = on_outcomes
         self._partitions: dict[TopicPartition, Partition] = {}
@@ -75,6 +85,7 @@ class KafkaSource(Service):
             pass
         if self._consumer is not None:
             await self._consumer.stop()
+        await self._in_thread(self._admin.close)
         self._thread.shutdown()
 
     async def on_assigned(self, tps: Collection[TopicPartition]) -> None:
@@ -104,7 +115,7 @@ class KafkaSource(Service):
         assert self._consumer is not None
         if not tps:
             return
-        ids = await self._in_thread(self._topic_ids, sorted({tp.topic for tp in tps}))
+        ids = await self._in_thread(self._admin.ids, sorted({tp.topic for tp in tps}))
         wanted = {}
         for tp in tps:
             topic_id = ids.get(tp.topic)
@@ -198,7 +209,7 @@ class KafkaSource(Service):
         """A topic that was deleted and made anew has another id, and its positions start at 0."""
         if not self._next:
             return
-        ids = await self._in_thread(self._topic_ids, self._topics)
+        ids = await self._in_thread(self._admin.ids, self._topics)
         if any(p.topic_id != ids.get(tp.topic) for tp, p in self._partitions.items() if tp in self._next):
             async with self._writing:
                 await self._start_again(Unavailable("a topic was made anew"))

@@ -136,7 +136,7 @@ class ComplaintClockSet(Event):
     preset: Label
     preset_version: int
     starts_at: datetime
-    due_at: datetime | None
+    due_at: datetime | None = None
     because: Label
 
 

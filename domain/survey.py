@@ -67,9 +67,9 @@ class SurveyScored(Dimensions):
     metric: Metric
     scale: Scale
     score: int
-    previous: int | None
+    previous: int | None = None
     channel: Label
-    owner: Id | None
+    owner: Id | None = None
     invited_at: datetime
 
 

@@ -6,10 +6,15 @@ from datetime import UTC, datetime
 from consumers.ingest import Decode, Decoded, Ingest
 from consumers.kafka_source import KafkaSource
 from consumers.outcome import Outcomes
+from consumers.projector import Projector
+from consumers.projector_service import ProjectorService
 from domain import handling, registry
 from domain.ports import EventLog, Message
 from infra.kafka import codec
 from infra.kafka.topics import TOPICS, Topics
+from infra.postgres.log import PostgresLog
+from infra.postgres.read_models import PostgresReadModels
+from projections.catalogue import ALL
 
 
 def now() -> datetime:
@@ -37,6 +42,20 @@ def source(
         bootstrap=bootstrap,
         group=group,
         topics=list(TOPICS.values()),
-        topic_ids=Topics(bootstrap).ids,
+        admin=Topics(bootstrap),
         on_outcomes=on_outcomes,
     )
+
+
+def create_read_models(postgres: str) -> None:
+    """Make the tables of all projections that are missing."""
+    models = PostgresReadModels(postgres)
+    for projection in ALL:
+        models.create(projection)
+    models.close()
+
+
+def worker(postgres: str, kafka: str, group: str) -> tuple[KafkaSource, ProjectorService]:
+    """What one worker process runs: the ingest and the projector, each with connections of its own."""
+    projector = Projector(PostgresLog(postgres), PostgresReadModels(postgres), ALL)
+    return source(PostgresLog(postgres), kafka, group), ProjectorService(projector, now)

@@ -12,11 +12,12 @@ Key = tuple[Any, ...]
 """The values of the key columns, in their order."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Table:
     """A read-model table: its key columns, then the others, each with its PostgreSQL type.
 
     The runner adds `position bigint`: the last event that touched the row. `indexes` are the columns of extra indexes.
+    A table is itself only: two declarations are two tables.
     """
 
     name: str

@@ -171,7 +171,7 @@ def _registration(attributes: Mapping[str, Any], topic: str) -> tuple[registry.R
         version = int(number)
     if topic_of(found.name) != topic:
         raise Unreadable("wrong-topic", f"{found.type} belongs to {topic_of(found.name)}")
-    if attributes.get("datacontenttype", "application/json").partition(";")[0] != "application/json":
+    if str(attributes.get("datacontenttype", "application/json")).partition(";")[0] != "application/json":
         raise Unreadable("wrong-content-type", "the attribute datacontenttype must be application/json")
     return found, version
 

@@ -48,13 +48,15 @@ async def work_until(log: PostgresLog, servers: str, group: str, messages: int) 
             loop.call_soon_threadsafe(done.set)
 
     async with bootstrap.source(log, servers, group, count):
-        await asyncio.wait_for(done.wait(), 60)
+        await asyncio.wait_for(done.wait(), 20)
     return counted
 
 
 def test_good_early_repeated_and_bad_messages_are_all_accounted_for(database: str, broker: EmbeddedBroker) -> None:
     servers = broker.bootstrap_servers
-    Topics(servers).create(list(TOPICS.values()), partitions=2)
+    admin = Topics(servers)
+    admin.create(list(TOPICS.values()), partitions=2)
+    admin.close()
     facts = [one for number in range(500) for one in survey(number)]
     invited, answered = survey(1000)
     messages = [codec.structured(one) if n % 2 else codec.binary(one) for n, one in enumerate(facts)]

@@ -35,6 +35,7 @@ class TestKehuRecorder(ApplicationRecorderTestCase):
             password="",
             schema="kehu",
             originator_id_type="text",
+            pool_size=10,
         )
         self.addCleanup(datastore.close)
         return KehuRecorder(datastore)

@@ -1,0 +1,214 @@
+"""`kehu`: set up the schema and topics, run the worker, publish events, and show what became of them."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Iterable
+from typing import Annotated, Any
+
+import orjson
+import psycopg
+import typer
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from mode import Worker
+from psycopg.rows import dict_row
+from rich.console import Console
+from rich.table import Table
+
+from domain import registry
+from domain.errors import DomainError
+from domain.ports import Message, Partition
+from infra import bootstrap
+from infra.errors import KehuError, ServerUnavailable, Unreadable
+from infra.kafka import codec
+from infra.kafka.topics import TOPICS, Topics, topic_of
+from infra.postgres.migrate import migrate
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+events = typer.Typer(no_args_is_help=True, help="The contract with the channels.")
+show = typer.Typer(no_args_is_help=True, help="What is stored.")
+dead_letters = typer.Typer(no_args_is_help=True, help="Messages that can never apply, with the rule that refused them.")
+app.add_typer(events, name="events")
+app.add_typer(show, name="show")
+app.add_typer(dead_letters, name="dead-letters")
+console = Console()
+
+Postgres = Annotated[str, typer.Option(envvar="KEHU_POSTGRES", help="PostgreSQL connection string")]
+Kafka = Annotated[str, typer.Option(envvar="KEHU_KAFKA", help="Kafka bootstrap servers, host:port")]
+Json = Annotated[bool, typer.Option("--json", help="for programs")]
+
+
+@app.command()
+def setup(postgres: Postgres, kafka: Kafka, partitions: int = 4) -> None:
+    """Make schema, read-model tables and topics; running it again changes nothing.
+
+    Example: kehu setup --postgres "host=db dbname=kehu" --kafka broker:9092
+    """
+    done = migrate(postgres)
+    bootstrap.create_read_models(postgres)
+    admin = Topics(kafka)
+    made = admin.create(list(TOPICS.values()), partitions=partitions)
+    admin.close()
+    console.print(f"schema: {', '.join(done) or 'up to date'}; topics made: {', '.join(made) or 'none, all exist'}")
+
+
+@app.command()
+def worker(postgres: Postgres, kafka: Kafka, group: str = "kehu") -> None:
+    """Read the topics into the event store and keep the read models up, until SIGTERM.
+
+    Example: kehu worker --postgres "host=db dbname=kehu" --kafka broker:9092
+    """
+    Worker(
+        *bootstrap.worker(postgres, kafka, group), loglevel="WARNING", override_logging=False
+    ).execute_from_commandline()
+
+
+@app.command()
+def publish(
+    file: Annotated[typer.FileBinaryRead, typer.Argument(help="CloudEvents as JSON lines; - for standard input")],
+    kafka: Kafka,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="validate only")] = False,
+) -> None:
+    """Validate CloudEvents and send them to their topics. Nothing is sent when one line is wrong.
+
+    Example: kehu publish events.jsonl --kafka broker:9092
+    """
+    messages, wrong = [], []
+    for number, line in enumerate(file, 1):
+        if not line.strip():
+            continue
+        try:
+            messages.append(_checked(line.strip()))
+        except Unreadable as error:
+            wrong.append(f"line {number}: {error.rule}: {error.detail}")
+    if wrong:
+        more = f" (and {len(wrong) - 5} more)" if len(wrong) > 5 else ""
+        raise Unreadable("nothing sent", "; ".join(wrong[:5]) + more)
+    if not dry_run:
+        asyncio.run(_send(kafka, messages))
+    console.print(f"{len(messages)} events {'are valid' if dry_run else 'published'}")
+
+
+@events.command()
+def catalog(as_json: Json = False) -> None:
+    """Every event: stored name, version, topic, and whether a channel may publish it.
+
+    Example: kehu events catalog
+    """
+    codec.types()
+    rows = [
+        {"name": r.name, "version": r.version, "topic": topic_of(r.name), "published": r.published}
+        for r in registry.all_registrations()
+    ]
+    _print("Events", rows, as_json)
+
+
+@show.command()
+def reconciliation(postgres: Postgres, as_json: Json = False) -> None:
+    """For each topic: messages read = appended + duplicate + parked + dead, beside an independent count of the tables.
+
+    Example: kehu show reconciliation --json
+    """
+    query = """SELECT topic, sum(next_offset)::bigint AS read, sum(appended)::bigint AS appended,
+        sum(duplicate)::bigint AS duplicate, sum(parked)::bigint AS parked, sum(dead)::bigint AS dead,
+        (SELECT count(*) FROM kehu.parked WHERE topic = p.topic) AS parked_rows,
+        (SELECT count(*) FROM kehu.dead_letters WHERE topic = p.topic) AS dead_rows,
+        (SELECT coalesce(jsonb_object_agg(rule, n), '{}') FROM (SELECT rule, count(*) n FROM kehu.dead_letters
+         WHERE topic = p.topic GROUP BY rule) r) AS reasons
+        FROM kehu.positions p GROUP BY topic ORDER BY topic"""
+    rows = _query(postgres, query)
+    for row in rows:
+        outcomes = row["appended"] + row["duplicate"] + row["parked"] + row["dead"]
+        row["balanced"] = (row["read"], row["parked_rows"], row["dead_rows"]) == (outcomes, row["parked"], row["dead"])
+    _print("Reconciliation", rows, as_json)
+    if not all(row["balanced"] for row in rows):
+        raise KehuError("the outcomes do not add up to what was read")
+
+
+@show.command()
+def customer(customer_id: str, postgres: Postgres, limit: int = 50, as_json: Json = False) -> None:
+    """Everything that happened with one customer, newest first.
+
+    Example: kehu show customer c-1001
+    """
+    query = (
+        "SELECT * FROM kehu.customer_timeline WHERE customer_id = %s ORDER BY occurred_at DESC, position DESC LIMIT %s"
+    )
+    _print(f"Customer {customer_id}", _query(postgres, query, customer_id, limit), as_json)
+
+
+@dead_letters.command("list")
+def list_dead_letters(postgres: Postgres, rule: str | None = None, limit: int = 50, as_json: Json = False) -> None:
+    """The newest dead letters, all or those of one rule.
+
+    Example: kehu dead-letters list --rule bad-json
+    """
+    query = """SELECT id, topic, partition, kafka_offset, rule, detail, source, event_id, died_at FROM kehu.dead_letters
+        WHERE %s::text IS NULL OR rule = %s ORDER BY id DESC LIMIT %s"""
+    _print("Dead letters", _query(postgres, query, rule, rule, limit), as_json)
+
+
+def _checked(line: bytes) -> tuple[str, bytes, bytes]:
+    try:
+        said = orjson.loads(line)
+        kind, subject = str(said["type"]), str(said["subject"])
+    except (orjson.JSONDecodeError, TypeError, KeyError) as error:
+        raise Unreadable("bad-json", f"a CloudEvent as one JSON object is expected: {error}") from None
+    known = codec.types().get(kind)
+    topic = topic_of(known.name) if known else ""
+    key = subject.encode()
+    codec.decode(Message(Partition(topic, "", 0), 0, 0, key, line), bootstrap.now())
+    return topic, key, line
+
+
+async def _send(kafka: str, messages: Iterable[tuple[str, bytes, bytes]]) -> None:
+    try:
+        async with AIOKafkaProducer(
+            bootstrap_servers=kafka, acks="all", enable_idempotence=False, linger_ms=20
+        ) as producer:
+            headers = [("content-type", codec.STRUCTURED.encode())]
+            async for chunk in _chunks(messages, 5000):
+                sent = [await producer.send(topic, value, key=key, headers=headers) for topic, key, value in chunk]
+                await asyncio.gather(*sent)
+    except (KafkaError, OSError) as error:
+        raise ServerUnavailable(f"Kafka at {kafka}: {error}") from error
+
+
+async def _chunks(
+    messages: Iterable[tuple[str, bytes, bytes]], size: int
+) -> AsyncIterator[list[tuple[str, bytes, bytes]]]:
+    chunk: list[tuple[str, bytes, bytes]] = []
+    for message in messages:
+        chunk.append(message)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    yield chunk
+
+
+def _query(postgres: str, query: str, *values: object) -> list[dict[str, Any]]:
+    with psycopg.connect(postgres, row_factory=dict_row, connect_timeout=5) as conn:
+        return conn.execute(query.encode(), values or None).fetchall()
+
+
+def _print(title: str, rows: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(orjson.dumps(rows, default=str).decode() + os.linesep)
+        return
+    table = Table(*(rows[0] if rows else ["nothing yet"]), title=title)
+    for row in rows:
+        table.add_row(*("" if value is None else str(value) for value in row.values()))
+    console.print(table)
+
+
+def main() -> None:
+    """Run the command line; an error is one line with its remedy and a non-zero exit code."""
+    try:
+        app()
+    except (KehuError, DomainError) as error:
+        sys.stderr.write(f"kehu: {error}\n")
+        sys.exit(getattr(error, "exit_code", 1))
+    except psycopg.Error as error:
+        sys.stderr.write(f"kehu: PostgreSQL: {str(error).strip()}. Check --postgres, and run `kehu setup`.\n")
+        sys.exit(3)

@@ -1,0 +1,150 @@
+"""Customer timeline: everything that happened with one customer, one row per event, newest first when read.
+
+Derived events (deadlines set, answers scored) stay out: the event they were derived from is there already. A summary
+says what happened in the words of the contract's own codes; names, addresses and free text stay in the log.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from domain.values import Money, Recorded
+from projections.declare import Key, Projection, Rows, Table
+
+TIMELINE = Table(
+    name="customer_timeline",
+    key={"customer_id": "text", "log_position": "bigint"},
+    columns={
+        "occurred_at": "timestamptz",
+        "recorded_at": "timestamptz",
+        "type": "text",
+        "stream": "text",
+        "summary": "text",
+        "source": "text",
+        "event_id": "text",
+        "project_id": "text",
+    },
+    indexes=(("customer_id", "occurred_at"),),
+)
+
+MINOR_DIGITS = dict.fromkeys(("CLP", "ISK", "JPY", "KRW", "PYG", "UGX", "VND", "XAF", "XOF", "XPF"), 0) | dict.fromkeys(
+    ("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3
+)
+"""ISO 4217 currencies whose minor unit is not a hundredth."""
+
+
+def money(amount: Money) -> str:
+    """An amount for people: `1,234.50 EUR`, `-500 JPY`."""
+    digits = MINOR_DIGITS.get(amount.currency, 2)
+    whole, rest = divmod(abs(amount.minor), 10**digits)
+    sign = "-" if amount.minor < 0 else ""
+    return f"{sign}{whole:,}{f'.{rest:0{digits}}' if digits else ''} {amount.currency}"
+
+
+def _words(code: str) -> str:
+    return code.replace("_", " ")
+
+
+def _registered(e: Any) -> str:
+    products = f" with {len(e.products)} product(s)" if e.products else ""
+    return f"Became a customer ({e.kind}){products}"
+
+
+def _profile_changed(e: Any) -> str:
+    return f"Profile changed: {', '.join(sorted(e.model_fields_set)) or 'nothing'}"
+
+
+def _waiting(e: Any) -> str:
+    return f"Case {e.complaint_id} waits for the {_words(e.waiting_for)}"
+
+
+def _escalated(e: Any) -> str:
+    return f"Case {e.complaint_id} escalated" + (f" to {e.to_queue}" if e.to_queue else "")
+
+
+def _opened(e: Any) -> str:
+    issue = f": {e.issue}" if e.issue else ""
+    return f"{_words(e.case_type).capitalize()} {e.complaint_id} by {e.channel}{issue}"
+
+
+def _resolved(e: Any) -> str:
+    redress = f", redress {money(e.redress)}" if e.redress else ""
+    return f"Final response to case {e.complaint_id}: {_words(e.outcome)}{redress}"
+
+
+def _reopened(e: Any) -> str:
+    return f"Case {e.complaint_id} reopened" + (" with new facts" if e.new_facts else "")
+
+
+def _transferred(e: Any) -> str:
+    return f"Contact moved to {e.to_queue}" + (f" ({e.to_agent})" if e.to_agent else "")
+
+
+def _answered(e: Any) -> str:
+    return f"Answered survey {e.invitation_id} with {e.score}" + (" (unfinished)" if e.partial else "")
+
+
+def _posted(e: Any) -> str:
+    elsewhere = " to an own account elsewhere" if e.to_own_account_elsewhere else ""
+    return f"{_words(e.kind).capitalize()} {money(e.amount)} on {e.account_id}{elsewhere}"
+
+
+SUMMARIES: dict[str, Callable[[Any], str]] = {
+    "customer.registered": _registered,
+    "customer.profile-changed": _profile_changed,
+    "customer.consent-changed": lambda e: f"Consent {e.status} for {e.purpose} by {e.channel}",
+    "customer.manager-assigned": lambda e: f"Relationship manager is {e.manager_id}",
+    "customer.closed": lambda e: "Relationship ended",
+    "contact.queued": lambda e: f"Waits in {e.queue} ({e.channel})" + (f": {e.reason}" if e.reason else ""),
+    "contact.started": lambda e: "Contact answered" + (f" by {e.agent_id}" if e.agent_id else ""),
+    "contact.transferred": _transferred,
+    "contact.ended": lambda e: f"Contact ended, {'resolved' if e.resolved else 'not resolved'}",
+    "contact.abandoned": lambda e: "Left before an agent answered",
+    "complaint.opened": _opened,
+    "complaint.acknowledged": lambda e: f"Case {e.complaint_id} acknowledged",
+    "complaint.assigned": lambda e: f"Case {e.complaint_id} assigned to {e.owner}",
+    "complaint.waiting": _waiting,
+    "complaint.resumed": lambda e: f"Work on case {e.complaint_id} goes on",
+    "complaint.escalated": _escalated,
+    "complaint.extended": lambda e: f"Deadline of case {e.complaint_id} extended",
+    "complaint.resolved": _resolved,
+    "complaint.reopened": _reopened,
+    "complaint.withdrawn": lambda e: f"Case {e.complaint_id} withdrawn",
+    "complaint.closed": lambda e: f"Case {e.complaint_id} closed",
+    "survey.invited": lambda e: f"Asked for {e.metric.upper()} by {e.channel}",
+    "survey.answered": _answered,
+    "survey.declined": lambda e: f"Declined survey {e.invitation_id}",
+    "survey.bounced": lambda e: f"Survey {e.invitation_id} did not arrive",
+    "transaction.posted": _posted,
+    "transaction.reversed": lambda e: f"Transaction {e.transaction_id} on {e.account_id} reversed",
+}
+
+
+def keys(event: Recorded) -> tuple[tuple[Table, Key], ...]:
+    """Nothing to load: rows are only added."""
+    return ()
+
+
+def fold(rows: Rows, event: Recorded) -> None:
+    """Add the row of one event."""
+    meta = event.meta
+    row = {
+        "occurred_at": meta.occurred_at,
+        "recorded_at": event.recorded_at,
+        "type": event.name,
+        "stream": event.originator_id,
+        "summary": SUMMARIES[event.name](event.event),
+        "source": meta.source,
+        "event_id": meta.event_id,
+        "project_id": getattr(event.event, "project_id", None),
+    }
+    rows.put(TIMELINE, (meta.customer_id, event.position), row)
+
+
+CUSTOMER_TIMELINE = Projection(
+    name="customer_timeline",
+    version=1,
+    tables=(TIMELINE,),
+    handles=frozenset(SUMMARIES),
+    keys=keys,
+    fold=fold,
+)

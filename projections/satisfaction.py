@@ -1,0 +1,141 @@
+"""Satisfaction: answers counted per day of invitation and dimension, so that any grouping and any window adds up.
+
+Scores are never averaged over groups: a cell keeps how often each score was given, and CSAT, NPS and CES come from the
+sum of cells. An invitation has one outcome (answered, partial, declined, bounced or none yet) and one answer at most.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from domain.values import Recorded
+from projections.declare import Key, Projection, Row, Rows, Table
+
+DIMENSIONS = ("day", "channel", "branch", "product", "segment", "project_id", "owner")
+"""What a summary can be grouped by, besides metric and scale, by which it always is."""
+OUTCOMES = ("answered", "partial", "declined", "bounced")
+SCORES = tuple(f"n{score}" for score in range(11))
+
+DAILY = Table(
+    name="satisfaction_daily",
+    key={
+        "day": "date",
+        "metric": "text",
+        "scale": "smallint",
+        "channel": "text",
+        "branch": "text",
+        "product": "text",
+        "segment": "text",
+        "project_id": "text",
+        "owner": "text",
+    },
+    columns=dict.fromkeys(("invited", *OUTCOMES, *SCORES), "integer"),
+    indexes=(("metric", "day"),),
+)
+"""One cell: the invitations sent on a day (UTC) with the same dimensions; an absent dimension is ''.
+
+`n0`…`n10` count the answers with that score, unfinished ones included.
+"""
+
+INVITATIONS = Table(
+    name="satisfaction_invitations",
+    key={"invitation_id": "text"},
+    columns={**DAILY.key, "outcome": "text"},
+)
+"""Where an invitation is counted, for what happens to it later."""
+
+EMPTY_CELL: Row = dict.fromkeys(DAILY.columns, 0)
+# An answer beats whatever was reported before it, a finished answer stays finished, and a bounce or a refusal that is
+# reported after an answer changes nothing.
+RANK = {"": 0, "bounced": 1, "declined": 2, "partial": 3, "answered": 4}
+
+
+def cell_key(event: Any, sent_at: datetime) -> Key:
+    """The cell of an event that carries the dimensions of its invitation."""
+    return (
+        sent_at.astimezone(UTC).date(),
+        event.metric,
+        event.scale,
+        event.channel,
+        event.branch or "",
+        event.product or "",
+        event.segment or "",
+        event.project_id or "",
+        event.owner or "",
+    )
+
+
+def _invited(rows: Rows, event: Recorded) -> None:
+    invited: Any = event.event
+    key = cell_key(invited, event.meta.occurred_at)
+    rows.put(INVITATIONS, (invited.invitation_id,), {**dict(zip(DAILY.key, key, strict=True)), "outcome": ""})
+    cell = rows.get(DAILY, key) or EMPTY_CELL
+    rows.put(DAILY, key, {**cell, "invited": cell["invited"] + 1})
+
+
+def _scored(rows: Rows, event: Recorded) -> None:
+    scored: Any = event.event
+    key = cell_key(scored, scored.invited_at)
+    cell = dict(rows.get(DAILY, key) or EMPTY_CELL)
+    if scored.previous is not None:
+        cell[SCORES[scored.previous]] -= 1
+    cell[SCORES[scored.score]] += 1
+    rows.put(DAILY, key, cell)
+
+
+def _becomes(rows: Rows, invitation_id: str, outcome: str) -> None:
+    invitation = rows.get(INVITATIONS, (invitation_id,))
+    if invitation is None or RANK[outcome] <= RANK[invitation["outcome"]]:
+        return
+    rows.put(INVITATIONS, (invitation_id,), {**invitation, "outcome": outcome})
+    key = tuple(invitation[name] for name in DAILY.key)
+    cell = dict(rows.get(DAILY, key) or EMPTY_CELL)
+    if before := invitation["outcome"]:
+        cell[before] -= 1
+    cell[outcome] += 1
+    rows.put(DAILY, key, cell)
+
+
+def _answered(rows: Rows, event: Recorded) -> None:
+    answered: Any = event.event
+    _becomes(rows, answered.invitation_id, "partial" if answered.partial else "answered")
+
+
+def _declined(rows: Rows, event: Recorded) -> None:
+    declined: Any = event.event
+    _becomes(rows, declined.invitation_id, "declined")
+
+
+def _bounced(rows: Rows, event: Recorded) -> None:
+    bounced: Any = event.event
+    _becomes(rows, bounced.invitation_id, "bounced")
+
+
+FOLDS: dict[str, Callable[[Rows, Recorded], None]] = {
+    "survey.invited": _invited,
+    "survey.answered": _answered,
+    "survey.scored": _scored,
+    "survey.declined": _declined,
+    "survey.bounced": _bounced,
+}
+
+
+def keys(event: Recorded) -> tuple[tuple[Table, Key], ...]:
+    """The invitation, and its cell where the event itself names it."""
+    data: Any = event.event
+    if event.name == "survey.scored":
+        return ((DAILY, cell_key(data, data.invited_at)),)
+    invitation = (INVITATIONS, (data.invitation_id,))
+    if event.name == "survey.invited":
+        return (invitation, (DAILY, cell_key(data, event.meta.occurred_at)))
+    return (invitation,)
+
+
+def fold(rows: Rows, event: Recorded) -> None:
+    """Count one event."""
+    FOLDS[event.name](rows, event)
+
+
+SATISFACTION = Projection(
+    name="satisfaction", version=1, tables=(DAILY, INVITATIONS), handles=frozenset(FOLDS), keys=keys, fold=fold
+)
