@@ -93,6 +93,8 @@ class MemoryLog:
         keys = [entry.key for entry in batch.inbox]
         if len(set(keys)) != len(keys) or any(key in self.inbox for key in keys):
             raise Conflict("an inbox key is taken")
+        if not self.parked.keys() >= {*batch.unpark, *(seq for seq, _ in batch.delay)}:
+            raise Conflict("a parked message left its queue meanwhile")
         versions: dict[str, int] = {}
         for event in batch.events:
             name = event.originator_id

@@ -6,15 +6,16 @@ nothing; the row of the log's counter last, since it is the one lock that all wr
 """
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any, cast
 
 import psycopg
-from eventsourcing.persistence import StoredEvent
-from eventsourcing.postgres import PostgresApplicationRecorder, PostgresFactory
+from eventsourcing import postgres as library
+from eventsourcing.persistence import Mapper, StoredEvent, Transcoder
+from eventsourcing.utils import Environment, EnvType
 from psycopg.rows import tuple_row
 
-from domain.ports import Batch, DeadLetter, Fenced, Move, Parked
+from domain.ports import Batch, Conflict, DeadLetter, Fenced, Move, Parked
+from infra.postgres.mapper import KehuMapper, OwnedEvent
 
 EventRow = tuple[str, int, str, bytes, str | None]
 """Stream, version, topic, state, customer id."""
@@ -27,7 +28,8 @@ _MESSAGE_TYPES = ["text", "text", "int4", "int8", "int8", "bytea", "bytea", "tex
 def write(conn: "psycopg.Connection[Any]", rows: Sequence[EventRow], batch: Batch | None = None) -> int | None:
     """Write one batch in the caller's transaction; returns the last position, or None when there are no events.
 
-    Raises Fenced when a position is not the expected one, UniqueViolation when a version or inbox key is taken.
+    Raises Fenced when a position is not the expected one, Conflict when a parked message is no longer there, and
+    UniqueViolation when a version or inbox key is taken. Every partition may be moved once in a batch.
     """
     with conn.cursor(row_factory=tuple_row) as cur:
         if batch is not None:
@@ -36,17 +38,18 @@ def write(conn: "psycopg.Connection[Any]", rows: Sequence[EventRow], batch: Batc
 
 
 def _write_events(cur: "psycopg.Cursor[tuple[Any, ...]]", rows: Sequence[EventRow]) -> int:
+    # The moment as microseconds since 2000 is what timestamptz is in binary; int8 is written several times faster.
     cur.execute(
         "UPDATE kehu.log_head SET n = n + %s, recorded_at = greatest(recorded_at, clock_timestamp())"
-        " RETURNING n, recorded_at",
+        " RETURNING n, (extract(epoch FROM recorded_at - timestamptz '2000-01-01 00:00Z') * 1000000)::bigint",
         (len(rows),),
     )
-    last, recorded_at = cast("tuple[int, datetime]", cur.fetchone())
+    last, recorded_at = cast("tuple[int, int]", cur.fetchone())
     columns = "originator_id, originator_version, topic, state, notification_id, recorded_at, customer_id"
     with cur.copy(f"COPY kehu.stored_events ({columns}) FROM STDIN (FORMAT BINARY)") as copy:
-        copy.set_types(["text", "int8", "text", "bytea", "int8", "timestamptz", "text"])
-        for position, row in enumerate(rows, last - len(rows) + 1):
-            copy.write_row((*row[:4], position, recorded_at, row[4]))
+        copy.set_types(["text", "int8", "text", "bytea", "int8", "int8", "text"])
+        for position, (stream, version, topic, state, customer) in enumerate(rows, last - len(rows) + 1):
+            copy.write_row((stream, version, topic, state, position, recorded_at, customer))
     cur.execute(f"NOTIFY {CHANNEL}")
     return last
 
@@ -60,8 +63,14 @@ def _write_around(cur: "psycopg.Cursor[tuple[Any, ...]]", batch: Batch) -> None:
                 copy.write_row((entry.key, entry.content, entry.stream))
     if batch.unpark:
         cur.execute("DELETE FROM kehu.parked WHERE seq = ANY(%s)", (batch.unpark,))
-    for seq, at in batch.delay:
-        cur.execute("UPDATE kehu.parked SET next_try_at = %s, tries = tries + 1 WHERE seq = %s", (at, seq))
+        _all_there(cur, len(batch.unpark))
+    if batch.delay:
+        cur.execute(
+            "UPDATE kehu.parked p SET next_try_at = d.at, tries = tries + 1"
+            " FROM unnest(%s::bigint[], %s::timestamptz[]) AS d (seq, at) WHERE p.seq = d.seq",
+            ([seq for seq, _ in batch.delay], [at for _, at in batch.delay]),
+        )
+        _all_there(cur, len(batch.delay))
     if batch.park:
         _copy_parked(cur, batch.park)
     if batch.dead:
@@ -74,26 +83,34 @@ def _write_around(cur: "psycopg.Cursor[tuple[Any, ...]]", batch: Batch) -> None:
         )
 
 
+def _all_there(cur: "psycopg.Cursor[tuple[Any, ...]]", expected: int) -> None:
+    if cur.rowcount != expected:
+        raise Conflict(f"{expected - cur.rowcount} of {expected} parked messages left their queue meanwhile")
+
+
 def _move(cur: "psycopg.Cursor[tuple[Any, ...]]", moves: Sequence[Move]) -> None:
     if not moves:
         return
-    ordered = sorted(moves, key=lambda m: (m.partition.topic_id, m.partition.number))
+    # All writers lock in the same order, or a worker and the former owner of its partitions could wait for each other.
     cur.execute(
-        "UPDATE kehu.positions p SET next_offset = m.following, appended = p.appended + m.appended,"
+        "WITH wanted AS (SELECT * FROM unnest(%s::text[], %s::int[], %s::bigint[], %s::bigint[], %s::bigint[],"
+        " %s::bigint[], %s::bigint[], %s::bigint[])"
+        " AS m (topic_id, partition, expected, following, appended, duplicate, parked, dead)),"
+        " m AS (SELECT wanted.* FROM wanted JOIN kehu.positions p USING (topic_id, partition)"
+        " WHERE p.next_offset = wanted.expected ORDER BY topic_id, partition FOR UPDATE OF p)"
+        " UPDATE kehu.positions p SET next_offset = m.following, appended = p.appended + m.appended,"
         " duplicate = p.duplicate + m.duplicate, parked = p.parked + m.parked, dead = p.dead + m.dead,"
         " updated_at = clock_timestamp()"
-        " FROM unnest(%s::text[], %s::int[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[],"
-        " %s::bigint[]) AS m (topic_id, number, expected, following, appended, duplicate, parked, dead)"
-        " WHERE p.topic_id = m.topic_id AND p.partition = m.number AND p.next_offset = m.expected",
+        " FROM m WHERE p.topic_id = m.topic_id AND p.partition = m.partition",
         (
-            [m.partition.topic_id for m in ordered],
-            [m.partition.number for m in ordered],
-            [m.expected for m in ordered],
-            [m.next_offset for m in ordered],
-            [m.appended for m in ordered],
-            [m.duplicate for m in ordered],
-            [m.parked for m in ordered],
-            [m.dead for m in ordered],
+            [m.partition.topic_id for m in moves],
+            [m.partition.number for m in moves],
+            [m.expected for m in moves],
+            [m.next_offset for m in moves],
+            [m.appended for m in moves],
+            [m.duplicate for m in moves],
+            [m.parked for m in moves],
+            [m.dead for m in moves],
         ),
     )
     if cur.rowcount != len(moves):
@@ -128,17 +145,18 @@ def _copy_dead(cur: "psycopg.Cursor[tuple[Any, ...]]", dead: Sequence[DeadLetter
     with cur.copy(f"COPY kehu.dead_letters ({_MESSAGE}, {own}) FROM STDIN (FORMAT BINARY)") as copy:
         copy.set_types([*_MESSAGE_TYPES, *["text"] * 5, "timestamptz"])
         for one in dead:
-            copy.write_row(
-                (*_message_values(one), one.rule, _text(one.detail), one.stream, one.source, one.event_id, one.died_at)
-            )
+            told = [
+                None if t is None else _text(t) for t in (one.rule, one.detail, one.stream, one.source, one.event_id)
+            ]
+            copy.write_row((*_message_values(one), *told, one.died_at))
 
 
 def _text(value: str) -> str:
-    """PostgreSQL's text cannot hold NUL."""
-    return value.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    """PostgreSQL's text holds neither NUL nor half of a surrogate pair."""
+    return value.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
 
 
-class KehuRecorder(PostgresApplicationRecorder):
+class KehuRecorder(library.PostgresApplicationRecorder):
     """The library's application recorder on our table: COPY, and gapless notification ids."""
 
     def __init__(self, datastore: Any, *, events_table_name: str = "stored_events") -> None:
@@ -150,16 +168,40 @@ class KehuRecorder(PostgresApplicationRecorder):
         """Nothing: the schema comes from the migrations."""
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
-        if not stored_events:
-            return []
-        rows = [(str(e.originator_id), e.originator_version, e.topic, e.state, None) for e in stored_events]
+        """Store events, and around them what the keyword `batch` holds, in one transaction; returns their positions.
+
+        The events are the ones of `stored_events`; those of the batch are not read. Raises the library's
+        IntegrityError for a version or an inbox key that is taken. It does not try again by itself, as the stock
+        recorder does: after a lost connection only the positions tell whether the transaction was committed.
+        """
+        batch: Batch | None = kwargs.get("batch")
+        if not stored_events and batch is None:
+            return None
+        rows = [
+            (
+                *(str(e.originator_id), e.originator_version, e.topic, e.state),
+                e.customer_id if isinstance(e, OwnedEvent) else None,
+            )
+            for e in stored_events
+        ]
         with self.datastore.get_connection() as conn, conn.transaction():
-            last = write(conn, rows, kwargs.get("batch"))
-        assert last is not None
-        return list(range(last - len(rows) + 1, last + 1))
+            last = write(conn, rows, batch)
+        return None if last is None else list(range(last - len(rows) + 1, last + 1))
 
 
-class Factory(PostgresFactory):
-    """What `PERSISTENCE_MODULE=infra.postgres.event_store` gives to an application of the library."""
+class Factory(library.PostgresFactory):
+    """What `PERSISTENCE_MODULE=infra.postgres.event_store` gives to an application of the library.
+
+    Schema and type of the originator ids are ours and need no variable; tables come from the migrations.
+    """
 
     application_recorder_class = KehuRecorder
+
+    def __init__(self, env: Environment | EnvType | None) -> None:
+        name = env.name if isinstance(env, Environment) else ""
+        ours = {self.POSTGRES_SCHEMA: "kehu", self.ORIGINATOR_ID_TYPE: "text", self.CREATE_TABLE: "no"}
+        super().__init__(Environment(name, {**(env or {}), **ours}))
+
+    def mapper(self, transcoder: Transcoder | None = None, mapper_class: Any = None) -> Mapper[Any]:
+        """Ours: names and versions from the registry, and upcasters."""
+        return super().mapper(transcoder, mapper_class or KehuMapper)

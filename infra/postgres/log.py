@@ -22,6 +22,17 @@ _END_FROZEN = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
     AND wait_event = 'ClientRead' AND xact_start < clock_timestamp() - interval '2 s'"""
 _EVENT = "e.originator_id, e.originator_version, e.topic, e.state, e.notification_id, e.recorded_at"
 
+# Snapshots and the events after them in one statement, so that both are of one moment: another worker may replace a
+# snapshot between two. The subquery with its order keeps the planner at one look into the index per stream, whatever
+# it believes about a table that it has not analysed yet.
+_LOAD = f"""WITH newest AS (SELECT wanted.stream, s.version, s.kind, s.state
+        FROM unnest(%s::text[]) AS wanted (stream) LEFT JOIN kehu.snapshots s USING (stream))
+    SELECT stream, version, kind, state, NULL::bigint, NULL::timestamptz FROM newest WHERE version IS NOT NULL
+    UNION ALL
+    SELECT e.* FROM newest CROSS JOIN LATERAL (SELECT {_EVENT} FROM kehu.stored_events e
+        WHERE e.originator_id = newest.stream AND e.originator_version > coalesce(newest.version, 0)
+        ORDER BY e.originator_version) AS e"""  # noqa: S608
+
 
 class PostgresLog:
     """Streams, inbox, positions and parked messages. The connection is made when needed and again after it broke."""
@@ -115,13 +126,19 @@ class PostgresLog:
         except psycopg.errors.UniqueViolation as error:
             raise Conflict(str(error.diag.constraint_name)) from error
         except psycopg.errors.LockNotAvailable as error:
-            assert self._conn is not None
-            ended = self._conn.execute(_END_FROZEN).fetchall()
-            raise Unavailable(f"waited for a lock, ended {len(ended)} frozen transactions") from error
-        except psycopg.Error as error:
+            raise Unavailable(f"waited for a lock, ended {self._end_frozen()} frozen transactions") from error
+        except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError) as error:
             # Whatever happened to the transaction, only a new connection can tell.
             self.close()
             raise Unavailable(str(error).strip()) from error
+
+    def _end_frozen(self) -> int:
+        assert self._conn is not None
+        try:
+            return len(self._conn.execute(_END_FROZEN).fetchall())
+        except psycopg.OperationalError:
+            self.close()
+            return 0
 
 
 def _head(conn: Connection) -> Position:
@@ -131,22 +148,14 @@ def _head(conn: Connection) -> Position:
 
 
 def _load(conn: Connection, streams: list[str]) -> Mapping[str, LoadedStream]:
-    snapshots = {
-        stream: Snapshot(stream, version, kind, bytes(state))
-        for stream, version, kind, state in conn.execute(
-            "SELECT stream, version, kind, state FROM kehu.snapshots WHERE stream = ANY(%s)", (streams,)
-        ).fetchall()
-    }
+    snapshots: dict[str, Snapshot] = {}
     events: dict[str, list[Recorded]] = {}
-    rows = conn.execute(
-        f"SELECT {_EVENT} FROM kehu.stored_events e LEFT JOIN kehu.snapshots s ON s.stream = e.originator_id"  # noqa: S608
-        " WHERE originator_id = ANY(%s) AND originator_version > coalesce(s.version, 0)"
-        " ORDER BY originator_id, originator_version",
-        (streams,),
-        binary=True,
-    )
-    for row in rows.fetchall():
-        events.setdefault(row[0], []).append(to_recorded(*row))
+    for row in conn.execute(_LOAD, (streams,), binary=True).fetchall():
+        if row[4] is None:
+            stream, version, kind, state = row[:4]
+            snapshots[stream] = Snapshot(stream, version, kind, state)
+        else:
+            events.setdefault(row[0], []).append(to_recorded(*row))
     parked: dict[str, list[Parked]] = {}
     waiting = conn.execute(
         "SELECT stream, topic, topic_id, partition, kafka_offset, kafka_timestamp, key, value, header_names,"

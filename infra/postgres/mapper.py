@@ -1,6 +1,8 @@
 """Events as stored: registered name and version as topic, JSON that an auditor can read with SQL as state."""
 
+from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import orjson
@@ -8,6 +10,7 @@ from eventsourcing.domain import DomainEventProtocol
 from eventsourcing.persistence import Mapper, StoredEvent
 
 from domain import registry, upcasts
+from domain.errors import UnknownName
 from domain.values import CustomerId, Meta, Position, Recorded
 
 
@@ -31,15 +34,15 @@ def to_recorded(
     recorded_at: datetime | None = None,
 ) -> Recorded:
     """The event of a row, upcast to its newest version. Raises UnknownName for a name that is not registered."""
-    name, stored_version = registry.split_topic(topic)
-    registration = registry.named(name)
+    registration, stored_version = _registration(topic)
     said: dict[str, Any] = orjson.loads(state)
-    meta = said["meta"]
-    data = upcasts.upcast(name, stored_version, registration.version, said["data"])
+    meta, data = said["meta"], said["data"]
+    if stored_version != registration.version:
+        data = upcasts.upcast(registration.name, stored_version, registration.version, data)
     return Recorded(
         stream,
         version,
-        registration.event.model_validate(data),
+        registration.event.__pydantic_validator__.validate_python(data),
         Meta(
             meta["id"],
             meta["source"],
@@ -49,10 +52,26 @@ def to_recorded(
             meta.get("causation_id"),
             meta.get("traceparent"),
         ),
-        name,
+        registration.name,
         None if position is None else Position(position),
         recorded_at,
     )
+
+
+@cache
+def _registration(topic: str) -> tuple[registry.Registration, int]:
+    name, version = registry.split_topic(topic)
+    registration = registry.named(name)
+    if not 1 <= version <= registration.version:
+        raise UnknownName(f"{topic}: {name} is known up to version {registration.version}")
+    return registration, version
+
+
+@dataclass(frozen=True)
+class OwnedEvent(StoredEvent):
+    """A stored event that says whose it is, for the column `customer_id`."""
+
+    customer_id: str
 
 
 class KehuMapper(Mapper[str]):
@@ -61,7 +80,8 @@ class KehuMapper(Mapper[str]):
     def to_stored_event(self, domain_event: DomainEventProtocol[str]) -> StoredEvent:
         assert isinstance(domain_event, Recorded)
         topic = registry.of(domain_event.event).topic
-        return StoredEvent(domain_event.originator_id, domain_event.originator_version, topic, to_state(domain_event))
+        stream, version = domain_event.originator_id, domain_event.originator_version
+        return OwnedEvent(stream, version, topic, to_state(domain_event), domain_event.meta.customer_id)
 
     def to_domain_event(self, stored_event: StoredEvent) -> DomainEventProtocol[str]:
         recorded: Any = to_recorded(
