@@ -1,9 +1,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+CHECKED := domain projections consumers infra tests
 .DEFAULT_GOAL := help
 
-.PHONY: help setup test lint format lock clean
+.PHONY: help demo setup test lint format lock clean
 
 help: ## Print every target with a sentence
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -13,15 +14,23 @@ $(VENV)/dev.stamp: requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@
 
+$(VENV)/run.stamp: requirements.lock
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+demo: $(VENV)/run.stamp ## Run the main job on throw-away servers and show it
+	$(BIN)/python -m infra.cli demo
+
 setup: $(VENV)/dev.stamp ## Make the virtual environment from the lock file
 
 test: setup ## Set up everything and pass the tests
 	$(BIN)/python -m pytest
 
 lint: setup ## Check style, types and the import contracts
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy domain projections consumers infra tests
+	$(BIN)/ruff check $(CHECKED)
+	$(BIN)/ruff format --check $(CHECKED)
+	$(BIN)/mypy $(CHECKED)
 	$(BIN)/lint-imports
 
 format: setup ## Rewrite the code in the project's style

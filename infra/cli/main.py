@@ -3,27 +3,28 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Iterable
 from typing import Annotated, Any
 
 import orjson
 import psycopg
 import typer
-from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
 from mode import Worker
 from psycopg.rows import dict_row
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
 from domain import registry
 from domain.errors import DomainError
 from domain.ports import Message, Partition
 from infra import bootstrap
-from infra.errors import KehuError, ServerUnavailable, Unreadable
+from infra.cli.demo import Demo
+from infra.errors import KehuError, Unreadable
 from infra.kafka import codec
+from infra.kafka.producer import send
 from infra.kafka.topics import TOPICS, Topics, topic_of
 from infra.postgres.migrate import migrate
+from projections.measures import Measure, ces, csat, nps, response_rate
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 events = typer.Typer(no_args_is_help=True, help="The contract with the channels.")
@@ -65,6 +66,25 @@ def worker(postgres: Postgres, kafka: Kafka, group: str = "kehu") -> None:
 
 
 @app.command()
+def demo(events: int = 20_000, seed: int = 7, stay: Annotated[bool, typer.Option("--stay")] = False) -> None:
+    """Show the main job on throw-away servers: a bank publishes, a worker stores and folds, and the tables follow.
+
+    Example: kehu demo --events 5000 --stay
+    """
+    with Demo(console) as running:
+        bank = running.publish(events, seed)
+        known = bank.expected
+        console.print(f"The bank knows: {known.published} published, {known.duplicates} of them repeated.")
+        reconciliation(running.postgres)
+        satisfaction(running.postgres)
+        for row in _query(running.postgres, "SELECT customer_id FROM kehu.customer_timeline GROUP BY 1 LIMIT 1"):
+            customer(row["customer_id"], running.postgres, limit=8)
+        if stay:
+            console.print(f"--postgres '{running.postgres}' --kafka {running.kafka}; press Enter to stop")
+            sys.stdin.readline()
+
+
+@app.command()
 def publish(
     file: Annotated[typer.FileBinaryRead, typer.Argument(help="CloudEvents as JSON lines; - for standard input")],
     kafka: Kafka,
@@ -86,7 +106,9 @@ def publish(
         more = f" (and {len(wrong) - 5} more)" if len(wrong) > 5 else ""
         raise Unreadable("nothing sent", "; ".join(wrong[:5]) + more)
     if not dry_run:
-        asyncio.run(_send(kafka, messages))
+        with Progress(console=Console(stderr=True)) as progress:
+            task = progress.add_task("publishing", total=len(messages))
+            asyncio.run(send(kafka, messages, lambda n: progress.update(task, completed=n)))
     console.print(f"{len(messages)} events {'are valid' if dry_run else 'published'}")
 
 
@@ -121,9 +143,36 @@ def reconciliation(postgres: Postgres, as_json: Json = False) -> None:
     for row in rows:
         outcomes = row["appended"] + row["duplicate"] + row["parked"] + row["dead"]
         row["balanced"] = (row["read"], row["parked_rows"], row["dead_rows"]) == (outcomes, row["parked"], row["dead"])
-    _print("Reconciliation", rows, as_json)
+    if as_json:
+        _print("Reconciliation", rows, as_json)
+    else:
+        reasons = [{"topic": r["topic"], "rule": k, "dead": n} for r in rows for k, n in r["reasons"].items()]
+        _print("Reconciliation", [{k: r[k] for k in _OUTCOMES} for r in rows], as_json)
+        _print("Why messages died", reasons, as_json)
     if not all(row["balanced"] for row in rows):
         raise KehuError("the outcomes do not add up to what was read")
+
+
+@show.command()
+def satisfaction(postgres: Postgres, by: str = "channel", as_json: Json = False) -> None:
+    """CSAT, NPS and CES with their 95 % intervals, and the response rate; suppressed below ten answers.
+
+    Example: kehu show satisfaction --by branch
+    """
+    if by not in ("day", "channel", "branch", "product", "segment", "project_id", "owner"):
+        raise KehuError(f"--by {by}: use day, channel, branch, product, segment, project_id or owner")
+    scores = ", ".join(f"sum(n{score})::bigint AS n{score}" for score in range(11))
+    query = f"""SELECT metric, scale, {by}, sum(invited)::bigint AS invited, sum(bounced)::bigint AS bounced,
+        sum(answered)::bigint AS answered, {scores} FROM kehu.satisfaction_daily
+        GROUP BY metric, scale, {by} ORDER BY metric, scale, {by}"""  # noqa: S608
+    rows = []
+    for row in _query(postgres, query):
+        histogram = [row.pop(f"n{score}") for score in range(11)]
+        measured = {"csat": csat, "nps": nps}.get(row["metric"], lambda h, s=row["scale"]: ces(h, s))(histogram)
+        rate = response_rate(row["answered"], row["invited"], row["bounced"])
+        rows.append({**row, **_measured(measured), "response": None if rate is None else round(rate, 3)})
+    hidden = () if as_json else ("method", "bounced")
+    _print("Satisfaction", [{k: v for k, v in row.items() if k not in hidden} for row in rows], as_json)
 
 
 @show.command()
@@ -135,7 +184,9 @@ def customer(customer_id: str, postgres: Postgres, limit: int = 50, as_json: Jso
     query = (
         "SELECT * FROM kehu.customer_timeline WHERE customer_id = %s ORDER BY occurred_at DESC, position DESC LIMIT %s"
     )
-    _print(f"Customer {customer_id}", _query(postgres, query, customer_id, limit), as_json)
+    rows = _query(postgres, query, customer_id, limit)
+    shown = rows if as_json else [{"when": f"{r['occurred_at']:%Y-%m-%d %H:%M}", "what": r["summary"]} for r in rows]
+    _print(f"Customer {customer_id}", shown, as_json)
 
 
 @dead_letters.command("list")
@@ -162,29 +213,14 @@ def _checked(line: bytes) -> tuple[str, bytes, bytes]:
     return topic, key, line
 
 
-async def _send(kafka: str, messages: Iterable[tuple[str, bytes, bytes]]) -> None:
-    try:
-        async with AIOKafkaProducer(
-            bootstrap_servers=kafka, acks="all", enable_idempotence=False, linger_ms=20
-        ) as producer:
-            headers = [("content-type", codec.STRUCTURED.encode())]
-            async for chunk in _chunks(messages, 5000):
-                sent = [await producer.send(topic, value, key=key, headers=headers) for topic, key, value in chunk]
-                await asyncio.gather(*sent)
-    except (KafkaError, OSError) as error:
-        raise ServerUnavailable(f"Kafka at {kafka}: {error}") from error
+_OUTCOMES = ("topic", "read", "appended", "duplicate", "parked", "dead", "balanced")
 
 
-async def _chunks(
-    messages: Iterable[tuple[str, bytes, bytes]], size: int
-) -> AsyncIterator[list[tuple[str, bytes, bytes]]]:
-    chunk: list[tuple[str, bytes, bytes]] = []
-    for message in messages:
-        chunk.append(message)
-        if len(chunk) == size:
-            yield chunk
-            chunk = []
-    yield chunk
+def _measured(measure: Measure | None) -> dict[str, object]:
+    if measure is None or measure.suppressed:
+        return {"score": None, "low": None, "high": None, "method": "too few answers"}
+    value, low, high = (round(x, 3) for x in (measure.value, measure.low, measure.high))
+    return {"score": value, "low": low, "high": high, "method": measure.method}
 
 
 def _query(postgres: str, query: str, *values: object) -> list[dict[str, Any]]:
