@@ -127,3 +127,41 @@ def test_a_dead_letter_may_hold_any_bytes(log: EventLog) -> None:
     what = replace(message(0, b"\x00\xff"), key=None, headers=(("a\x00", b"\x00"),))
     log.append(Batch(moves=[move(0, 1, dead=1)], dead=[DeadLetter(what, "bad", "a\x00b", None, None, None, NOON)]))
     assert log.claim([SURVEYS]) == {SURVEYS: 1}
+
+
+def test_a_message_leaves_its_queue_once(log: EventLog) -> None:
+    log.claim([SURVEYS])
+    log.append(Batch(moves=[move(0, 1, parked=1)], park=[parked()]))
+    (waiting,) = log.load(["survey-i"])["survey-i"].parked
+    log.append(Batch(moves=[move(1, 1, parked=-1)], unpark=[waiting.seq]))
+    with pytest.raises(Conflict):
+        log.append(Batch(moves=[move(1, 2)], events=[recorded(1, INVITED)], unpark=[waiting.seq]))
+    with pytest.raises(Conflict):
+        log.append(Batch(moves=[move(1, 2)], events=[recorded(1, INVITED)], delay=[(waiting.seq, NOON)]))
+    assert log.head() == 0
+
+
+def test_a_key_cannot_be_in_one_batch_twice(log: EventLog) -> None:
+    log.claim([SURVEYS])
+    with pytest.raises(Conflict):
+        log.append(Batch(moves=[move(0, 1)], inbox=[InboxEntry(b"k", b"c", "survey-i")] * 2))
+    assert log.claim([SURVEYS]) == {SURVEYS: 0}
+
+
+def test_a_newer_snapshot_takes_the_place_of_the_older(log: EventLog) -> None:
+    log.claim([SURVEYS])
+    older, newer = Snapshot("survey-i", 1, "survey", b"{}"), Snapshot("survey-i", 2, "survey", b'{"a":1}')
+    log.append(Batch(moves=[move(0, 1)], events=[recorded(1, INVITED)], snapshots=[older]))
+    log.append(Batch(moves=[move(1, 2)], events=[recorded(2)], snapshots=[newer]))
+    stream = log.load(["survey-i"])["survey-i"]
+    assert (stream.version, stream.snapshot, stream.events) == (2, newer, ())
+
+
+def test_the_moves_of_a_batch_are_written_together_or_not_at_all(log: EventLog) -> None:
+    other = replace(SURVEYS, number=1)
+    log.claim([SURVEYS, other])
+    with pytest.raises(Fenced):
+        log.append(Batch(moves=[Move(other, 0, 5), move(3, 4)]))
+    assert log.claim([SURVEYS, other]) == {SURVEYS: 0, other: 0}
+    log.append(Batch(moves=[Move(other, 0, 5), move(0, 4)]))
+    assert log.claim([SURVEYS, other]) == {SURVEYS: 4, other: 5}

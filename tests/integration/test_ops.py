@@ -1,0 +1,94 @@
+"""What operators see of messages: found by their id, listed by their rule, and counted twice."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+import pytest
+
+from domain import registry
+from domain.ports import Batch, DeadLetter, InboxEntry, Move, Parked
+from domain.survey import SurveyInvited
+from domain.values import Recorded
+from infra.postgres import ops
+from infra.postgres.log import PostgresLog
+from tests.support.builders import NOON, SURVEYS, message, meta
+
+INVITED = SurveyInvited(invitation_id="i", metric="csat", scale=5, channel="app")
+KEY = b"digest"
+
+
+@pytest.fixture
+def conn(database: str) -> Iterator["psycopg.Connection[Any]"]:
+    """A database after five messages: one appended, one repeated, one parked, and two dead."""
+    log = PostgresLog(database)
+    log.claim([SURVEYS])
+    bad = replace(message(3, b"\x00\xff"), headers=(("content-type", b"text/x"),))
+    log.append(
+        Batch(
+            moves=[Move(SURVEYS, 0, 5, appended=1, duplicate=1, parked=1, dead=2)],
+            events=[Recorded("survey-i", 1, INVITED, meta("e1"), registry.of(INVITED).name)],
+            inbox=[InboxEntry(KEY, b"c", "survey-i")],
+            park=[
+                Parked("survey-j", message(2, b'{"id":"e3"}'), "too-early", "", NOON, NOON + timedelta(days=1), NOON),
+            ],
+            dead=[
+                DeadLetter(bad, "bad-json", "line 1", None, None, None, NOON),
+                DeadLetter(message(4, b"{}"), "too-late", "closed", "survey-i", "/test", "e5", NOON),
+            ],
+        )
+    )
+    log.close()
+    with psycopg.connect(database, autocommit=True) as connection:
+        yield connection
+
+
+def test_the_outcomes_add_up_and_equal_what_the_tables_hold(conn: "psycopg.Connection[Any]") -> None:
+    (row,) = ops.reconciliation(conn)
+    assert (row["topic"], row["read"], row["offsets"], row["balanced"]) == ("kehu.surveys", 5, 5, True)
+    assert (row["appended"], row["duplicate"], row["parked"], row["dead"]) == (1, 1, 1, 2)
+    assert row["dead_by_rule"] == {"bad-json": 1, "too-late": 1}
+    conn.execute("DELETE FROM kehu.dead_letters WHERE rule = 'bad-json'")
+    (row,) = ops.reconciliation(conn)
+    assert (row["dead_rows"], row["balanced"]) == (1, False)
+
+
+def test_an_appended_message_is_traced_to_its_events(conn: "psycopg.Connection[Any]") -> None:
+    found = ops.trace(conn, KEY, "/test", "e1")
+    assert (found["stream"], found["dead_letters"], found["parked"]) == ("survey-i", [], [])
+    assert [(e["position"], e["type"], e["data"]["channel"]) for e in found["events"]] == [
+        (1, "survey.invited.v1", "app")
+    ]
+
+
+def test_dead_parked_and_unknown_messages_are_traced(conn: "psycopg.Connection[Any]") -> None:
+    assert [d["rule"] for d in ops.trace(conn, b"?", "/test", "e5")["dead_letters"]] == ["too-late"]
+    assert [p["stream"] for p in ops.trace(conn, b"?", "/test", "e3")["parked"]] == ["survey-j"]
+    assert ops.trace(conn, b"?", "/test", "e9") == {"stream": None, "events": [], "dead_letters": [], "parked": []}
+
+
+def test_dead_letters_are_listed_newest_first_and_filtered(conn: "psycopg.Connection[Any]") -> None:
+    assert [d["rule"] for d in ops.list_dead_letters(conn)] == ["too-late", "bad-json"]
+    assert [d["rule"] for d in ops.list_dead_letters(conn, limit=1)] == ["too-late"]
+    assert [d["rule"] for d in ops.list_dead_letters(conn, rule="bad-json")] == ["bad-json"]
+    assert [d["rule"] for d in ops.list_dead_letters(conn, source="/test", topic="kehu.surveys")] == ["too-late"]
+    assert ops.list_dead_letters(conn, topic="kehu.contacts") == []
+
+
+def test_a_dead_letter_is_shown_with_its_bytes_and_replayed_once(conn: "psycopg.Connection[Any]") -> None:
+    (listed,) = ops.list_dead_letters(conn, rule="bad-json")
+    letter = ops.get_dead_letter(conn, listed["id"])
+    assert letter is not None
+    assert (letter["key"], letter["value"], letter["headers"]) == (b"c1", b"\x00\xff", [("content-type", b"text/x")])
+    assert ops.get_dead_letter(conn, 99) is None
+    assert ops.mark_replayed(conn, [listed["id"], 99]) == 1
+    assert ops.mark_replayed(conn, [listed["id"]]) == 0
+
+
+def test_parked_messages_are_listed_by_their_next_try_or_by_stream(conn: "psycopg.Connection[Any]") -> None:
+    assert [(p["stream"], p["rule"], p["kafka_offset"]) for p in ops.list_parked(conn)] == [
+        ("survey-j", "too-early", 2)
+    ]
+    assert ops.list_parked(conn, stream="survey-i") == []
