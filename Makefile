@@ -1,7 +1,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-CHECKED := domain projections consumers infra tests
+CHECKED := domain projections consumers infra examples tests
 .DEFAULT_GOAL := help
 
 .PHONY: help demo setup test lint format lock clean
