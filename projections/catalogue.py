@@ -3,5 +3,6 @@
 from projections.customer_timeline import CUSTOMER_TIMELINE
 from projections.declare import Projection
 from projections.satisfaction import SATISFACTION
+from projections.service_queues import SERVICE_QUEUES
 
-ALL: tuple[Projection, ...] = (SATISFACTION, CUSTOMER_TIMELINE)
+ALL: tuple[Projection, ...] = (SATISFACTION, SERVICE_QUEUES, CUSTOMER_TIMELINE)
