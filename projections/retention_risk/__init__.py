@@ -1,0 +1,102 @@
+"""Retention risk: how likely a customer is to leave, with reasons that add up and name the events behind them.
+
+A customer of whom nothing is known has no score, and neither has one who has left: that is not a risk any more. A row
+is scored when an event comes, at the time of the event, and again when its `next_change_at` has come; for any other
+moment call `score` with the row's features.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from domain.values import Recorded
+from projections.declare import Key, Projection, Row, Rows, Table
+from projections.retention_risk.features import STEPS, Seen
+from projections.retention_risk.scorecard import BASE, Features, Reason, Scored, score, second_of
+
+__all__ = ["BASE", "RETENTION_RISK", "RISK", "Features", "Reason", "Scored", "score", "sweep"]
+
+RISK = Table(
+    name="retention_risk",
+    key={"customer_id": "text"},
+    columns={
+        "band": "text",
+        "probability": "double precision",
+        "logit": "numeric(4,1)",
+        "reasons": "jsonb",
+        "scored_at": "timestamptz",
+        "next_change_at": "timestamptz",
+        "branch": "text",
+        "segment": "text",
+        "project_id": "text",
+        "manager_id": "text",
+        "features": "jsonb",
+    },
+    indexes=(("next_change_at",), ("band", "probability"), ("manager_id",)),
+)
+"""One customer. `band` is low (below 10 %), medium (below 30 %) or high; or unknown or closed, without a score."""
+
+DIMENSIONS = ("branch", "segment", "project_id")
+NEW: Row = dict.fromkeys(RISK.columns)
+ABOUT_THE_CUSTOMER = frozenset({"customer.registered", "customer.profile-changed"})
+
+
+def keys(event: Recorded) -> tuple[tuple[Table, Key], ...]:
+    """The customer."""
+    return ((RISK, (event.meta.customer_id,)),)
+
+
+def fold(rows: Rows, event: Recorded) -> None:
+    """Take one event into the features of its customer and score them at the time of the event."""
+    meta, data = event.meta, event.event
+    key = (meta.customer_id,)
+    row = dict(rows.get(RISK, key) or NEW)
+    at = second_of(meta.occurred_at)
+    features: Features = dict(row["features"] or {})
+    features["at"] = max(at, features.get("at", at))
+    STEPS[event.name](features, Seen(data, at, f"{meta.source}#{meta.event_id}"))
+    for name in DIMENSIONS:
+        # Where nobody is registered, the first event that says so names the branch; a registration knows better.
+        if (row[name] is None or event.name in ABOUT_THE_CUSTOMER) and (value := getattr(data, name, None)) is not None:
+            row[name] = value
+    row["manager_id"] = getattr(data, "manager_id", None) or row["manager_id"]
+    row["features"] = features
+    rows.put(RISK, key, _scored(row, max(meta.occurred_at.astimezone(UTC), row["scored_at"] or meta.occurred_at)))
+
+
+def sweep(row: Row, now: datetime) -> Row:
+    """The row scored at `now`, or at its last moment if that is later."""
+    return _scored(row, max(now, row["scored_at"]))
+
+
+def _scored(row: Row, at: datetime) -> Row:
+    scored = score(row["features"], at)
+    return {
+        **row,
+        "band": scored.band,
+        "probability": scored.probability,
+        "logit": scored.logit,
+        "reasons": [_as_json(reason) for reason in scored.reasons],
+        "scored_at": at,
+        "next_change_at": scored.next_change_at,
+    }
+
+
+def _as_json(reason: Reason) -> dict[str, Any]:
+    return {
+        "code": reason.code,
+        "points": str(reason.points),
+        "value": reason.value,
+        "window": reason.window,
+        "sources": list(reason.sources),
+    }
+
+
+RETENTION_RISK = Projection(
+    name="retention_risk",
+    version=1,
+    tables=(RISK,),
+    handles=frozenset(STEPS),
+    keys=keys,
+    fold=fold,
+    sweep=sweep,
+)
