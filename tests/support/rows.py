@@ -1,0 +1,83 @@
+"""Given events, then rows: a projection over the log in memory, in batches, with JSON as a database gives it back."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from domain import registry
+from domain.values import Event, Position, Recorded
+from projections.declare import Key, Projection, Row, Table
+from tests.support.builders import NOON, meta
+
+
+def recorded(
+    *events: Event | tuple[Event, datetime], customer: str = "c1", at: datetime = NOON, after: int = 0
+) -> list[Recorded]:
+    """Stored events of one customer at consecutive positions; a pair gives an event a time of its own."""
+    made = []
+    for position, one in enumerate(events, after + 1):
+        event, moment = one if isinstance(one, tuple) else (one, at)
+        name = registry.of(event).name
+        stream = f"{name.partition('.')[0]}-{next(iter(event.model_dump().values()))}"
+        of = meta(f"e{position}", customer=customer, at=moment)
+        made.append(Recorded(stream, 1, event, of, name, Position(position), recorded_at=moment))
+    return made
+
+
+class MemoryRows:
+    """Rows in dictionaries. `as_stored` gives a copy in which JSON columns went the way through `jsonb`."""
+
+    def __init__(self, rows: Mapping[str, Mapping[Key, Row]] | None = None) -> None:
+        self._rows = {name: dict(of) for name, of in (rows or {}).items()}
+        self._tables: dict[str, Table] = {}
+
+    def get(self, table: Table, key: Key) -> Row | None:
+        return self._rows.get(table.name, {}).get(key)
+
+    def put(self, table: Table, key: Key, row: Row) -> None:
+        assert row.keys() == table.columns.keys()
+        assert len(key) == len(table.key)
+        self._tables[table.name] = table
+        self._rows.setdefault(table.name, {})[key] = row
+
+    def drop(self, table: Table, key: Key) -> None:
+        del self._rows[table.name][key]
+
+    def whole(self, table: Table) -> list[dict[str, Any]]:
+        """All rows with their key columns, as a query gives them, by key."""
+        rows = self._rows.get(table.name, {})
+        return [{**dict(zip(table.key, key, strict=True)), **rows[key]} for key in sorted(rows)]
+
+    def as_stored(self) -> "MemoryRows":
+        """What the next batch loads."""
+        stored = MemoryRows()
+        for name, rows in self._rows.items():
+            table = self._tables[name]
+            for key, row in rows.items():
+                stored.put(table, key, {c: _stored(row[c], table.columns[c]) for c in table.columns})
+        return stored
+
+
+def fold(projection: Projection, events: Iterable[Recorded], splits: Sequence[int] = ()) -> MemoryRows:
+    """The rows after all events that the projection handles, with a batch boundary before each index of `splits`."""
+    rows = MemoryRows()
+    for index, event in enumerate(events):
+        if index in splits:
+            rows = rows.as_stored()
+        if event.name in projection.handles:
+            projection.fold(rows, event)
+    return rows.as_stored()
+
+
+def _stored(value: Any, kind: str) -> Any:
+    if kind != "jsonb" or value is None:
+        return value
+    return _ordered(json.loads(json.dumps(value)))
+
+
+def _ordered(value: Any) -> Any:
+    """The order of keys in `jsonb`: shorter ones first."""
+    if isinstance(value, dict):
+        return {key: _ordered(value[key]) for key in sorted(value, key=lambda key: (len(key), key))}
+    return [_ordered(one) for one in value] if isinstance(value, list) else value
