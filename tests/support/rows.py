@@ -5,24 +5,40 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from domain import registry
+from domain import handling, registry
+from domain.errors import DomainError
 from domain.values import Event, Position, Recorded
 from projections.declare import Key, Projection, Row, Table
-from tests.support.builders import NOON, meta
+from tests.support.builders import NOON, fact
+
+Dated = tuple[Event, datetime]
 
 
-def recorded(
-    *events: Event | tuple[Event, datetime], customer: str = "c1", at: datetime = NOON, after: int = 0
-) -> list[Recorded]:
-    """Stored events of one customer at consecutive positions; a pair gives an event a time of its own."""
+def recorded(*events: Event | Dated, customer: str = "c1", after: int = 0) -> list[Recorded]:
+    """Stored events of one customer at consecutive positions, at noon; a pair gives an event a time of its own."""
     made = []
     for position, one in enumerate(events, after + 1):
-        event, moment = one if isinstance(one, tuple) else (one, at)
+        event, at = one if isinstance(one, tuple) else (one, NOON)
+        said = fact(event, f"e{position}", customer=customer, at=at)
         name = registry.of(event).name
-        stream = f"{name.partition('.')[0]}-{next(iter(event.model_dump().values()))}"
-        of = meta(f"e{position}", customer=customer, at=moment)
-        made.append(Recorded(stream, 1, event, of, name, Position(position), recorded_at=moment))
+        made.append(Recorded(handling.stream_of(said), 1, event, said.meta, name, Position(position), recorded_at=at))
     return made
+
+
+def decided(*facts: Event | Dated) -> list[Recorded]:
+    """What the facts lead to; a fact that is refused leads to nothing."""
+    states: dict[str, object] = {}
+    events: list[Dated] = []
+    for one in facts:
+        data, at = one if isinstance(one, tuple) else (one, NOON)
+        said = fact(data, at=at)
+        stream = handling.stream_of(said)
+        try:
+            states[stream], made = handling.handle(states.get(stream), said)
+        except DomainError:
+            continue
+        events += [(event, at) for event in made]
+    return recorded(*events)
 
 
 class MemoryRows:

@@ -19,14 +19,12 @@ from domain.complaint import (
 from domain.contact import ContactQueued
 from domain.customer import CustomerClosed, CustomerManagerAssigned, CustomerProfileChanged, CustomerRegistered
 from domain.survey import SurveyScored
-from domain.values import Event
 from projections.declare import Row
 from projections.retention_risk import BASE, RETENTION_RISK, RISK, Scored, score, sweep
 from tests.support.builders import NOON
-from tests.support.rows import fold, recorded
+from tests.support.rows import Dated, fold, recorded
 
 DAY = timedelta(days=1)
-Dated = tuple[Event, datetime]
 
 
 def ago(days: float) -> datetime:

@@ -7,13 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from domain import handling
-from domain.errors import DomainError
 from domain.survey import SurveyAnswered, SurveyBounced, SurveyDeclined, SurveyInvited, SurveyScored
-from domain.values import Event, Recorded
+from domain.values import Event
 from projections.satisfaction import DAILY, INVITATIONS, OUTCOMES, SATISFACTION, SCORES, rolling, summarise
-from tests.support.builders import NOON, fact
-from tests.support.rows import MemoryRows, fold, recorded
+from tests.support.builders import NOON
+from tests.support.rows import Dated, MemoryRows, decided, fold, recorded
 
 
 def invited(number: object = 1, metric: str = "csat", scale: int = 5, **more: Any) -> SurveyInvited:
@@ -21,23 +19,8 @@ def invited(number: object = 1, metric: str = "csat", scale: int = 5, **more: An
     return SurveyInvited.model_validate(asked | more)
 
 
-def happened(*facts: Event | tuple[Event, datetime]) -> list[Recorded]:
-    """What the facts lead to, as decided; a fact that is refused leads to nothing."""
-    states: dict[str, object | None] = {}
-    events: list[tuple[Event, datetime]] = []
-    for one in facts:
-        data, at = one if isinstance(one, tuple) else (one, NOON)
-        stream = data.invitation_id  # type: ignore[attr-defined]
-        try:
-            states[stream], made = handling.handle(states.get(stream), fact(data, at=at))
-        except DomainError:
-            continue
-        events += [(event, at) for event in made]
-    return recorded(*events)
-
-
-def cells(*facts: Event | tuple[Event, datetime]) -> list[dict[str, Any]]:
-    return fold(SATISFACTION, happened(*facts)).whole(DAILY)
+def cells(*facts: Event | Dated) -> list[dict[str, Any]]:
+    return fold(SATISFACTION, decided(*facts)).whole(DAILY)
 
 
 def counted(cell: dict[str, Any]) -> dict[str, int]:
@@ -175,7 +158,7 @@ facts = st.lists(
 @settings(max_examples=60, deadline=None)
 @given(facts, st.sets(st.integers(0, 40)))
 def test_every_invitation_has_one_outcome_and_one_score_at_most(history: list[Event], splits: set[int]) -> None:
-    events = happened(*history)
+    events = decided(*history)
     rows = fold(SATISFACTION, events, sorted(splits))
     assert rows.whole(DAILY) == fold(SATISFACTION, events).whole(DAILY)
     scored = {e.event.invitation_id for e in events if isinstance(e.event, SurveyScored)}
@@ -190,7 +173,7 @@ def test_every_invitation_has_one_outcome_and_one_score_at_most(history: list[Ev
 @given(facts)
 def test_a_fold_never_changes_a_row_that_it_got(history: list[Event]) -> None:
     rows = MemoryRows()
-    for event in happened(*history):
+    for event in decided(*history):
         before = {(table.name, key): rows.get(table, key) for table, key in SATISFACTION.keys(event)}
         copies = {key: dict(row) if row else row for key, row in before.items()}
         SATISFACTION.fold(rows, event)

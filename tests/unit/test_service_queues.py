@@ -1,52 +1,323 @@
-"""What waits in which queue, and what came in and went out."""
+"""Service queues: what is open where, what flowed, and what a queue looks like at a moment."""
 
-from consumers.projector import Projector
-from domain import handling, registry
-from domain.complaint import ComplaintOpened, ComplaintReopened, ComplaintResolved
-from domain.contact import ContactEnded, ContactQueued, ContactStarted, ContactTransferred
-from domain.ports import Batch
-from domain.values import Event, Recorded
-from infra.memory.log import MemoryLog
-from infra.memory.read_models import MemoryReadModels
-from projections.service_queues import FLOW, ITEMS, SERVICE_QUEUES
-from tests.support.builders import NOON, fact
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
-QUEUED = ContactQueued(contact_id="k", queue="cards", channel="phone")
-STARTED = ContactStarted(contact_id="k")
-OPENED = ComplaintOpened(complaint_id="p", channel="app", queue="complaints")
-RESOLVED = ComplaintResolved(complaint_id="p", outcome="rejected", reasons="Terms.", onward_rights="Ombudsman.")
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from domain.complaint import (
+    ComplaintAcknowledged,
+    ComplaintAssigned,
+    ComplaintClockSet,
+    ComplaintClosed,
+    ComplaintEscalated,
+    ComplaintOpened,
+    ComplaintReopened,
+    ComplaintResolved,
+    ComplaintResumed,
+    ComplaintWaiting,
+    ComplaintWithdrawn,
+)
+from domain.contact import ContactAbandoned, ContactEnded, ContactQueued, ContactStarted, ContactTransferred
+from domain.values import Event
+from projections.declare import Row
+from projections.service_queues import FLOW, ITEMS, SERVICE_QUEUES, QueueSummary, summarise_queues
+from tests.support.builders import NOON
+from tests.support.rows import Dated, MemoryRows, decided, fold, recorded
+
+QUEUED = ContactQueued(contact_id="k1", queue="cards", channel="phone", branch="b1")
+OPENED = ComplaintOpened(complaint_id="q1", channel="app", severity=2)
+RESOLVED = ComplaintResolved(complaint_id="q1", outcome="upheld", reasons="r", onward_rights="o")
 
 
-def folded(*events: Event) -> tuple[dict[str, bool], dict[str, tuple[int, int]]]:
-    """Open or not per item, and (inflow, outflow) per queue, after these events."""
-    log, models = MemoryLog(), MemoryReadModels()
-    versions: dict[str, int] = {}
-    for event in events:
-        made = fact(event)
-        name = handling.stream_of(made)
-        versions[name] = versions.get(name, 0) + 1
-        log.append(Batch(events=[Recorded(name, versions[name], event, made.meta, registry.of(event).name)]))
-    projector = Projector(log, models, [SERVICE_QUEUES])
-    projector.run_until_caught_up()
-    assert projector.stopped == {}
-    items = models.rows.get((SERVICE_QUEUES.name, ITEMS.name), {})
-    flow = models.rows.get((SERVICE_QUEUES.name, FLOW.name), {})
-    return (
-        {str(key[0]): bool(row["open"]) for key, (_, row) in items.items()},
-        {str(key[0]): (row["inflow"], row["outflow"]) for key, (_, row) in flow.items() if key[2] == NOON.date()},
+def after(seconds: float) -> datetime:
+    return NOON + timedelta(seconds=seconds)
+
+
+def folded(*events: Event | Dated) -> MemoryRows:
+    return fold(SERVICE_QUEUES, recorded(*events))
+
+
+def items(*events: Event | Dated) -> list[dict[str, Any]]:
+    return folded(*events).whole(ITEMS)
+
+
+def flow(*events: Event | Dated) -> dict[str, dict[str, int]]:
+    """Counters other than zero, by queue."""
+    return {row["queue"]: {c: row[c] for c in FLOW.columns if row[c]} for row in folded(*events).whole(FLOW)}
+
+
+# --- contacts ---
+
+
+def test_a_queued_contact_waits_in_its_queue() -> None:
+    [item] = items(QUEUED)
+    assert {name: value for name, value in item.items() if value is not None} == {
+        "item_id": "contact-k1",
+        "kind": "contact",
+        "queue": "cards",
+        "status": "waiting",
+        "open": True,
+        "customer_id": "c1",
+        "channel": "phone",
+        "priority": 3,
+        "opened_at": NOON,
+        "waiting_since": NOON,
+        "reopened": 0,
+        "branch": "b1",
+    }
+    assert flow(QUEUED) == {"cards": {"inflow": 1}}
+
+
+@pytest.mark.parametrize(("wait", "in_time"), [(20, {"answered_in_time": 1}), (21, {})])
+def test_an_answer_within_twenty_seconds_is_in_time(wait: int, in_time: dict[str, int]) -> None:
+    found = flow(QUEUED, (ContactStarted(contact_id="k1"), after(wait)))["cards"]
+    assert found == {"inflow": 1, "answered": 1, "wait_seconds": wait} | in_time
+
+
+def test_an_ended_contact_leaves_and_its_times_are_counted() -> None:
+    ended = ContactEnded(contact_id="k1", resolved=True, hold_seconds=30, wrap_up_seconds=60)
+    events = (QUEUED, (ContactStarted(contact_id="k1", agent_id="a1"), after(5)), (ended, after(305)))
+    assert items(*events) == []
+    assert flow(*events)["cards"] == {
+        "inflow": 1,
+        "answered": 1,
+        "answered_in_time": 1,
+        "wait_seconds": 5,
+        "outflow": 1,
+        "handled": 1,
+        "resolved": 1,
+        "talk_seconds": 300,
+        "hold_seconds": 30,
+        "wrap_up_seconds": 60,
+    }
+
+
+def test_an_abandoned_contact_leaves() -> None:
+    events = (QUEUED, (ContactAbandoned(contact_id="k1"), after(90)))
+    assert items(*events) == []
+    assert flow(*events) == {"cards": {"inflow": 1, "outflow": 1, "abandoned": 1}}
+
+
+def test_a_transfer_to_a_queue_waits_again_and_one_to_an_agent_goes_on() -> None:
+    started = (ContactStarted(contact_id="k1", agent_id="a1"), after(10))
+    moved = (ContactTransferred(contact_id="k1", to_queue="loans"), after(70))
+    [item] = items(QUEUED, started, moved)
+    assert (item["queue"], item["status"], item["owner"]) == ("loans", "waiting", None)
+    assert (item["opened_at"], item["waiting_since"]) == (NOON, after(70))
+    found = flow(QUEUED, started, moved, (ContactStarted(contact_id="k1"), after(100)))
+    assert (found["cards"]["handled"], found["cards"]["talk_seconds"], found["cards"]["outflow"]) == (1, 60, 1)
+    assert found["loans"] == {"inflow": 1, "answered": 1, "wait_seconds": 30}
+
+    to_agent = (ContactTransferred(contact_id="k1", to_queue="loans", to_agent="a2"), after(70))
+    [item] = items(QUEUED, started, to_agent)
+    assert (item["status"], item["owner"], item["started_at"]) == ("talking", "a2", after(70))
+
+
+def test_a_second_agent_who_joins_is_no_second_answer() -> None:
+    first, second = (ContactStarted(contact_id="k1", agent_id=agent) for agent in ("a1", "a2"))
+    [item] = items(QUEUED, (first, after(10)), (second, after(60)))
+    assert (item["owner"], item["started_at"]) == ("a2", after(10))
+    assert flow(QUEUED, (first, after(10)), (second, after(60)))["cards"]["answered"] == 1
+
+
+def test_clocks_of_channels_that_disagree_give_no_negative_wait() -> None:
+    assert "wait_seconds" not in flow(QUEUED, (ContactStarted(contact_id="k1"), after(-10)))["cards"]
+
+
+# --- cases ---
+
+
+def test_a_case_is_open_since_its_receipt_until_its_final_response() -> None:
+    received = NOON - timedelta(days=2)
+    [item] = items(OPENED.model_copy(update={"received_at": received}))
+    assert (item["kind"], item["queue"], item["status"], item["open"]) == ("case", "complaints", "open", True)
+    assert (item["priority"], item["regime"], item["opened_at"]) == (2, "uk_disp_standard", received)
+    [item] = items(OPENED, RESOLVED)
+    assert (item["status"], item["open"]) == ("resolved", False)
+    assert flow(OPENED, RESOLVED, ComplaintClosed(complaint_id="q1")) == {"complaints": {"inflow": 1, "outflow": 1}}
+
+
+@pytest.mark.parametrize(
+    ("events", "status"),
+    [
+        ([ComplaintAcknowledged(complaint_id="q1")], "acknowledged"),
+        ([ComplaintAssigned(complaint_id="q1", owner="h1")], "assigned"),
+        ([ComplaintAssigned(complaint_id="q1", owner="h1"), ComplaintAcknowledged(complaint_id="q1")], "assigned"),
+        ([ComplaintWaiting(complaint_id="q1", waiting_for="customer")], "waiting"),
+        ([ComplaintWaiting(complaint_id="q1", waiting_for="customer"), ComplaintResumed(complaint_id="q1")], "open"),
+        ([ComplaintEscalated(complaint_id="q1", reason="r")], "escalated"),
+        ([ComplaintWithdrawn(complaint_id="q1")], "withdrawn"),
+        ([RESOLVED, ComplaintAcknowledged(complaint_id="q1")], "resolved"),
+        ([RESOLVED, ComplaintClosed(complaint_id="q1")], "closed"),
+    ],
+)
+def test_the_status_of_a_case_is_what_happened_last(events: list[Event], status: str) -> None:
+    assert items(OPENED, *events)[0]["status"] == status
+
+
+def test_a_case_that_changes_its_queue_flows_out_of_one_and_into_the_other() -> None:
+    moved = ComplaintAssigned(complaint_id="q1", owner="h1", queue="north")
+    again = ComplaintEscalated(complaint_id="q1", reason="r", to_queue="head")
+    assert items(OPENED, moved, again)[0]["queue"] == "head"
+    assert flow(OPENED, moved, again) == {
+        "complaints": {"inflow": 1, "outflow": 1},
+        "north": {"inflow": 1, "outflow": 1},
+        "head": {"inflow": 1},
+    }
+
+
+def test_a_reopened_case_is_back_with_its_history() -> None:
+    assigned = ComplaintAssigned(complaint_id="q1", owner="h1", queue="north")
+    reopened = ComplaintReopened(complaint_id="q1", reason="r")
+    [item] = items(OPENED, assigned, RESOLVED, (reopened, after(60)))
+    assert (item["open"], item["status"], item["reopened"], item["owner"]) == (True, "assigned", 1, "h1")
+    assert (item["opened_at"], item["waiting_since"]) == (NOON, after(60))
+    assert flow(OPENED, assigned, RESOLVED, reopened)["north"] == {"inflow": 2, "outflow": 1, "reopened": 1}
+
+
+def clock(clock: Any, due: datetime | None, complaint: str = "q1", start: datetime = NOON) -> ComplaintClockSet:
+    return ComplaintClockSet(
+        complaint_id=complaint, clock=clock, preset="p", preset_version=1, starts_at=start, due_at=due, because="opened"
     )
 
 
-def test_a_contact_is_open_until_it_ends() -> None:
-    assert folded(QUEUED) == ({"contact-k": True}, {"cards": (1, 0)})
-    assert folded(QUEUED, STARTED, ContactEnded(contact_id="k", resolved=True)) == ({}, {"cards": (1, 1)})
+def test_both_clocks_of_a_case_are_kept_side_by_side() -> None:
+    [item] = items(OPENED, clock("statutory", after(900)), clock("service", after(600)), clock("service", None))
+    assert (item["statutory_due"], item["service_due"], item["service_from"]) == (after(900), None, NOON)
 
 
-def test_a_transfer_leaves_one_queue_and_enters_another() -> None:
-    moved = ContactTransferred(contact_id="k", to_queue="loans")
-    assert folded(QUEUED, STARTED, moved) == ({"contact-k": True}, {"cards": (1, 1), "loans": (1, 0)})
+# --- a queue at a moment ---
 
 
-def test_a_case_that_is_reopened_is_open_again() -> None:
-    assert folded(OPENED, RESOLVED)[0] == {"complaint-p": False}
-    assert folded(OPENED, RESOLVED, ComplaintReopened(complaint_id="p", reason="again"))[0] == {"complaint-p": True}
+def queue(now: datetime, *events: Event | Dated) -> QueueSummary:
+    rows = folded(*events)
+    [summary] = summarise_queues(rows.whole(ITEMS), rows.whole(FLOW), now)
+    return summary
+
+
+def contact(number: int, at: datetime) -> Dated:
+    return QUEUED.model_copy(update={"contact_id": f"k{number}"}), at
+
+
+def test_ages_are_nearest_rank_in_calendar_time() -> None:
+    summary = queue(after(1000), *(contact(n, after(100 * n)) for n in range(10)))
+    assert (summary.open, summary.waiting) == (10, 10)
+    assert (summary.age_p50, summary.age_p90, summary.age_max) == (500, 900, 1000)
+    assert queue(after(100), contact(1, NOON)).age_p50 == 100
+
+
+def test_an_empty_queue_has_flow_and_no_ages() -> None:
+    summary = queue(after(100), QUEUED, (ContactAbandoned(contact_id="k1"), after(50)))
+    assert (summary.open, summary.age_p50, summary.age_p90, summary.age_max) == (0, None, None, None)
+    assert (summary.inflow_today, summary.outflow_today, summary.abandoned_7d) == (1, 1, 1)
+    assert (summary.service_level, summary.speed_of_answer, summary.handling_time) == (0.0, None, None)
+
+
+def test_service_level_speed_and_handling_time_come_from_sums() -> None:
+    events: list[Dated] = [contact(n, NOON) for n in range(4)]
+    events += [(ContactStarted(contact_id=f"k{n}"), after((10, 20, 60)[n])) for n in range(3)]
+    events += [(ContactAbandoned(contact_id="k3"), after(90))]
+    events += [(ContactEnded(contact_id="k0", resolved=True, hold_seconds=50, wrap_up_seconds=30), after(110))]
+    summary = queue(after(200), *events)
+    assert (summary.service_level, summary.speed_of_answer, summary.handling_time) == (0.5, 30.0, 130.0)
+    assert (summary.open, summary.waiting) == (2, 0)
+
+
+def test_deadlines_are_next_overdue_or_at_risk() -> None:
+    opened = [OPENED.model_copy(update={"complaint_id": f"q{n}"}) for n in range(4)]
+    clocks = [
+        clock("statutory", after(100), "q0"),
+        clock("statutory", after(1000), "q1"),
+        clock("service", after(240), "q1"),
+        clock("service", after(280), "q2"),
+        clock("statutory", None, "q3"),
+    ]
+    summary = queue(after(200), *opened, *clocks)
+    assert (summary.next_statutory_due, summary.next_service_due) == (after(1000), after(240))
+    assert (summary.overdue_statutory, summary.overdue_service, summary.at_risk) == (1, 0, 1)
+    later = queue(after(241), *opened, *clocks)
+    assert (later.overdue_statutory, later.overdue_service, later.at_risk) == (1, 1, 1)
+
+
+def test_a_closed_case_is_neither_counted_nor_overdue() -> None:
+    summary = queue(after(200), OPENED, clock("statutory", after(100)), RESOLVED)
+    assert (summary.open, summary.overdue_statutory, summary.outflow_today) == (0, 0, 1)
+
+
+def test_flow_is_of_today_of_seven_days_and_of_twenty_eight() -> None:
+    events = [contact(n, NOON - timedelta(days=n)) for n in range(30)]
+    gone = [(ContactAbandoned(contact_id=f"k{n}"), NOON - timedelta(days=n)) for n in range(1, 30)]
+    rows = folded(*(one for pair in zip(events[1:], gone, strict=True) for one in pair), events[0])
+    [summary] = summarise_queues(rows.whole(ITEMS), rows.whole(FLOW), NOON)
+    assert (summary.inflow_today, summary.outflow_today) == (1, 0)
+    assert (summary.inflow_7d, summary.outflow_7d) == (7, 6)
+    assert summary.days_of_work == pytest.approx(28 / 27)
+
+
+def test_queues_are_apart_by_name_and_kind() -> None:
+    rows = folded(
+        QUEUED, OPENED.model_copy(update={"queue": "cards"}), OPENED.model_copy(update={"complaint_id": "q2"})
+    )
+    found = [(s.queue, s.kind, s.open) for s in summarise_queues(rows.whole(ITEMS), rows.whole(FLOW), NOON)]
+    assert found == [("cards", "case", 1), ("cards", "contact", 1), ("complaints", "case", 1)]
+
+
+# --- any history ---
+
+
+def _contact_events(contact_id: str, queue: str, flag: bool) -> list[Event]:
+    return [
+        ContactQueued(contact_id=contact_id, queue=queue, channel="phone"),
+        ContactStarted(contact_id=contact_id, agent_id=queue),
+        ContactTransferred(contact_id=contact_id, to_queue=queue, to_agent="a" if flag else None),
+        ContactEnded(contact_id=contact_id, resolved=flag),
+        ContactAbandoned(contact_id=contact_id),
+    ]
+
+
+def _case_events(complaint_id: str, queue: str, flag: bool) -> list[Event]:
+    return [
+        ComplaintOpened(complaint_id=complaint_id, channel="app", queue=queue),
+        ComplaintAcknowledged(complaint_id=complaint_id),
+        ComplaintAssigned(complaint_id=complaint_id, owner="h", queue=queue if flag else None),
+        ComplaintEscalated(complaint_id=complaint_id, reason="r", to_queue=queue),
+        ComplaintWaiting(complaint_id=complaint_id, waiting_for="customer"),
+        ComplaintResumed(complaint_id=complaint_id),
+        RESOLVED.model_copy(update={"complaint_id": complaint_id}),
+        ComplaintReopened(complaint_id=complaint_id, reason="r", new_facts=flag),
+        ComplaintWithdrawn(complaint_id=complaint_id),
+        ComplaintClosed(complaint_id=complaint_id),
+    ]
+
+
+queues, times = st.sampled_from(["x", "y"]), st.integers(-90_000, 90_000).map(after)
+events_of_contacts = st.builds(_contact_events, st.sampled_from(["k1", "k2", "k3"]), queues, st.booleans())
+events_of_cases = st.builds(_case_events, st.sampled_from(["q1", "q2"]), queues, st.booleans())
+happenings = st.one_of(events_of_contacts.flatmap(st.sampled_from), events_of_cases.flatmap(st.sampled_from))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(happenings, times), max_size=40), st.sets(st.integers(0, 40)))
+def test_what_flowed_in_and_not_out_is_open(history: list[Dated], splits: set[int]) -> None:
+    events = decided(*history)
+    rows = fold(SERVICE_QUEUES, events, sorted(splits))
+    whole = rows.whole(ITEMS), rows.whole(FLOW)
+    unsplit = fold(SERVICE_QUEUES, events)
+    assert whole == (unsplit.whole(ITEMS), unsplit.whole(FLOW))
+    left: dict[tuple[str, str], int] = {}
+    counters: list[Row] = [*whole[1]]
+    for row in counters:
+        assert all(row[name] >= 0 for name in FLOW.columns)
+        key = (row["queue"], row["kind"])
+        left[key] = left.get(key, 0) + row["inflow"] - row["outflow"]
+    for item in whole[0]:
+        left[item["queue"], item["kind"]] -= item["open"]
+    assert set(left.values()) <= {0}
+
+
+def test_the_day_of_a_flow_is_that_of_utc() -> None:
+    rows = folded((QUEUED, datetime(2026, 3, 2, 23, 30, tzinfo=UTC)))
+    assert [row["day"].isoformat() for row in rows.whole(FLOW)] == ["2026-03-02"]
