@@ -1,0 +1,33 @@
+"""Statutory and service clocks: working calendars, versioned presets, deadlines and why they are what they are."""
+
+from domain.clocks.business_calendar import BusinessCalendar, Hours, Span
+from domain.clocks.calendars import CALENDARS
+from domain.clocks.deadlines import Pause, ack_due, due, elapsed_fraction, grant_extension
+from domain.clocks.errors import ExtensionRefused, PresetNotInForce, TimeOutOfRange, UnknownPreset
+from domain.clocks.explanation import Explanation, Stretch, explain_due
+from domain.clocks.presets import PRESETS, Extension, Kind, Preset, pinned, preset
+
+__all__ = [
+    "CALENDARS",
+    "PRESETS",
+    "BusinessCalendar",
+    "Explanation",
+    "Extension",
+    "ExtensionRefused",
+    "Hours",
+    "Kind",
+    "Pause",
+    "Preset",
+    "PresetNotInForce",
+    "Span",
+    "Stretch",
+    "TimeOutOfRange",
+    "UnknownPreset",
+    "ack_due",
+    "due",
+    "elapsed_fraction",
+    "explain_due",
+    "grant_extension",
+    "pinned",
+    "preset",
+]
