@@ -125,8 +125,10 @@ def _balance(sheet: Sheet) -> None:
 
     Accounts add up in the currency in which the first balance was known; the others are left out.
     """
-    currency = sheet.features.get("currency")
-    accounts = [a for a in sheet.features.get("balances", {}).values() if a["currency"] == currency]
+    if "balances" not in sheet.features:
+        return
+    currency = sheet.features["currency"]
+    accounts = [a for a in sheet.features["balances"].values() if a["currency"] == currency]
     period = sheet.today // TEN_DAYS
     totals: list[int] = []
     for p in range(period - 17, period + 1):

@@ -299,6 +299,50 @@ def test_a_sweep_re_evaluates_when_a_window_ends() -> None:
     assert swept["next_change_at"] == NOON + 60 * DAY
 
 
+def walk(stored: Row) -> dict[datetime, set[str]]:
+    """The codes that apply from each moment on, following `next_change_at` from row to row."""
+    found = {}
+    while True:
+        found[stored["scored_at"]] = {reason["code"] for reason in stored["reasons"]}
+        if stored["next_change_at"] is None:
+            return found
+        assert stored["next_change_at"] > stored["scored_at"]
+        stored = sweep(stored, stored["next_change_at"])
+
+
+MIDNIGHT = NOON.replace(hour=0)
+
+
+@pytest.mark.parametrize(
+    ("code", "events", "since", "until"),
+    [
+        ("complaint-rejected", [opened(9), resolved(0, outcome="rejected")], NOON, NOON + 180 * DAY),
+        ("open-complaint", [opened(0)], NOON + 15 * DAY + timedelta(seconds=1), None),
+        ("service-failed", [opened(1), due(NOON + DAY)], NOON + DAY + timedelta(seconds=1), None),
+        ("service-failed", [opened(2), due(ago(1), days=2), resolved(0)], NOON, NOON + 90 * DAY),
+        ("salary-stopped", [posted(30 * n, "salary", 5) for n in range(3)], MIDNIGHT + 45 * DAY, None),
+        ("contact-surge", [posted(100), *(contacted(n) for n in range(3))], NOON, MIDNIGHT + 28 * DAY),
+        ("fewer-transactions", [posted(0)], MIDNIGHT + 90 * DAY, MIDNIGHT + 180 * DAY),
+        ("long-tenure", [(CustomerRegistered(customer_since=NOON.date()), NOON)], MIDNIGHT + 1827 * DAY, None),
+    ],
+)
+def test_sweeps_alone_find_when_a_reason_begins_and_ends(
+    code: str, events: list[Dated], since: datetime, until: datetime | None
+) -> None:
+    found = walk(row(*events))
+    applies = [at for at, codes in found.items() if code in codes]
+    ended = [at for at in found if at > applies[-1]]
+    assert (applies[0], ended[0] if until else None) == (since, until)
+
+
+def test_the_order_in_which_a_database_returns_json_does_not_matter() -> None:
+    events = recorded(opened(40, "q2"), opened(30, "q10"), opened(20, "q3"), opened(19, "q1"), contacted(0))
+    [whole] = fold(RETENTION_RISK, events).whole(RISK)
+    [split] = fold(RETENTION_RISK, events, splits=[4]).whole(RISK)
+    assert whole == split
+    assert whole["reasons"][0]["sources"] == ["/test#e1", "/test#e2", "/test#e3"]
+
+
 def test_a_sweep_in_between_does_not_change_what_later_events_lead_to() -> None:
     first, second = recorded(posted(100), posted(0, n=1))
     rows = fold(RETENTION_RISK, [first])
@@ -375,7 +419,7 @@ def test_any_order_of_events_scores_and_any_split_gives_the_same_row(history: li
 def test_nothing_changes_before_next_change_at_and_a_sweep_is_the_score(history: list[Dated], share: float) -> None:
     [stored] = fold(RETENTION_RISK, recorded(*history)).whole(RISK)
     start, features = stored["scored_at"], stored["features"]
-    for _ in range(6):
+    for _ in range(40):
         here = score(features, start)
         end = here.next_change_at or start + 1000 * DAY
         between = start + share * (end - start) - timedelta(seconds=2)
