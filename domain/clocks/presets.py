@@ -10,7 +10,7 @@ from datetime import date, datetime
 from typing import Literal
 
 from domain.clocks.calendars import CALENDARS
-from domain.clocks.errors import PresetNotInForce, UnknownPreset
+from domain.clocks.errors import PresetNotInForce, TimeOutOfRange, UnknownPreset
 
 Kind = Literal["CD", "BD", "W", "M", "BH"]
 """How a period is counted: calendar days, business days, weeks, calendar months, business hours."""
@@ -206,11 +206,14 @@ _BY_NAME: Mapping[str, tuple[Preset, ...]] = {
 def preset(name: str, at: datetime) -> Preset:
     """The newest version of a preset in force at a time, by the date of its own calendar.
 
-    Raises UnknownPreset, or PresetNotInForce when the time lies before its first version.
+    Raises UnknownPreset, or PresetNotInForce when the time lies before its first version; TimeOutOfRange.
     """
-    for version in _versions(name):
-        if version.effective_from <= CALENDARS[version.calendar].local_date(at):
-            return version
+    try:
+        for version in _versions(name):
+            if version.effective_from <= CALENDARS[version.calendar].local_date(at):
+                return version
+    except OverflowError as error:
+        raise TimeOutOfRange(str(at)) from error
     raise PresetNotInForce(f"{name} at {at:%Y-%m-%d}, in force from {_versions(name)[-1].effective_from}")
 
 
