@@ -4,7 +4,7 @@ A changed rule is a new version with a later date; the old one stays, because ca
 Where the source gives no number, or the number is a bank's own choice, `basis` says policy.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Literal
@@ -197,35 +197,34 @@ PRESETS: tuple[Preset, ...] = (
     ),
 )
 
-_BY_NAME: Mapping[str, tuple[Preset, ...]] = {
-    name: tuple(sorted((p for p in PRESETS if p.name == name), key=lambda p: p.version, reverse=True))
-    for name in {p.name: None for p in PRESETS}
-}
 
-
-def preset(name: str, at: datetime) -> Preset:
+def preset(name: str, at: datetime, among: Sequence[Preset] = PRESETS) -> Preset:
     """The newest version of a preset in force at a time, by the date of its own calendar.
 
     Raises UnknownPreset, or PresetNotInForce when the time lies before its first version; TimeOutOfRange.
     """
+    versions = _versions(name, among)
     try:
-        for version in _versions(name):
-            if version.effective_from <= CALENDARS[version.calendar].local_date(at):
-                return version
+        in_force = [one for one in versions if one.effective_from <= CALENDARS[one.calendar].local_date(at)]
     except OverflowError as error:
         raise TimeOutOfRange(str(at)) from error
-    raise PresetNotInForce(f"{name} at {at:%Y-%m-%d}, in force from {_versions(name)[-1].effective_from}")
+    if not in_force:
+        first = min(one.effective_from for one in versions)
+        raise PresetNotInForce(f"{name} at {at:%Y-%m-%d}, in force from {first}")
+    return max(in_force, key=lambda one: one.version)
 
 
-def pinned(name: str, version: int) -> Preset:
+def pinned(name: str, version: int, among: Sequence[Preset] = PRESETS) -> Preset:
     """The version that a case has been given. Raises UnknownPreset."""
-    for candidate in _versions(name):
-        if candidate.version == version:
-            return candidate
-    raise UnknownPreset(f"{name} version {version}; known: {[p.version for p in _versions(name)]}")
+    versions = _versions(name, among)
+    for one in versions:
+        if one.version == version:
+            return one
+    raise UnknownPreset(f"{name} version {version}; known: {[one.version for one in versions]}")
 
 
-def _versions(name: str) -> tuple[Preset, ...]:
-    if name not in _BY_NAME:
-        raise UnknownPreset(f"{name}; known: {', '.join(_BY_NAME)}")
-    return _BY_NAME[name]
+def _versions(name: str, among: Sequence[Preset]) -> list[Preset]:
+    versions = [one for one in among if one.name == name]
+    if not versions:
+        raise UnknownPreset(f"{name}; known: {', '.join(sorted({one.name for one in among}))}")
+    return versions

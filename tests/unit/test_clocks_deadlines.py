@@ -1,5 +1,6 @@
 """Deadlines under each preset: length, extensions, pauses, versions, and why."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
@@ -116,7 +117,7 @@ def test_a_service_clock_stops_while_the_customer_has_the_next_word() -> None:
     policy = rule("service_default").for_severity(1)
     start = utc(2026, 4, 1, 9)
     asked = (utc(2026, 4, 1, 11), utc(2026, 4, 2, 10), "waiting_customer")  # 6 h of Wednesday and 1 h of Thursday
-    again = (utc(2026, 4, 2, 9, 30), utc(2026, 4, 2, 10), "waiting_evidence")  # lies within the first
+    again = (utc(2026, 4, 2, 9, 30), utc(2026, 4, 2, 9, 45), "waiting_evidence")  # lies within the first
     assert due(policy, start, pauses=[again, asked]) == utc(2026, 4, 2, 16)
     assert due(policy, start, pauses=[(*asked[:2], "waiting_vendor")]) == utc(2026, 4, 1, 17)
 
@@ -139,8 +140,8 @@ def test_an_appraisal_takes_whole_days_out_of_the_chinese_clock() -> None:
 
 
 def test_a_request_begins_when_the_identity_is_proved() -> None:
-    unproved = (utc(2026, 3, 1), utc(2026, 4, 10, 9), "identity")  # began before the request arrived
-    assert last_date("gdpr_dsr", RECEIVED, pauses=(unproved,)) == date(2026, 5, 11)  # 10 May is a Sunday
+    unproved = (utc(2026, 3, 1), utc(2026, 4, 14, 9), "identity")  # began before the request arrived
+    assert last_date("gdpr_dsr", RECEIVED, pauses=(unproved,)) == date(2026, 5, 14)
 
 
 def test_a_pause_that_lasts_counts_up_to_the_time_of_asking() -> None:
@@ -189,6 +190,15 @@ def test_a_preset_applies_from_its_date_on_the_wall_of_its_place() -> None:
     assert preset("cn_2020", utc(2020, 2, 29, 16)) == pinned("cn_2020", 1)  # midnight in Shanghai
     with pytest.raises(PresetNotInForce, match="2020-03-01"):
         preset("cn_2020", utc(2020, 2, 29, 15, 59))
+
+
+def test_a_new_version_applies_from_its_date_and_the_old_one_stays_for_older_cases() -> None:
+    old = rule("cn_2020")
+    new = replace(old, version=2, effective_from=date(2027, 1, 1), resolve=10)
+    both = (new, old)
+    assert preset("cn_2020", utc(2026, 12, 31, 15), both) == old
+    assert preset("cn_2020", utc(2026, 12, 31, 16), both) == new
+    assert pinned("cn_2020", 1, both) == old
 
 
 def test_presets_are_consistent() -> None:
