@@ -4,7 +4,7 @@ The books are closed every month by starting a new stream, so that an account th
 load than a new one. The core banking system owns the balance; Kehu keeps what its read models need.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
@@ -47,24 +47,56 @@ class TransactionReversed(Event):
 
 # --- state ---
 
+Posting = tuple[int, str, bool]
+"""Minor units, currency, and whether it was reversed."""
+
 
 @dataclass(frozen=True, slots=True)
 class AccountMonth:
-    """The postings of one account in one month: transaction id -> (minor units, currency, reversed)."""
+    """The postings of one account in one month, by transaction id.
+
+    `parts` are dicts that are never changed, each larger than the next; a newer one wins. A posting copies only the
+    small ones at the end: about log2(n) entries on average instead of all n, and older states stay as they were.
+    """
 
     customer_id: str
-    postings: dict[str, tuple[int, str, bool]] = field(default_factory=dict)
+    parts: tuple[dict[str, Posting], ...] = ()
+
+    def posting(self, transaction_id: str) -> Posting | None:
+        """What was posted under this id."""
+        for part in reversed(self.parts):
+            if (found := part.get(transaction_id)) is not None:
+                return found
+        return None
+
+    @property
+    def postings(self) -> dict[str, Posting]:
+        """All postings in one dict, made anew."""
+        return {one: posting for part in self.parts for one, posting in part.items()}
 
 
 def evolve(state: AccountMonth | None, event: Event, meta: Meta) -> AccountMonth:
     """The state after an event; never fails on what `decide` returned."""
-    state = state or AccountMonth(meta.customer_id)
     if isinstance(event, TransactionPosted):
+        parts = state.parts if state else ()
         posting = (event.amount.minor, event.amount.currency, False)
-        return replace(state, postings={**state.postings, event.transaction_id: posting})
+        return AccountMonth(meta.customer_id, _with(parts, event.transaction_id, posting))
+    assert state is not None
     assert isinstance(event, TransactionReversed)
-    minor, currency, _ = state.postings[event.transaction_id]
-    return replace(state, postings={**state.postings, event.transaction_id: (minor, currency, True)})
+    posted = state.posting(event.transaction_id)
+    assert posted is not None
+    reversed_one = (posted[0], posted[1], True)
+    return AccountMonth(state.customer_id, _with(state.parts, event.transaction_id, reversed_one))
+
+
+def _with(
+    parts: tuple[dict[str, Posting], ...], transaction_id: str, posting: Posting
+) -> tuple[dict[str, Posting], ...]:
+    last, kept = {transaction_id: posting}, len(parts)
+    while kept and len(parts[kept - 1]) <= len(last):
+        kept -= 1
+        last = parts[kept] | last
+    return (*parts[:kept], last)
 
 
 # --- refusals ---
@@ -87,16 +119,17 @@ def decide(state: AccountMonth | None, fact: Fact) -> tuple[Event, ...]:
     if state is not None:
         require_customer(state.customer_id, fact)
     if isinstance(data, TransactionPosted):
-        known = state.postings.get(data.transaction_id) if state else None
+        known = state.posting(data.transaction_id) if state else None
         if known is None:
             return (data,)
         if known[:2] == (data.amount.minor, data.amount.currency):
             return ()
         raise TransactionPostedDifferently(data.transaction_id)
     assert isinstance(data, TransactionReversed)
-    if state is None or data.transaction_id not in state.postings:
+    posted = state.posting(data.transaction_id) if state else None
+    if posted is None:
         raise TransactionNotPostedYet(data.transaction_id)
-    return () if state.postings[data.transaction_id][2] else (data,)
+    return () if posted[2] else (data,)
 
 
 register("transaction.posted", TransactionPosted)

@@ -3,13 +3,25 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from domain.errors import NotYet, Refused
 from domain.registry import register
-from domain.values import Count, Dimensions, Event, Fact, Flag, Id, Label, Meta, StreamName, require_customer
+from domain.values import (
+    Count,
+    Dimensions,
+    Event,
+    Fact,
+    Flag,
+    Id,
+    Label,
+    Meta,
+    StreamName,
+    fingerprint,
+    require_customer,
+)
 
 
 def stream_name(contact_id: str) -> StreamName:
@@ -65,34 +77,41 @@ class ContactAbandoned(Event):
 
 # --- state ---
 
+Status = Literal["waiting", "active", "ended", "abandoned"]
+
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """Where a contact stands: waiting, active, ended or abandoned."""
+    """Where a contact stands. `opening` is the fingerprint of its first fact, to know it when it is sent twice."""
 
     customer_id: str
-    status: str
+    status: Status
     queue: str
     channel: str
     queued_at: datetime
+    opening: str
     agent_id: str | None = None
 
 
 def evolve(state: Contact | None, event: Event, meta: Meta) -> Contact:
     """The state after an event; never fails on what `decide` returned."""
     if isinstance(event, ContactQueued):
-        return Contact(meta.customer_id, "waiting", event.queue, event.channel, meta.occurred_at)
+        opening = fingerprint(event, meta.occurred_at)
+        return Contact(meta.customer_id, "waiting", event.queue, event.channel, meta.occurred_at, opening)
     assert state is not None
     match event:
         case ContactStarted():
             return replace(state, status="active", agent_id=event.agent_id)
         case ContactTransferred():
-            status = "active" if event.to_agent else "waiting"
-            return replace(state, status=status, queue=event.to_queue, agent_id=event.to_agent)
+            return _moved(state, event)
         case ContactEnded():
             return replace(state, status="ended")
         case _:
             return replace(state, status="abandoned")
+
+
+def _moved(state: Contact, to: ContactTransferred) -> Contact:
+    return replace(state, status="active" if to.to_agent else "waiting", queue=to.to_queue, agent_id=to.to_agent)
 
 
 # --- refusals ---
@@ -124,7 +143,7 @@ class ContactWasAnswered(Refused):
 def _queue(state: Contact | None, data: ContactQueued, meta: Meta) -> tuple[Event, ...]:
     if state is None:
         return (data,)
-    if (state.queued_at, state.channel) == (meta.occurred_at, data.channel):
+    if state.opening == fingerprint(data, meta.occurred_at):
         return ()
     raise ContactQueuedDifferently(data.contact_id)
 
@@ -138,7 +157,7 @@ def _start(state: Contact, data: ContactStarted) -> tuple[Event, ...]:
 def _transfer(state: Contact, data: ContactTransferred) -> tuple[Event, ...]:
     if state.status in OVER:
         raise ContactIsOver(data.contact_id)
-    return (data,)
+    return () if _moved(state, data) == state else (data,)
 
 
 def _end(state: Contact, data: ContactEnded) -> tuple[Event, ...]:
@@ -161,7 +180,7 @@ def _abandon(state: Contact, data: ContactAbandoned) -> tuple[Event, ...]:
     return (data,)
 
 
-OVER = frozenset({"ended", "abandoned"})
+OVER: frozenset[Status] = frozenset({"ended", "abandoned"})
 _DECISIONS: dict[type[Event], Callable[[Contact, Any], tuple[Event, ...]]] = {
     ContactStarted: _start,
     ContactTransferred: _transfer,
@@ -178,7 +197,7 @@ def decide(state: Contact | None, fact: Fact) -> tuple[Event, ...]:
     if isinstance(data, ContactQueued):
         return _queue(state, data, fact.meta)
     if state is None:
-        raise ContactNotQueuedYet
+        raise ContactNotQueuedYet(fact.meta.event_id)
     return _DECISIONS[type(data)](state, data)
 
 

@@ -4,11 +4,11 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import AwareDatetime, Field, StringConstraints
 
 from domain.errors import NotYet, Refused
 from domain.registry import register
-from domain.values import Dimensions, Event, Fact, Id, Label, Meta, StreamName
+from domain.values import Dimensions, Event, Fact, Id, Label, Meta, StreamName, fingerprint
 
 Products = Annotated[tuple[Label, ...], Field(max_length=50)]
 
@@ -50,7 +50,7 @@ class CustomerConsentChanged(Event):
     purpose: Label
     channel: Label
     status: Literal["granted", "denied", "revoked"]
-    expires_at: datetime | None = None
+    expires_at: AwareDatetime | None = None
 
 
 class CustomerManagerAssigned(Event):
@@ -73,11 +73,15 @@ PROFILE = ("name", "email", "phone", "country", "products", "branch", "product",
 
 @dataclass(frozen=True, slots=True)
 class Customer:
-    """What is known of a customer: profile fields, consents, manager, and whether the relationship has ended."""
+    """What is known of a customer: profile fields, consents, manager, and whether the relationship has ended.
+
+    `registration` is the fingerprint of the registration, to know it again when it is sent twice.
+    """
 
     customer_id: str
     kind: str
     profile: dict[str, str | tuple[str, ...] | None]
+    registration: str
     manager_id: str | None = None
     consents: dict[str, tuple[str, datetime | None]] = field(default_factory=dict)
     closed: bool = False
@@ -87,7 +91,7 @@ def evolve(state: Customer | None, event: Event, meta: Meta) -> Customer:
     """The state after an event; never fails on what `decide` returned."""
     if isinstance(event, CustomerRegistered):
         profile = {name: getattr(event, name) for name in PROFILE}
-        return Customer(meta.customer_id, event.kind, profile, event.manager_id)
+        return Customer(meta.customer_id, event.kind, profile, fingerprint(event), event.manager_id)
     assert state is not None
     match event:
         case CustomerProfileChanged():
@@ -130,7 +134,9 @@ def decide(state: Customer | None, fact: Fact) -> tuple[Event, ...]:
     if isinstance(data, CustomerRegistered):
         if state is None:
             return (data,)
-        if not state.closed and evolve(None, data, fact.meta).profile == state.profile:
+        if state.closed:
+            raise CustomerIsClosed(state.customer_id)
+        if state.registration == fingerprint(data):
             return ()
         raise CustomerRegisteredDifferently(state.customer_id)
     if state is None:

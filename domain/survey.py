@@ -8,7 +8,20 @@ from pydantic import Field
 
 from domain.errors import NotYet, Refused
 from domain.registry import register
-from domain.values import Dimensions, Event, Fact, Flag, Id, Label, Meta, StreamName, Text, dimensions, require_customer
+from domain.values import (
+    Dimensions,
+    Event,
+    Fact,
+    Flag,
+    Id,
+    Label,
+    Meta,
+    StreamName,
+    Text,
+    dimensions,
+    fingerprint,
+    require_customer,
+)
 
 Metric = Literal["csat", "nps", "ces"]
 Scale = Literal[5, 7, 10]
@@ -76,18 +89,28 @@ class SurveyScored(Dimensions):
 EDIT_WINDOW = timedelta(days=7)
 """How long after the first answer a later one replaces it."""
 
+SCALES: dict[Metric, tuple[Scale, ...]] = {"csat": (5,), "nps": (10,), "ces": (5, 7)}
+"""The scales on which each metric has a convention; any other could be stored but never summed up."""
+
 # --- state ---
+
+Status = Literal["invited", "answered", "declined", "bounced"]
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """One invitation: what was asked, and the answer that counts."""
+    """One invitation: what was asked, and the answer that counts.
+
+    `opening` is the fingerprint of the invitation, to know it again when it is sent twice. An answer that was recorded
+    but does not count (it is older than the one that does) leaves `score` and `answered_at` as they are.
+    """
 
     customer_id: str
     metric: Metric
     scale: Scale
     channel: str
     invited_at: datetime
+    opening: str
     owner: str | None = None
     branch: str | None = None
     product: str | None = None
@@ -97,7 +120,7 @@ class Survey:
     score: int | None = None
     first_answered_at: datetime | None = None
     answered_at: datetime | None = None
-    status: str = "invited"
+    status: Status = "invited"
 
 
 def evolve(state: Survey | None, event: Event, meta: Meta) -> Survey:
@@ -109,6 +132,7 @@ def evolve(state: Survey | None, event: Event, meta: Meta) -> Survey:
             event.scale,
             event.channel,
             meta.occurred_at,
+            fingerprint(event, meta.occurred_at),
             event.owner,
             event.branch,
             event.product,
@@ -140,6 +164,10 @@ class SurveyInvitedDifferently(Refused):
     """This invitation was sent before with other details. Give a new invitation a new id."""
 
 
+class ScaleOfAnotherMetric(Refused):
+    """The metric is never asked on this scale: CSAT has 5, NPS 10, CES 5 or 7. Invite again with the right one."""
+
+
 class ScoreOutsideScale(Refused):
     """The score lies outside the scale of its invitation. Correct the score and publish it under a new id."""
 
@@ -162,9 +190,10 @@ def lowest(metric: Metric) -> int:
 
 def _invite(state: Survey | None, data: SurveyInvited, meta: Meta) -> tuple[Event, ...]:
     if state is None:
+        if data.scale not in SCALES[data.metric]:
+            raise ScaleOfAnotherMetric(f"{data.metric} with scale {data.scale}")
         return (data,)
-    known = (state.metric, state.scale, state.channel, state.invited_at)
-    if known == (data.metric, data.scale, data.channel, meta.occurred_at):
+    if state.opening == fingerprint(data, meta.occurred_at):
         return ()
     raise SurveyInvitedDifferently(data.invitation_id)
 
@@ -200,11 +229,11 @@ def decide(state: Survey | None, fact: Fact) -> tuple[Event, ...]:
     if isinstance(data, SurveyInvited):
         return _invite(state, data, fact.meta)
     if state is None:
-        raise SurveyNotInvitedYet
+        raise SurveyNotInvitedYet(fact.meta.event_id)
     if isinstance(data, SurveyAnswered):
         return _answer(state, data, fact.meta)
     if state.status == "answered":
-        raise SurveyWasAnswered
+        raise SurveyWasAnswered(fact.meta.event_id)
     wanted = "declined" if isinstance(data, SurveyDeclined) else "bounced"
     return () if state.status == wanted else (data,)
 

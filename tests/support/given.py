@@ -6,8 +6,8 @@ from datetime import datetime
 import pytest
 
 from domain import handling
-from domain.errors import DomainError
-from domain.values import Event
+from domain.errors import NotYet, Refused
+from domain.values import Event, Fact
 from tests.support.builders import NOON, fact
 
 
@@ -16,20 +16,25 @@ class When:
     """A fact on a given history."""
 
     state: object | None
-    data: Event
-    customer: str
-    at: datetime
+    fact: Fact
 
     def decided(self) -> tuple[Event, ...]:
-        return handling.handle(self.state, fact(self.data, customer=self.customer, at=self.at))[1]
+        return handling.handle(self.state, self.fact)[1]
 
     def then(self, *expected: Event) -> None:
         assert self.decided() == expected
 
     def then_nothing(self) -> None:
+        """The fact is accepted and says nothing new."""
         assert self.decided() == ()
 
-    def then_raises(self, error: type[DomainError]) -> None:
+    def then_parks(self, error: type[NotYet]) -> None:
+        """The fact cannot apply yet."""
+        with pytest.raises(error):
+            self.decided()
+
+    def then_refuses(self, error: type[Refused]) -> None:
+        """The fact can never apply."""
         with pytest.raises(error):
             self.decided()
 
@@ -38,15 +43,15 @@ class When:
 class Given:
     """A history of facts, each accepted."""
 
-    history: tuple[Event, ...]
+    history: tuple[Event | Fact, ...]
 
     def when(self, data: Event, *, customer: str = "c1", at: datetime = NOON) -> When:
         state: object | None = None
         for earlier in self.history:
-            state, _ = handling.handle(state, fact(earlier))
-        return When(state, data, customer, at)
+            state, _ = handling.handle(state, earlier if isinstance(earlier, Fact) else fact(earlier))
+        return When(state, fact(data, customer=customer, at=at))
 
 
-def given(*history: Event) -> Given:
-    """A stream on which these facts were accepted at noon, about customer c1."""
+def given(*history: Event | Fact) -> Given:
+    """A stream on which these facts were accepted: as they are, or at noon about customer c1."""
     return Given(history)
