@@ -5,6 +5,7 @@ Unreadable, with a rule for the tables and a detail that says what to mend; pers
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
 from functools import cache
 from hashlib import blake2b
 from re import compile as pattern
@@ -20,8 +21,19 @@ from infra.errors import Unreadable
 from infra.kafka.topics import topic_of
 
 STRUCTURED = "application/cloudevents+json"
+JSON = "application/json"
+_STRUCTURED = STRUCTURED.encode()
+_BATCH = b"application/cloudevents-batch"
 _CUSTOMER = pattern(r"[\w.:/@+-]{1,64}")
+_NAME = pattern(r"[a-z0-9]+")
+_NUL = pattern(rb"(?<!\\)(?:\\\\)*\\u0000")
 _EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
+_KNOWN = frozenset(
+    {
+        *("specversion", "id", "source", "type", "subject", "time", "datacontenttype", "dataschema", "data"),
+        *("correlationid", "causationid", "traceparent"),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +47,23 @@ class Limits:
 
 @cache
 def types() -> Mapping[str, registry.Registration]:
-    """CloudEvents type -> registration, for everything a channel may publish."""
+    """CloudEvents type -> registration, for everything a channel may publish, in its newest version."""
     assert handling.AGGREGATES  # the aggregates register their events when they are imported
     return {r.type: r for r in registry.all_registrations() if r.published}
 
 
+@cache
+def readable() -> Mapping[str, tuple[registry.Registration, int, str]]:
+    """CloudEvents type -> (registration, version of the type, topic), older released versions among them."""
+    return {
+        f"{registry.TYPE_PREFIX}{r.name}.v{version}": (r, version, topic_of(r.name))
+        for r in types().values()
+        for version in range(1, r.version + 1)
+    }
+
+
 def decode(message: Message, now: datetime, limits: Limits = Limits()) -> Fact:
-    """The fact in a message. Raises Unreadable."""
+    """The fact in a message; an older version comes as the newest. Raises Unreadable."""
     value = message.value
     if value is None:
         raise Unreadable("tombstone", "the value is null: an event cannot be deleted, publish what happened instead")
@@ -49,22 +71,9 @@ def decode(message: Message, now: datetime, limits: Limits = Limits()) -> Fact:
         raise Unreadable("too-large", f"{len(value)} bytes, at most {limits.value_bytes} are accepted")
     if len(message.headers) > limits.headers:
         raise Unreadable("too-many-headers", f"{len(message.headers)} headers, at most {limits.headers} are accepted")
-    if b"\\u0000" in value:
+    if b"\\u0000" in value and _NUL.search(value):
         raise Unreadable("nul-character", "a string holds the NUL character: remove it")
-    headers = dict(message.headers)
-    if "ce_specversion" in headers or "ce_type" in headers:
-        attributes: dict[str, Any] = {
-            name[3:]: _utf8(raw, name) for name, raw in headers.items() if name.startswith("ce_")
-        }
-        data: Any = value
-    else:
-        content_type = _utf8(headers.get("content-type", b""), "content-type")
-        if content_type and not content_type.startswith(STRUCTURED):
-            raise Unreadable("wrong-content-type", f"{content_type[:60]!r}: send {STRUCTURED}, or binary mode headers")
-        attributes = _json_object(value)
-        if "data" not in attributes:
-            raise Unreadable("bad-envelope", "the attribute data is missing")
-        data = attributes["data"]
+    attributes, data = _envelope(message, value)
     registration, version = _registration(attributes, message.partition.topic)
     meta = _meta(attributes, now, limits)
     if message.key is None:
@@ -80,10 +89,13 @@ def identity(meta: Meta) -> bytes:
 
 
 def content(fact: Fact) -> bytes:
-    """The digest of what a message says, the same in structured and binary mode: type, customer, time and data."""
+    """The digest of what a message says, the same in structured and binary mode: event name, customer, time and data.
+
+    Values that equal their default are left out, so a field that is added later does not change what was said before.
+    """
     meta, event = fact.meta, fact.data
     said = f"{registry.of(event).name}\0{meta.customer_id}\0{meta.occurred_at.astimezone(UTC).isoformat()}\0".encode()
-    return blake2b(said + event.__pydantic_serializer__.to_json(event), digest_size=16).digest()
+    return blake2b(said + event.__pydantic_serializer__.to_json(event, exclude_defaults=True), digest_size=16).digest()
 
 
 def structured(fact: Fact) -> tuple[bytes, bytes, list[tuple[str, bytes]]]:
@@ -129,18 +141,79 @@ def _extensions(meta: Meta) -> dict[str, str]:
     return {name: value for name, value in known.items() if value is not None}
 
 
-def _utf8(raw: bytes, name: str) -> str:
+def _envelope(message: Message, value: bytes) -> tuple[Mapping[str, Any], Any]:
+    """The attributes and the data; the data of a binary message are its bytes."""
+    headers = dict(message.headers)
+    content_type = headers.get("content-type")
+    if content_type is not None and content_type != _STRUCTURED:
+        content_type = content_type.strip().lower()
+    if content_type is not None and content_type.startswith(_STRUCTURED):
+        return _structured_envelope(value)
+    if content_type is not None and content_type.startswith(_BATCH):
+        raise Unreadable("batch", "a batch of CloudEvents: send each event as one message, keyed by its customer")
+    if "ce_specversion" in headers or "ce_type" in headers:
+        return _binary_envelope(message.headers), value
+    if content_type is None:
+        return _structured_envelope(value)
+    raise Unreadable("wrong-content-type", f"{content_type[:60]!r}: send {STRUCTURED}, or binary mode headers")
+
+
+def _structured_envelope(value: bytes) -> tuple[Mapping[str, Any], Any]:
+    attributes = _json_object(value)
+    if not attributes.keys() <= _KNOWN:
+        _check_extensions(attributes)
+    if "data" not in attributes:
+        raise Unreadable("bad-envelope", "the attribute data is missing: send the event as a JSON object in data")
+    return attributes, attributes["data"]
+
+
+def _binary_envelope(headers: tuple[tuple[str, bytes], ...]) -> Mapping[str, Any]:
+    attributes: dict[str, Any] = {}
+    for header, raw in headers:
+        if header.startswith("ce_"):
+            name = header[3:]
+        elif header == "content-type":
+            name = "datacontenttype"
+        else:
+            continue
+        if name in attributes:
+            raise Unreadable("bad-envelope", f"the header {header[:40]!r} comes twice: send it once")
+        try:
+            attributes[name] = raw.decode()
+        except UnicodeDecodeError:
+            raise Unreadable("not-utf8", f"the header {header[:40]!r} is not UTF-8") from None
+    if not attributes.keys() <= _KNOWN:
+        _check_extensions(attributes)
+    return attributes
+
+
+def _check_extensions(attributes: Mapping[str, Any]) -> None:
+    """Attributes that are not ours may come along when they are CloudEvents attributes at all; they are not kept."""
+    if "data_base64" in attributes:
+        raise Unreadable("bad-envelope", "data_base64 is not read: send the event as a JSON object in data")
+    for name in attributes.keys() - _KNOWN:
+        if not _NAME.fullmatch(name):
+            raise Unreadable("bad-envelope", f"{name[:40]!r} is no attribute name: use lower-case letters and digits")
+        if isinstance(attributes[name], dict | list):
+            raise Unreadable("bad-envelope", f"the attribute {name[:40]} must be a string, a number or a boolean")
+
+
+def _unreadable_json(value: bytes, said: str) -> Unreadable:
+    """Why a parser refused the value."""
     try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        raise Unreadable("not-utf8", f"the header {name[:40]!r} is not UTF-8") from None
+        value.decode()
+    except UnicodeDecodeError as error:
+        return Unreadable("not-utf8", f"the byte at {error.start} is not UTF-8: encode the value in UTF-8")
+    if "recursion" in said.lower():
+        return Unreadable("too-deep", "objects and arrays are nested too deeply: send the fields of the schema only")
+    return Unreadable("bad-json", said)
 
 
 def _json_object(value: bytes) -> dict[str, Any]:
     try:
         parsed = orjson.loads(value)
     except orjson.JSONDecodeError as error:
-        raise Unreadable("bad-json", f"line {error.lineno}, column {error.colno}: {error.msg}") from None
+        raise _unreadable_json(value, f"line {error.lineno}, column {error.colno}: {error.msg}") from None
     if not isinstance(parsed, dict):
         raise Unreadable("bad-envelope", "the value is JSON but no object: send one CloudEvent per message")
     return parsed
@@ -157,23 +230,31 @@ def _registration(attributes: Mapping[str, Any], topic: str) -> tuple[registry.R
     if attributes.get("specversion") != "1.0":
         raise Unreadable("bad-envelope", "the attribute specversion must be 1.0")
     given = _attribute(attributes, "type")
-    found = types().get(given)
-    version = found.version if found else 0
-    if found is None:
-        name, _, number = given.removeprefix(registry.TYPE_PREFIX).rpartition(".v")
-        found = types().get(f"{registry.TYPE_PREFIX}{name}.v1") or next(
-            (r for r in types().values() if r.name == name), None
-        )
-        if found is None:
-            raise Unreadable("unknown-type", f"{given[:80]!r} is not in the catalogue: see `kehu events catalog`")
-        if not number.isdecimal() or not 1 <= int(number) < found.version:
-            raise Unreadable("unknown-version", f"{name} is known up to version {found.version}, not {number[:10]!r}")
-        version = int(number)
-    if topic_of(found.name) != topic:
-        raise Unreadable("wrong-topic", f"{found.type} belongs to {topic_of(found.name)}")
-    if str(attributes.get("datacontenttype", "application/json")).partition(";")[0] != "application/json":
-        raise Unreadable("wrong-content-type", "the attribute datacontenttype must be application/json")
-    return found, version
+    known = readable().get(given)
+    if known is None:
+        raise _unknown(given)
+    registration, version, belongs_to = known
+    if belongs_to != topic:
+        raise Unreadable("wrong-topic", f"{given} belongs to {belongs_to}: publish it there")
+    content_type = attributes.get("datacontenttype")
+    if content_type not in (None, JSON) and str(content_type).partition(";")[0].strip().lower() != JSON:
+        raise Unreadable("wrong-content-type", f"the data must be {JSON}")
+    if attributes.get("dataschema") is not None:
+        _attribute(attributes, "dataschema")
+    return registration, version
+
+
+def _unknown(given: str) -> Unreadable:
+    """Why a type is not readable: its version, its name, or that it is not for channels to send."""
+    name, _, number = given.removeprefix(registry.TYPE_PREFIX).rpartition(".v")
+    for registration in registry.all_registrations():
+        if registration.name == name and not registration.published:
+            return Unreadable("unknown-type", f"{name} follows from other events and cannot be published")
+        if registration.name == name:
+            newest = registration.version
+            return Unreadable("unknown-version", f"{name} is known up to version {newest}, not {number[:10]!r}")
+    closest = ", ".join(get_close_matches(given, readable())) or "`kehu events catalog` lists all"
+    return Unreadable("unknown-type", f"{given[:80]!r} is not in the catalogue; the closest: {closest}")
 
 
 def _meta(attributes: Mapping[str, Any], now: datetime, limits: Limits) -> Meta:
@@ -186,35 +267,44 @@ def _meta(attributes: Mapping[str, Any], now: datetime, limits: Limits) -> Meta:
     except ValueError:
         raise Unreadable("bad-time", "the attribute time must be an RFC 3339 time") from None
     if occurred_at.tzinfo is None:
-        raise Unreadable("bad-time", "the attribute time has no zone")
+        raise Unreadable("bad-time", "the attribute time has no zone: add Z or the offset")
     if not _EARLIEST <= occurred_at <= now + limits.future:
         raise Unreadable("time-out-of-range", f"{said} is before 1900 or more than {limits.future} ahead")
-    optional = {
-        name: _attribute(attributes, name) if attributes.get(name) is not None else None
-        for name in ("correlationid", "causationid", "traceparent")
-    }
     return Meta(
         _attribute(attributes, "id"),
         _attribute(attributes, "source"),
         CustomerId(subject),
         occurred_at,
-        optional["correlationid"],
-        optional["causationid"],
-        optional["traceparent"],
+        _extension(attributes, "correlationid"),
+        _extension(attributes, "causationid"),
+        _extension(attributes, "traceparent"),
     )
+
+
+def _extension(attributes: Mapping[str, Any], name: str) -> str | None:
+    return None if attributes.get(name) is None else _attribute(attributes, name)
 
 
 def _event(registration: registry.Registration, version: int, data: Any) -> Event:
     try:
         if version < registration.version:
-            older = _json_object(data) if isinstance(data, bytes) else data
-            data = upcasts.upcast(registration.name, version, registration.version, older)
+            data = _upcast(registration, version, data)
         if isinstance(data, bytes):
             return registration.event.model_validate_json(data)
         return registration.event.model_validate(data)
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False, include_context=False)
-        if found[0]["type"] == "json_invalid":
-            raise Unreadable("bad-json", found[0]["msg"]) from None
+        if isinstance(data, bytes) and found[0]["type"] == "json_invalid":
+            raise _unreadable_json(data, found[0]["msg"]) from None
         told = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'data'}: {e['msg']}" for e in found[:3])
         raise Unreadable("bad-data", f"{registration.type}: {told}"[:1000]) from None
+
+
+def _upcast(registration: registry.Registration, version: int, data: Any) -> upcasts.Data:
+    """Older data in the newest form. They have not been validated, so a step may stumble over anything."""
+    older = _json_object(data) if isinstance(data, bytes) else data
+    try:
+        return upcasts.upcast(registration.name, version, registration.version, older)
+    except Exception as error:
+        told = f"{registration.name} version {version}: a field that version needs is missing or of the wrong type"
+        raise Unreadable("bad-data", f"{told} ({type(error).__name__})") from None
