@@ -1,12 +1,23 @@
 """The topics, and what the broker knows of them."""
 
-from collections.abc import Sequence
+from asyncio import timeout
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
-from kafka.errors import KafkaError, TopicAlreadyExistsError
+from kafka.errors import (
+    InvalidPartitionsError,
+    InvalidReplicationFactorError,
+    InvalidTopicError,
+    KafkaError,
+    PolicyViolationError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+)
 
-from infra.errors import ServerUnavailable
+from infra.errors import KehuError, ServerUnavailable
 
 TOPICS = {
     "customer": "kehu.customers",
@@ -16,6 +27,35 @@ TOPICS = {
     "transaction": "kehu.transactions",
 }
 """First word of an event's name -> topic. The key of every message is the customer id."""
+
+DEAD_LETTERS = "kehu.dead-letters"
+PATIENCE = 10.0
+"""Seconds in which the broker must tell what the topics hold."""
+
+REFUSALS = (
+    InvalidPartitionsError,
+    InvalidReplicationFactorError,
+    InvalidTopicError,
+    PolicyViolationError,
+    TopicAuthorizationFailedError,
+)
+
+
+class TopicRefused(KehuError):
+    """The broker did not make a topic. Ask for no more replicas than it has brokers, and check what it allows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """What a partition holds: the offset of its first message and the offset that the next one will get."""
+
+    first: int
+    following: int
+
+    @property
+    def messages(self) -> int:
+        """How many messages, where none was compacted away and no transaction left its markers."""
+        return self.following - self.first
 
 
 def topic_of(name: str) -> str:
@@ -33,14 +73,18 @@ class Topics:
     def create(self, names: Sequence[str], *, partitions: int = 4, replication: int = 1) -> list[str]:
         """Make the topics that are missing, and return their names."""
         missing = [name for name, known in self.ids(names).items() if known is None]
-        try:
-            if missing:
-                self._client().create_topics([NewTopic(name, partitions, replication) for name in missing])
-        except TopicAlreadyExistsError:
-            return []  # another process was faster
-        except (KafkaError, OSError) as error:
-            raise ServerUnavailable(f"Kafka at {self._bootstrap}: {error}") from error
-        return missing
+        made = []
+        for name in missing:
+            try:
+                self._client().create_topics([NewTopic(name, partitions, replication)])
+            except TopicAlreadyExistsError:
+                continue  # another process was faster
+            except REFUSALS as error:
+                raise TopicRefused(f"{name}: {error}") from error
+            except (KafkaError, OSError) as error:
+                raise ServerUnavailable(f"Kafka at {self._bootstrap}: {error}") from error
+            made.append(name)
+        return made
 
     def ids(self, names: Sequence[str]) -> dict[str, str | None]:
         """The id of each topic, None for one that does not exist. A topic that is made anew has another id."""
@@ -65,3 +109,37 @@ class Topics:
         if self._admin is None:
             self._admin = KafkaAdminClient(bootstrap_servers=self._bootstrap, client_id="kehu-admin")
         return self._admin
+
+
+async def extents(bootstrap: str, topics: Sequence[str]) -> Mapping[TopicPartition, Extent]:
+    """What the topics' partitions hold; a topic that does not exist has none. Raises ServerUnavailable.
+
+    Read from fetches and not by asking for the latest offset, which the embedded broker answers wrongly.
+    """
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, max_partition_fetch_bytes=1)
+    try:
+        await consumer.start()
+        async with timeout(PATIENCE):
+            existing = await consumer.topics()
+            tps = {
+                TopicPartition(topic, number)
+                for topic in topics
+                if topic in existing
+                for number in consumer.partitions_for_topic(topic) or ()
+            }
+            if not tps:
+                return {}
+            consumer.assign(tps)
+            first = await consumer.beginning_offsets(tps)
+            for tp in tps:
+                consumer.seek(tp, first[tp])
+            following: dict[TopicPartition, int] = {}
+            while len(following) < len(tps):
+                await consumer.getmany(timeout_ms=50)
+                following = {tp: end for tp in tps if (end := consumer.highwater(tp)) is not None}
+                consumer.pause(*following)
+            return {tp: Extent(first[tp], following[tp]) for tp in sorted(tps)}
+    except (KafkaError, OSError) as error:
+        raise ServerUnavailable(f"Kafka at {bootstrap}: {error}") from error
+    finally:
+        await consumer.stop()
