@@ -101,8 +101,9 @@ Status = Literal["invited", "answered", "declined", "bounced"]
 class Survey:
     """One invitation: what was asked, and the answer that counts.
 
-    `opening` is the fingerprint of the invitation, to know it again when it is sent twice. An answer that was recorded
-    but does not count (it is older than the one that does) leaves `score` and `answered_at` as they are.
+    `opening` and `answer` are the fingerprints of the invitation and of the last answer, to know them again when they
+    are sent twice. An answer that was recorded but does not count (it is older than the one that does) leaves `score`
+    and `answered_at` as they are.
     """
 
     customer_id: str
@@ -120,6 +121,7 @@ class Survey:
     score: int | None = None
     first_answered_at: datetime | None = None
     answered_at: datetime | None = None
+    answer: str | None = None
     status: Status = "invited"
 
 
@@ -144,7 +146,8 @@ def evolve(state: Survey | None, event: Event, meta: Meta) -> Survey:
     match event:
         case SurveyAnswered():
             first = state.first_answered_at or meta.occurred_at
-            return replace(state, status="answered", first_answered_at=first)
+            answer = fingerprint(event, meta.occurred_at)
+            return replace(state, status="answered", first_answered_at=first, answer=answer)
         case SurveyScored():
             return replace(state, score=event.score, answered_at=meta.occurred_at)
         case SurveyDeclined():
@@ -199,9 +202,11 @@ def _invite(state: Survey | None, data: SurveyInvited, meta: Meta) -> tuple[Even
 
 
 def _answer(state: Survey, data: SurveyAnswered, meta: Meta) -> tuple[Event, ...]:
+    if state.answer == fingerprint(data, meta.occurred_at):
+        return ()
     if not lowest(state.metric) <= data.score <= state.scale:
         raise ScoreOutsideScale(f"{data.score} is not in {lowest(state.metric)}..{state.scale}")
-    if state.first_answered_at is not None and meta.occurred_at > state.first_answered_at + EDIT_WINDOW:
+    if state.first_answered_at is not None and meta.occurred_at - state.first_answered_at > EDIT_WINDOW:
         raise EditWindowIsOver(data.invitation_id)
     if state.answered_at is not None and meta.occurred_at < state.answered_at:
         return (data,)  # kept, but an older answer does not replace a newer one

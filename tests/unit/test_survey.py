@@ -99,6 +99,7 @@ def test_an_older_answer_is_kept_but_does_not_count() -> None:
     given(invited, late).when(answer(2), at=NOON + timedelta(days=1)).then(answer(2))
     older = fact(answer(2), at=NOON + timedelta(days=1))
     third = NOON + timedelta(days=3)
+    given(invited, late, older).when(older.data, at=older.meta.occurred_at).then_nothing()
     given(invited, late, older).when(answer(5), at=third).then(answer(5), scored(5, previous=4))
 
 
