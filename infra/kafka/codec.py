@@ -204,7 +204,7 @@ def _unreadable_json(value: bytes, said: str) -> Unreadable:
         value.decode()
     except UnicodeDecodeError as error:
         return Unreadable("not-utf8", f"the byte at {error.start} is not UTF-8: encode the value in UTF-8")
-    if "recursion" in said.lower():
+    if "limit" in said:  # both parsers have a limit of depth, and say so in their own words
         return Unreadable("too-deep", "objects and arrays are nested too deeply: send the fields of the schema only")
     return Unreadable("bad-json", said)
 

@@ -6,21 +6,26 @@ from datetime import UTC, datetime, timedelta
 
 import orjson
 import pytest
+from cloudevents.core.bindings import kafka as sdk
+from cloudevents.core.v1.event import CloudEvent
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain import registry, upcasts
 from domain.ports import Message, Partition
 from domain.survey import SurveyInvited
 from domain.values import Fact
 from infra.errors import Unreadable
 from infra.kafka import codec
+from infra.kafka.topics import topic_of
 from tests.support.builders import NOON, SURVEYS, fact
+from tests.support.golden import PUBLISHED, Golden
 
 Encoded = tuple[bytes, bytes, list[tuple[str, bytes]]]
 INVITED = fact(SurveyInvited(invitation_id="i", metric="nps", scale=10, channel="app", branch="北京"))
 
 
-def as_message(encoded: tuple[bytes, bytes, list[tuple[str, bytes]]], topic: str = "kehu.surveys") -> Message:
+def as_message(encoded: Encoded, topic: str = "kehu.surveys") -> Message:
     key, value, headers = encoded
     return Message(replace(SURVEYS, topic=topic), 0, 0, key, value, tuple(headers))
 
@@ -39,31 +44,94 @@ def test_both_modes_say_the_same(mode: Callable[[Fact], Encoded]) -> None:
     assert codec.content(decoded) == codec.content(INVITED)
 
 
-@pytest.mark.parametrize("mode", ["structured", "binary"])
-def test_messages_of_the_official_sdk_are_accepted(mode: str) -> None:
-    from cloudevents.core.bindings import kafka as sdk
-    from cloudevents.core.v1.event import CloudEvent
-
-    event = CloudEvent(
-        {
-            "id": "e1",
-            "source": "/test",
-            "type": "kehu.survey.invited.v1",
-            "subject": "c1",
-            "time": NOON,
-            "specversion": "1.0",
-            "datacontenttype": "application/json",
-            "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-        },
-        INVITED.data.model_dump(mode="json", exclude_none=True),
+@pytest.mark.parametrize("make", [sdk.to_structured_event, sdk.to_binary_event])
+@pytest.mark.parametrize("golden", PUBLISHED, ids=lambda golden: golden.topic)
+def test_messages_of_the_official_sdk_are_accepted(golden: Golden, make: Callable[..., sdk.KafkaMessage]) -> None:
+    attributes = {name: value for name, value in golden.event.items() if name != "data"}
+    attributes["time"] = datetime.fromisoformat(attributes["time"])
+    made = make(
+        CloudEvent({**attributes, "tenant": "north"}, golden.data), key_mapper=lambda event: event.get_subject()
     )
-    make = sdk.to_structured_event if mode == "structured" else sdk.to_binary_event
-    made = make(event)
-    headers = tuple((name, value) for name, value in made.headers.items())
-    decoded = codec.decode(Message(SURVEYS, 0, 0, b"c1", made.value, headers), NOON)
-    assert decoded.data == INVITED.data
-    assert decoded.meta.occurred_at == NOON
-    assert decoded.meta.traceparent is not None
+    partition = replace(SURVEYS, topic=topic_of(golden.topic))
+    decoded = codec.decode(
+        Message(partition, 0, 0, str(made.key).encode(), made.value, tuple(made.headers.items())), NOON
+    )
+    assert decoded.data.model_dump(mode="json", exclude_unset=True) == golden.data
+    assert decoded.meta.occurred_at == attributes["time"]
+    assert decoded.meta.traceparent == attributes["traceparent"]
+
+
+@pytest.mark.parametrize("golden", PUBLISHED, ids=lambda golden: golden.topic)
+def test_both_modes_of_every_type_have_the_same_identity_and_content(golden: Golden) -> None:
+    topic = topic_of(golden.topic)
+    first = codec.decode(as_message((b"c-100023", orjson.dumps(golden.event), []), topic), NOON)
+    for mode in (codec.structured, codec.binary):
+        again = codec.decode(as_message(mode(first), topic), NOON)
+        assert again == first
+        assert codec.identity(again.meta) == codec.identity(first.meta)
+        assert codec.content(again) == codec.content(first)
+
+
+def test_content_is_what_is_said_and_not_how() -> None:
+    said = codec.content(codec.decode(envelope(), NOON))
+    spelled_out = {
+        "invitation_id": "i",
+        "metric": "nps",
+        "scale": 10,
+        "channel": "app",
+        "branch": "北京",
+        "owner": None,
+    }
+    assert codec.content(codec.decode(envelope(data=spelled_out, traceparent="00-1"), NOON)) == said
+    assert codec.content(codec.decode(envelope(time="2026-03-02T13:00:00+01:00"), NOON)) == said
+    assert codec.content(codec.decode(envelope(time="2026-03-02T12:00:01Z"), NOON)) != said
+    assert codec.content(codec.decode(envelope(data={**spelled_out, "channel": "sms"}), NOON)) != said
+
+
+@pytest.mark.parametrize("mode", [codec.structured, codec.binary])
+def test_an_older_version_is_read_as_the_newest(
+    mode: Callable[[Fact], Encoded], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = as_message(mode(INVITED))
+    newest = replace(registry.named("survey.invited"), version=2)
+    monkeypatch.setitem(registry._by_name, "survey.invited", newest)
+    monkeypatch.setitem(upcasts.UPCASTS, ("survey.invited", 1), lambda data: {**data, "channel": data["channel"] * 2})
+    for table in (codec.types, codec.readable):
+        table.cache_clear()
+    try:
+        decoded = codec.decode(older, NOON)
+        broken = envelope(data={"invitation_id": "i"})
+        with pytest.raises(Unreadable, match=r"survey\.invited version 1: a field"):
+            codec.decode(broken, NOON)
+    finally:
+        monkeypatch.undo()
+        for table in (codec.types, codec.readable):
+            table.cache_clear()
+    assert decoded.data.model_dump()["channel"] == "appapp"
+
+
+@pytest.mark.parametrize(
+    "content_type", [b"application/cloudevents+json; charset=UTF-8", b"Application/CloudEvents+JSON"]
+)
+def test_the_content_type_may_have_parameters_and_capitals(content_type: bytes) -> None:
+    key, value, _ = codec.structured(INVITED)
+    assert codec.decode(as_message((key, value, [("content-type", content_type)])), NOON) == INVITED
+
+
+def test_a_text_about_the_nul_escape_is_no_nul_character() -> None:
+    data = {"invitation_id": "i", "metric": "nps", "scale": 10, "channel": "\\u0000"}
+    assert codec.decode(envelope(data=data), NOON).data.model_dump()["channel"] == "\\u0000"
+
+
+def binary(value: bytes = b"{}", **changes: bytes | None) -> Message:
+    """A good binary message with changed headers; None removes one, `_` stands for a hyphen in `content_type`."""
+    key, _, headers = codec.binary(INVITED)
+    changed = {name.replace("content_type", "content-type"): given for name, given in changes.items()}
+    made = {name: given for name, given in {**dict(headers), **changed}.items() if given is not None}
+    return as_message((key, value, list(made.items())))
+
+
+DEEP = b"[" * 100_000 + b"]" * 100_000
 
 
 @pytest.mark.parametrize(
@@ -96,12 +164,49 @@ def test_messages_of_the_official_sdk_are_accepted(mode: str) -> None:
         (envelope(data={"invitation_id": "i\0"}), "nul-character"),
         (envelope(data={"invitation_id": "i", "unknown": 1}), "bad-data"),
         (envelope(data=[]), "bad-data"),
+        (envelope(type="kehu.survey.invited.v0"), "unknown-version"),
+        (envelope(type="kehu.survey.invited.vX"), "unknown-version"),
+        (envelope(type="kehu.survey.invited"), "unknown-type"),
+        (envelope(type=7), "bad-envelope"),
+        (envelope(subject="c" * 65), "bad-envelope"),
+        (envelope(time="1899-12-31T23:59:59Z"), "time-out-of-range"),
+        (envelope(time=None), "bad-envelope"),
+        (envelope(traceparent=["a"]), "bad-envelope"),
+        (envelope(dataschema=""), "bad-envelope"),
+        (envelope(Tenant="north"), "bad-envelope"),
+        (envelope(tenant={"name": "north"}), "bad-envelope"),
+        (envelope(data=None, data_base64="e30="), "bad-envelope"),
+        (as_message((b"c1", DEEP, [])), "too-deep"),
+        (as_message((b"c1", b'"' + "ü".encode("latin-1") + b'"', [])), "not-utf8"),
+        (as_message((b"c1", b"[]", [("content-type", b"application/cloudevents-batch+json")])), "batch"),
+        (as_message((b"c1", b"", [("content-type", b"application/cloudevents+avro")])), "wrong-content-type"),
+        (as_message((b"c1", b"", [])), "bad-json"),
+        (binary(b""), "bad-json"),
+        (binary(b"{"), "bad-json"),
+        (binary(b'"\xff"'), "not-utf8"),
+        (binary(b"{}"), "bad-data"),
+        (binary(DEEP), "too-deep"),
+        (binary(ce_id=b"a\0b"), "bad-envelope"),
+        (binary(ce_id=None), "bad-envelope"),
+        (binary(ce_Tenant=b"north"), "bad-envelope"),
+        (binary(content_type=b"text/xml"), "wrong-content-type"),
+        (as_message((b"c1", b"{}", [("ce_type", b"a"), ("ce_type", b"b")])), "bad-envelope"),
     ],
 )
 def test_what_cannot_be_read_is_refused_by_a_rule(message: Message, rule: str) -> None:
     with pytest.raises(Unreadable) as refused:
         codec.decode(message, NOON)
     assert refused.value.rule == rule
+
+
+def test_an_unknown_type_lists_the_closest() -> None:
+    with pytest.raises(Unreadable, match=r"kehu\.survey\.invited\.v1"):
+        codec.decode(envelope(type="kehu.survey.invted.v1"), NOON)
+
+
+def test_a_derived_event_cannot_be_published() -> None:
+    with pytest.raises(Unreadable, match="follows from other events"):
+        codec.decode(envelope(type="kehu.survey.scored.v1"), NOON)
 
 
 def test_a_refusal_does_not_echo_what_the_customer_said() -> None:
@@ -138,6 +243,18 @@ def test_any_bytes_are_read_or_refused(
 @given(_changes)
 def test_any_envelope_is_read_or_refused(changes: dict[str, object]) -> None:
     assert _read_or_refused(envelope(**changes))
+
+
+@given(st.sampled_from(PUBLISHED), st.data(), _json, st.booleans())
+def test_any_data_is_read_or_refused(golden: Golden, draw: st.DataObject, given_value: object, in_binary: bool) -> None:
+    field = draw.draw(st.sampled_from([*golden.data, "unheard_of"]))
+    data = {**golden.data, field: given_value}
+    topic = topic_of(golden.topic)
+    value, headers = orjson.dumps({**golden.event, "data": data}), []
+    if in_binary:
+        value = orjson.dumps(data)
+        headers = [(f"ce_{name}", str(one).encode()) for name, one in golden.event.items() if name != "data"]
+    assert _read_or_refused(as_message((b"c-100023", value, headers), topic))
 
 
 def _read_or_refused(message: Message) -> bool:
