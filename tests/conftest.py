@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 
 import pytest
 
@@ -14,13 +16,14 @@ _numbers = count(1)
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+def postgres_server() -> Iterator[EmbeddedPostgres]:
     """One PostgreSQL for all tests."""
-    folder = tmp_path_factory.mktemp("postgres")
-    for path in (folder, *folder.parents[:2]):
-        path.chmod(0o755)  # the server's user must reach its folder
+    # Not below pytest's own folder: every pytest that starts makes that one private again, also to the server's user.
+    folder = Path(mkdtemp(prefix="kehu-test-"))
+    folder.chmod(0o755)
     with EmbeddedPostgres.start(folder / "data") as server:
         yield server
+    rmtree(folder)
 
 
 @pytest.fixture
