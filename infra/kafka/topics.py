@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError as FetchError
 from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
 from kafka.errors import (
@@ -139,7 +140,7 @@ async def extents(bootstrap: str, topics: Sequence[str]) -> Mapping[TopicPartiti
                 following = {tp: end for tp in tps if (end := consumer.highwater(tp)) is not None}
                 consumer.pause(*following)
             return {tp: Extent(first[tp], following[tp]) for tp in sorted(tps)}
-    except (KafkaError, OSError) as error:
+    except (FetchError, OSError) as error:
         raise ServerUnavailable(f"Kafka at {bootstrap}: {error}") from error
     finally:
         await consumer.stop()

@@ -88,6 +88,14 @@ def test_content_is_what_is_said_and_not_how() -> None:
     assert codec.content(codec.decode(envelope(data={**spelled_out, "channel": "sms"}), NOON)) != said
 
 
+def test_a_field_that_is_added_later_does_not_change_what_was_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Wider(SurveyInvited):
+        mood: str | None = None
+
+    monkeypatch.setattr(registry, "_by_class", {**registry._by_class, Wider: registry.named("survey.invited")})
+    assert codec.content(replace(INVITED, data=Wider(**INVITED.data.model_dump()))) == codec.content(INVITED)
+
+
 @pytest.mark.parametrize("mode", [codec.structured, codec.binary])
 def test_an_older_version_is_read_as_the_newest(
     mode: Callable[[Fact], Encoded], monkeypatch: pytest.MonkeyPatch

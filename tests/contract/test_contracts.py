@@ -123,6 +123,14 @@ def test_a_wider_contract_breaks_nothing(edit: Edit) -> None:
     assert breaking_changes(OPENED, new) == []
 
 
+def test_narrower_items_of_a_list_are_a_breaking_change() -> None:
+    old = contracts.schema(codec.types()["kehu.customer.registered.v1"])
+    new = copy.deepcopy(old)
+    new["properties"]["products"]["items"]["maxLength"] = 20
+    assert breaking_changes(old, new) == ["data.products[]: maxLength is 20 now, it was 120"]
+    assert breaking_changes(new, old) == []
+
+
 def test_every_version_of_every_event_has_a_golden_file() -> None:
     assert codec.types()
     versions = {f"{r.name}.v{v}" for r in registry.all_registrations() for v in range(1, r.version + 1)}
