@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from domain import registry, upcasts
 from domain.ports import Message, Partition
 from domain.survey import SurveyInvited
-from domain.values import Fact
+from domain.values import Event, Fact
 from infra.errors import Unreadable
 from infra.kafka import codec
 from infra.kafka.topics import topic_of
@@ -92,7 +92,8 @@ def test_a_field_that_is_added_later_does_not_change_what_was_said(monkeypatch: 
     class Wider(SurveyInvited):
         mood: str | None = None
 
-    monkeypatch.setattr(registry, "_by_class", {**registry._by_class, Wider: registry.named("survey.invited")})
+    classes: dict[type[Event], registry.Registration] = {Wider: registry.named("survey.invited")}
+    monkeypatch.setattr(registry, "_by_class", {**registry._by_class, **classes})
     assert codec.content(replace(INVITED, data=Wider(**INVITED.data.model_dump()))) == codec.content(INVITED)
 
 
