@@ -5,7 +5,7 @@ messages come through one partition, and only the owner of a partition can move 
 be kept in memory between batches; whenever the store refuses a batch, what it touched is forgotten and loaded again.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -70,9 +70,9 @@ class Ingest:
         cached_streams: int = 100_000,
     ) -> None:
         self._log = log
-        self._decode = decode
+        self.decode = decode
         self._clock = clock
-        self._park_for = park_for
+        self.park_for = park_for
         self._cached_streams = cached_streams
         self._streams: dict[str, Stream] = {}
         self.positions: dict[Partition, int] = {}
@@ -126,10 +126,14 @@ class Ingest:
     def _remember(self, decided: "_Deciding") -> None:
         for move in decided.batch.moves:
             self.positions[move.partition] = move.next_offset
-        for name in decided.forget:
-            self._streams.pop(name, None)
+        self.forget(decided.forget)
         while len(self._streams) > self._cached_streams:
             del self._streams[next(iter(self._streams))]
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Load these streams anew the next time."""
+        for name in names:
+            self._streams.pop(name, None)
 
     def fetch(self, names: set[str]) -> dict[str, Stream]:
         """The streams by name, from memory or the store; those that do not exist are new and empty."""
@@ -146,24 +150,15 @@ class Ingest:
         stream = Stream(handling.fold(stored.events, state), stored.version)
         for parked in stored.parked:
             try:
-                decoded = self._decode(parked.message)
+                decoded = self.decode(parked.message)
                 stream.waiting.append(Waiting(parked, decoded.fact, decoded.key, decoded.content))
             except Unreadable as error:
                 stream.waiting.append(Waiting(parked, None, b"", b"", error))
         return stream
 
-    def decoded(self, message: Message) -> Decoded:
-        """The message as a fact; raises Unreadable."""
-        return self._decode(message)
-
     def seen(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         """Which of these identities the inbox knows, with their content."""
         return dict(self._log.seen(keys)) if keys else {}
-
-    @property
-    def park_for(self) -> timedelta:
-        """How long a message may wait before it becomes a dead letter."""
-        return self._park_for
 
 
 class _Deciding:
@@ -184,7 +179,7 @@ class _Deciding:
             self._moves[partition] = (self._ingest.positions[partition], messages[-1].offset + 1, Outcomes())
             for message in messages:
                 try:
-                    decoded.append(self._ingest.decoded(message))
+                    decoded.append(self._ingest.decode(message))
                 except Unreadable as error:
                     self._die(message, error.rule, error.detail)
         streams = self._ingest.fetch({one.stream for one in decoded})
@@ -194,8 +189,7 @@ class _Deciding:
         return self._closed()
 
     def parked(self, names: Sequence[str]) -> "_Deciding":
-        for name in names:
-            self._ingest._streams.pop(name, None)
+        self._ingest.forget(names)
         streams = self._ingest.fetch(set(names))
         self._seen = self._ingest.seen(_waiting_keys(streams))
         for name, stream in streams.items():
@@ -207,11 +201,7 @@ class _Deciding:
         known = self._seen.get(one.key)
         if known is None and stream.waiting:
             known = next((w.content for w in stream.waiting if w.key == one.key), None)
-        if known is not None:
-            if known == one.content:
-                self._count(one.message, Outcome.DUPLICATE)
-            else:
-                self._die(one.message, "same-id-other-content", _OTHER_CONTENT, one)
+        if self._repeats(one, known):
             return
         try:
             state, events = handling.handle(stream.state, one.fact)
@@ -231,6 +221,16 @@ class _Deciding:
                 self._leave(stream, one.stream, waiting, after)
             return
         self._record(stream, one, state, events)
+
+    def _repeats(self, one: Decoded, known: bytes | None) -> bool:
+        """Whether the id is known already; then the message is a duplicate, or dies for its other content."""
+        if known is None:
+            return False
+        if known == one.content:
+            self._count(one.message, Outcome.DUPLICATE)
+        else:
+            self._die(one.message, "same-id-other-content", _OTHER_CONTENT, one)
+        return True
 
     def _retry(self, name: str, stream: Stream) -> None:
         """Oldest first: an expired message dies, one that applies is appended, the first that cannot holds the rest."""
@@ -263,21 +263,15 @@ class _Deciding:
         message = waiting.parked.message
         if waiting.parked.seq:
             self.batch.unpark.append(waiting.parked.seq)
-            self._count(message, Outcome.PARKED, -1)
         else:
             self.batch.park.remove(waiting.parked)
-            self._count(message, Outcome.PARKED, -1)
+        self._count(message, Outcome.PARKED, -1)
         self.forget.add(name)
         decoded = Decoded(message, waiting.fact, waiting.key, waiting.content, name) if waiting.fact else None
         if isinstance(after, tuple):
             assert decoded is not None
-            known = self._seen.get(waiting.key)
-            if known is None:
+            if not self._repeats(decoded, self._seen.get(waiting.key)):
                 self._record(stream, decoded, *after)
-            elif known == waiting.content:
-                self._count(message, Outcome.DUPLICATE)
-            else:
-                self._die(message, "same-id-other-content", _OTHER_CONTENT, decoded)
         elif isinstance(after, Unreadable):
             self._die(message, after.rule, after.detail, decoded)
         else:

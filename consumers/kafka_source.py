@@ -1,6 +1,6 @@
 """The worker's Kafka side: whole batches from aiokafka into `Ingest`, positions from the event store.
 
-A `mode` service, so that Faust supervises it; but its own consumer, since an agent costs eighty microseconds a message.
+A `mode` service, as Faust supervises them; but with its own consumer, since an agent works message by message.
 The truth about positions is in PostgreSQL: on assignment the consumer seeks there; what is committed to Kafka serves
 lag tools only. All work on the store runs in one thread, so heartbeats go on while a transaction waits.
 """

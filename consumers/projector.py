@@ -13,12 +13,9 @@ import structlog
 
 from domain.ports import EventLog, Fenced
 from domain.values import Position, Recorded
-from projections.declare import Key, Projection, Row, Table
+from projections.declare import Changes, Key, Projection, Row, Table
 
 log = structlog.get_logger("kehu.projector")
-
-Changes = Mapping[Table, Mapping[Key, tuple[Position, Row | None]]]
-"""Per table and key: the position of the last event that touched the row, and the row (None: dropped)."""
 
 
 class ReadModels(Protocol):

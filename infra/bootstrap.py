@@ -13,6 +13,7 @@ from domain.ports import EventLog, Message
 from infra.kafka import codec
 from infra.kafka.topics import TOPICS, Topics
 from infra.postgres.log import PostgresLog
+from infra.postgres.migrate import migrate
 from infra.postgres.read_models import PostgresReadModels
 from projections.catalogue import ALL
 
@@ -47,12 +48,17 @@ def source(
     )
 
 
-def create_read_models(postgres: str) -> None:
-    """Make the tables of all projections that are missing."""
+def setup(postgres: str, kafka: str, partitions: int = 4) -> tuple[list[str], list[str]]:
+    """Make what is missing of schema, read-model tables and topics; the migrations that ran and the topics made."""
+    done = migrate(postgres)
     models = PostgresReadModels(postgres)
     for projection in ALL:
         models.create(projection)
     models.close()
+    admin = Topics(kafka)
+    made = admin.create(list(TOPICS.values()), partitions=partitions)
+    admin.close()
+    return done, made
 
 
 def worker(postgres: str, kafka: str, group: str) -> tuple[KafkaSource, ProjectorService]:

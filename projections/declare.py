@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from domain.values import Recorded
+from domain.values import Position, Recorded
 
 Row = Mapping[str, Any]
 """Column -> value. A row is a value: a fold puts a new one and never changes the one it got."""
@@ -24,6 +24,10 @@ class Table:
     key: Mapping[str, str]
     columns: Mapping[str, str]
     indexes: tuple[tuple[str, ...], ...] = ()
+
+
+Changes = Mapping[Table, Mapping[Key, tuple[Position, Row | None]]]
+"""Per table and key: the position of the last event that touched the row, and the row (None: dropped)."""
 
 
 class Rows(Protocol):

@@ -73,21 +73,20 @@ def ces(histogram: Sequence[int], scale: int = 7) -> Measure | None:
     return _share(histogram, 5 if scale == 7 else 4, scale, f"top share of {scale}")
 
 
-def ces_mean(histogram: Sequence[int]) -> float | None:
-    """Customer effort by the other convention: the mean answer."""
+def average(histogram: Sequence[int]) -> float | None:
+    """The mean answer, which is also customer effort by its other convention; None without answers."""
     n = sum(histogram)
     return sum(score * count for score, count in enumerate(histogram)) / n if n else None
 
 
 def mean(histogram: Sequence[int]) -> Measure | None:
     """The mean answer with its normal interval; None with fewer than two answers, which give no interval."""
-    n = sum(histogram)
-    if n < 2:
+    n, value = sum(histogram), average(histogram)
+    if n < 2 or value is None:
         return None
-    average = sum(score * count for score, count in enumerate(histogram)) / n
-    variance = sum(count * (score - average) ** 2 for score, count in enumerate(histogram)) / (n - 1)
+    variance = sum(count * (score - value) ** 2 for score, count in enumerate(histogram)) / (n - 1)
     half = Z * sqrt(variance / n)
-    return Measure(average, average - half, average + half, n, "mean")
+    return Measure(value, value - half, value + half, n, "mean")
 
 
 def nps(histogram: Sequence[int]) -> Measure | None:

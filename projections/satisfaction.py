@@ -205,7 +205,7 @@ def _summary(group: tuple[Any, ...], metric: str, scale: int, total: dict[str, i
         n=n,
         suppressed=not shown,
         measure=_measure(metric, scale, histogram) if shown else None,
-        mean=sum(score * count for score, count in enumerate(histogram)) / n if shown else None,
+        mean=measures.average(histogram) if shown else None,
         bottom_two=sum(histogram[1:3]) / n if shown and metric != "nps" else None,
         invited=total["invited"],
         bounced=total["bounced"],

@@ -4,14 +4,15 @@ Contacts leave the table when they end. Cases stay, marked closed, because a cas
 history. Ages, overdue flags and risks depend on the time of asking and are computed then, not stored.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from math import ceil
 from typing import Any
 
-from domain.values import Recorded
+from domain.values import Recorded, dimensions
 from projections.declare import Key, Projection, Row, Rows, Table
+from projections.measures import nearest_rank
 
 ANSWER_SECONDS = 20
 """Service level 80/20: the share of contacts answered within this many seconds."""
@@ -112,10 +113,7 @@ def _queued(rows: Rows, event: Recorded) -> None:
         "opened_at": at,
         "waiting_since": at,
         "reopened": 0,
-        "branch": queued.branch,
-        "product": queued.product,
-        "segment": queued.segment,
-        "project_id": queued.project_id,
+        **dimensions(queued),
     }
     rows.put(ITEMS, (event.originator_id,), item)
     _count(rows, queued.queue, "contact", at, inflow=1)
@@ -194,10 +192,7 @@ def _opened(rows: Rows, event: Recorded) -> None:
         "opened_at": received,
         "waiting_since": at,
         "reopened": 0,
-        "branch": opened.branch,
-        "product": opened.product,
-        "segment": opened.segment,
-        "project_id": opened.project_id,
+        **dimensions(opened),
     }
     rows.put(ITEMS, (event.originator_id,), item)
     _count(rows, opened.queue, "case", at, inflow=1)
@@ -357,7 +352,7 @@ def summarise_queues(items: Iterable[Row], flow: Iterable[Row], now: datetime) -
 
 def _summary(queue: str, kind: str, items: list[Row], flow: list[Row], now: datetime) -> QueueSummary:
     today = _day(now)
-    ages = sorted(_seconds(item["opened_at"], now) for item in items)
+    ages = Counter(_seconds(item["opened_at"], now) for item in items)
     day = _added([row for row in flow if row["day"] == today])
     week = _added([row for row in flow if row["day"] > today - timedelta(days=WEEK)])
     offered, handled = week["answered"] + week["abandoned"], week["handled"]
@@ -367,9 +362,9 @@ def _summary(queue: str, kind: str, items: list[Row], flow: list[Row], now: date
         kind=kind,
         open=len(items),
         waiting=sum(item["status"] == "waiting" for item in items),
-        age_p50=_nearest_rank(ages, 0.5),
-        age_p90=_nearest_rank(ages, 0.9),
-        age_max=ages[-1] if ages else None,
+        age_p50=nearest_rank(ages, 0.5),
+        age_p90=nearest_rank(ages, 0.9),
+        age_max=max(ages, default=None),
         next_statutory_due=_next(items, "statutory_due", now),
         next_service_due=_next(items, "service_due", now),
         overdue_statutory=_overdue(items, "statutory_due", now),
@@ -390,11 +385,6 @@ def _summary(queue: str, kind: str, items: list[Row], flow: list[Row], now: date
 
 def _added(flow: list[Row]) -> dict[str, int]:
     return {name: sum(row[name] for row in flow) for name in FLOW.columns}
-
-
-def _nearest_rank(values: list[int], share: float) -> int | None:
-    """The smallest of the sorted values that at least `share` of them do not exceed."""
-    return values[max(1, ceil(share * len(values))) - 1] if values else None
 
 
 def _next(items: list[Row], due: str, now: datetime) -> datetime | None:

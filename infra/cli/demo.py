@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,8 +21,6 @@ from infra.embedded.broker import EmbeddedBroker
 from infra.embedded.postgres import EmbeddedPostgres
 from infra.errors import KehuError
 from infra.kafka.producer import send
-from infra.kafka.topics import TOPICS, Topics
-from infra.postgres.migrate import migrate
 
 ROOT = Path(__file__).parents[2]
 
@@ -34,34 +33,31 @@ class Demo:
         self._folder = Path(tempfile.mkdtemp(prefix="kehu-demo-"))
 
     def __enter__(self) -> "Demo":
-        self._folder.chmod(0o755)
-        self._console.print("Starting PostgreSQL and a broker …")
-        self._server = EmbeddedPostgres.start(self._folder / "postgres")
-        self._broker = EmbeddedBroker.start(self._folder / "broker.log")
-        self.postgres, self.kafka = self._server.create_database("kehu"), self._broker.bootstrap_servers
-        migrate(self.postgres)
-        bootstrap.create_read_models(self.postgres)
-        admin = Topics(self.kafka)
-        admin.create(list(TOPICS.values()))
-        admin.close()
-        with (self._folder / "worker.log").open("wb") as log:
-            env = {**os.environ, "KEHU_POSTGRES": self.postgres, "KEHU_KAFKA": self.kafka}
-            self._worker = subprocess.Popen(
-                [sys.executable, "-m", "infra.cli", "worker"], cwd=ROOT, env=env, stdout=log, stderr=log
-            )
+        # What was started is stopped in reverse, also when a later step of the start fails.
+        with ExitStack() as running:
+            self._folder.chmod(0o755)
+            self._console.print("Starting PostgreSQL and a broker …")
+            server = running.enter_context(EmbeddedPostgres.start(self._folder / "postgres"))
+            broker = running.enter_context(EmbeddedBroker.start(self._folder / "broker.log"))
+            self.postgres, self.kafka = server.create_database("kehu"), broker.bootstrap_servers
+            bootstrap.setup(self.postgres, self.kafka)
+            with (self._folder / "worker.log").open("wb") as log:
+                env = {**os.environ, "KEHU_POSTGRES": self.postgres, "KEHU_KAFKA": self.kafka}
+                self._worker = subprocess.Popen(
+                    [sys.executable, "-m", "infra.cli", "worker"], cwd=ROOT, env=env, stdout=log, stderr=log
+                )
+            running.callback(self._worker.wait, 20)
+            running.callback(self._worker.send_signal, signal.SIGTERM)
+            self._running = running.pop_all()
         return self
 
     def __exit__(self, *_error: object) -> None:
-        self._worker.send_signal(signal.SIGTERM)
-        self._worker.wait(20)
-        self._broker.stop()
-        self._server.stop()
+        self._running.close()
 
     def publish(self, events: int, seed: int) -> Bank:
         """Publish the bank's messages and wait, with progress, until the read models have them all."""
         bank = Bank(seed=seed, end=bootstrap.now() - timedelta(minutes=1))
-        messages = [(m.topic, m.value, m.key) for m in bank.messages(events)]
-        encoded = [(topic, key.encode() if isinstance(key, str) else key, value) for topic, value, key in messages]
+        encoded = [(m.topic, m.key.encode(), m.value) for m in bank.messages(events)]
         columns = (TextColumn("{task.description:<12}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=self._console) as progress:
             published = progress.add_task("published", total=len(encoded))

@@ -22,9 +22,9 @@ from infra.cli.demo import Demo
 from infra.errors import KehuError, Unreadable
 from infra.kafka import codec
 from infra.kafka.producer import send
-from infra.kafka.topics import TOPICS, Topics, topic_of
-from infra.postgres.migrate import migrate
-from projections.measures import Measure, ces, csat, nps, response_rate
+from infra.kafka.topics import topic_of
+from infra.postgres import ops
+from projections.satisfaction import DAILY, DIMENSIONS, Summary, summarise
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 events = typer.Typer(no_args_is_help=True, help="The contract with the channels.")
@@ -46,11 +46,7 @@ def setup(postgres: Postgres, kafka: Kafka, partitions: int = 4) -> None:
 
     Example: kehu setup --postgres "host=db dbname=kehu" --kafka broker:9092
     """
-    done = migrate(postgres)
-    bootstrap.create_read_models(postgres)
-    admin = Topics(kafka)
-    made = admin.create(list(TOPICS.values()), partitions=partitions)
-    admin.close()
+    done, made = bootstrap.setup(postgres, kafka, partitions)
     console.print(f"schema: {', '.join(done) or 'up to date'}; topics made: {', '.join(made) or 'none, all exist'}")
 
 
@@ -132,21 +128,14 @@ def reconciliation(postgres: Postgres, as_json: Json = False) -> None:
 
     Example: kehu show reconciliation --json
     """
-    query = """SELECT topic, sum(next_offset)::bigint AS read, sum(appended)::bigint AS appended,
-        sum(duplicate)::bigint AS duplicate, sum(parked)::bigint AS parked, sum(dead)::bigint AS dead,
-        (SELECT count(*) FROM kehu.parked WHERE topic = p.topic) AS parked_rows,
-        (SELECT count(*) FROM kehu.dead_letters WHERE topic = p.topic) AS dead_rows,
-        (SELECT coalesce(jsonb_object_agg(rule, n), '{}') FROM (SELECT rule, count(*) n FROM kehu.dead_letters
-         WHERE topic = p.topic GROUP BY rule) r) AS reasons
-        FROM kehu.positions p GROUP BY topic ORDER BY topic"""
-    rows = _query(postgres, query)
+    with _connected(postgres) as conn:
+        rows = ops.reconciliation(conn)
     for row in rows:
-        outcomes = row["appended"] + row["duplicate"] + row["parked"] + row["dead"]
-        row["balanced"] = (row["read"], row["parked_rows"], row["dead_rows"]) == (outcomes, row["parked"], row["dead"])
+        row["balanced"] = row["balanced"] and row["offsets"] == row["read"]
     if as_json:
         _print("Reconciliation", rows, as_json)
     else:
-        reasons = [{"topic": r["topic"], "rule": k, "dead": n} for r in rows for k, n in r["reasons"].items()]
+        reasons = [{"topic": r["topic"], "rule": k, "dead": n} for r in rows for k, n in r["dead_by_rule"].items()]
         _print("Reconciliation", [{k: r[k] for k in _OUTCOMES} for r in rows], as_json)
         _print("Why messages died", reasons, as_json)
     if not all(row["balanced"] for row in rows):
@@ -159,20 +148,15 @@ def satisfaction(postgres: Postgres, by: str = "channel", as_json: Json = False)
 
     Example: kehu show satisfaction --by branch
     """
-    if by not in ("day", "channel", "branch", "product", "segment", "project_id", "owner"):
-        raise KehuError(f"--by {by}: use day, channel, branch, product, segment, project_id or owner")
-    scores = ", ".join(f"sum(n{score})::bigint AS n{score}" for score in range(11))
-    query = f"""SELECT metric, scale, {by}, sum(invited)::bigint AS invited, sum(bounced)::bigint AS bounced,
-        sum(answered)::bigint AS answered, {scores} FROM kehu.satisfaction_daily
-        GROUP BY metric, scale, {by} ORDER BY metric, scale, {by}"""  # noqa: S608
-    rows = []
-    for row in _query(postgres, query):
-        histogram = [row.pop(f"n{score}") for score in range(11)]
-        measured = {"csat": csat, "nps": nps}.get(row["metric"], lambda h, s=row["scale"]: ces(h, s))(histogram)
-        rate = response_rate(row["answered"], row["invited"], row["bounced"])
-        rows.append({**row, **_measured(measured), "response": None if rate is None else round(rate, 3)})
+    if by not in DIMENSIONS:
+        raise KehuError(f"--by {by}: use {', '.join(DIMENSIONS)}")
+    # Added up in the database, so that no more than a row per group is read.
+    sums = ", ".join(f"sum({name})::bigint AS {name}" for name in DAILY.columns)
+    query = f"SELECT metric, scale, {by}, {sums} FROM kehu.satisfaction_daily GROUP BY metric, scale, {by}"  # noqa: S608
+    summaries = sorted(summarise(_query(postgres, query), by=(by,)), key=lambda s: (s.metric, s.scale, s.group))
     hidden = () if as_json else ("method", "bounced")
-    _print("Satisfaction", [{k: v for k, v in row.items() if k not in hidden} for row in rows], as_json)
+    rows = [{k: v for k, v in _shown(by, one).items() if k not in hidden} for one in summaries]
+    _print("Satisfaction", rows, as_json)
 
 
 @show.command()
@@ -195,9 +179,12 @@ def list_dead_letters(postgres: Postgres, rule: str | None = None, limit: int = 
 
     Example: kehu dead-letters list --rule bad-json
     """
-    query = """SELECT id, topic, partition, kafka_offset, rule, detail, source, event_id, died_at FROM kehu.dead_letters
-        WHERE %s::text IS NULL OR rule = %s ORDER BY id DESC LIMIT %s"""
-    _print("Dead letters", _query(postgres, query, rule, rule, limit), as_json)
+    with _connected(postgres) as conn:
+        letters = ops.list_dead_letters(conn, rule=rule, limit=limit)
+    _print("Dead letters", [{name: letter[name] for name in _LETTER} for letter in letters], as_json)
+
+
+_LETTER = ("id", "topic", "partition", "kafka_offset", "rule", "detail", "source", "event_id", "died_at")
 
 
 def _checked(line: bytes) -> tuple[str, bytes, bytes]:
@@ -216,15 +203,30 @@ def _checked(line: bytes) -> tuple[str, bytes, bytes]:
 _OUTCOMES = ("topic", "read", "appended", "duplicate", "parked", "dead", "balanced")
 
 
-def _measured(measure: Measure | None) -> dict[str, object]:
-    if measure is None or measure.suppressed:
-        return {"score": None, "low": None, "high": None, "method": "too few answers"}
-    value, low, high = (round(x, 3) for x in (measure.value, measure.low, measure.high))
-    return {"score": value, "low": low, "high": high, "method": measure.method}
+def _shown(by: str, of: Summary) -> dict[str, object]:
+    measure, rate = of.measure, of.response_rate
+    value, low, high = (round(x, 3) for x in (measure.value, measure.low, measure.high)) if measure else (None,) * 3
+    return {
+        "metric": of.metric,
+        "scale": of.scale,
+        by: of.group[0],
+        "invited": of.invited,
+        "bounced": of.bounced,
+        "answered": of.answered,
+        "score": value,
+        "low": low,
+        "high": high,
+        "method": measure.method if measure else "too few answers",
+        "response": None if rate is None else round(rate, 3),
+    }
+
+
+def _connected(postgres: str) -> "psycopg.Connection[dict[str, Any]]":
+    return psycopg.connect(postgres, row_factory=dict_row, connect_timeout=5)
 
 
 def _query(postgres: str, query: str, *values: object) -> list[dict[str, Any]]:
-    with psycopg.connect(postgres, row_factory=dict_row, connect_timeout=5) as conn:
+    with _connected(postgres) as conn:
         return conn.execute(query.encode(), values or None).fetchall()
 
 

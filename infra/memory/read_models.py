@@ -1,11 +1,11 @@
 """Read models in memory: the reference for the conformance suite, and all that a unit test needs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 from domain.ports import Fenced
 from domain.values import Position
-from projections.declare import Key, Projection, Row, Table
+from projections.declare import Changes, Key, Projection, Row, Table
 
 
 class MemoryReadModels:
@@ -35,7 +35,7 @@ class MemoryReadModels:
         projection: Projection,
         expected: Position,
         position: Position,
-        changes: Mapping[Table, Mapping[Key, tuple[Position, Row | None]]],
+        changes: Changes,
     ) -> None:
         if self.position(projection) != expected:
             raise Fenced(f"projection {projection.name} is not at position {expected}")

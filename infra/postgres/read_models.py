@@ -15,9 +15,7 @@ from psycopg.types.json import Jsonb
 
 from domain.ports import Fenced
 from domain.values import Position
-from projections.declare import Key, Projection, Row, Table
-
-Changes = Mapping[Table, Mapping[Key, tuple[Position, Row | None]]]
+from projections.declare import Changes, Key, Projection, Row, Table
 
 
 def schema_of(projection: Projection) -> str:

@@ -15,6 +15,8 @@ from decimal import Decimal
 from functools import cache
 from typing import Any
 
+from projections.measures import logistic
+
 Features = dict[str, Any]
 
 BASE = -30
@@ -100,7 +102,7 @@ def _points(tenths: int) -> Decimal:
 
 @cache
 def _probability(tenths: int) -> float:
-    return round(1 / (1 + math.exp(-tenths / 10)), 6)
+    return round(logistic(tenths / 10), 6)
 
 
 def _band(probability: float) -> str:

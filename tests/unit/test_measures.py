@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from projections.measures import (
     agents_needed,
+    average,
     ces,
-    ces_mean,
     csat,
     csat_bottom,
     csat_change,
@@ -58,8 +58,8 @@ def test_ces_by_both_conventions() -> None:
     measured = ces(histogram)
     assert measured is not None
     assert measured.value == pytest.approx(0.75)
-    assert ces_mean(histogram) == pytest.approx(5.5)
-    assert ces_mean([0]) is None
+    assert average(histogram) == pytest.approx(5.5)
+    assert average([0]) is None
 
 
 def test_a_bounced_invitation_does_not_count_as_sent() -> None:
@@ -74,12 +74,12 @@ def test_a_share_without_answers_is_refused() -> None:
 
 def test_the_bottom_box_and_the_mean_tell_what_the_top_box_hides() -> None:
     histogram = [0, 4, 1, 0, 5, 10]
-    bottom, average = csat_bottom(histogram), mean(histogram)
+    bottom, middle = csat_bottom(histogram), mean(histogram)
     assert bottom is not None
-    assert average is not None
+    assert middle is not None
     assert (bottom.value, bottom.low, bottom.high) == (0.25, *wilson(5, 20))
-    assert average.value == pytest.approx(3.8)
-    assert average.high - average.value == pytest.approx(1.959964 * 1.609184 / 20**0.5, abs=1e-5)
+    assert middle.value == pytest.approx(3.8)
+    assert middle.high - middle.value == pytest.approx(1.959964 * 1.609184 / 20**0.5, abs=1e-5)
     assert mean([0, 0, 0, 0, 0, 1]) is None
 
 
