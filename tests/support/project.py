@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+FOLDERS = frozenset({"domain", "projections", "consumers", "infra", "tests", "benchmarks", "examples", "docs"})
 # Made by tools; none of them is part of the project. An exported tree has none, a working one has some.
 MADE = re.compile(r"\.git|\.venv|\.cache|\.kehu|\.\w+_cache|\.hypothesis|__pycache__|.*\.egg-info|node_modules|target")
 
