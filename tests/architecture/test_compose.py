@@ -20,6 +20,7 @@ STEPS = [
     for line in re.sub(r"\\\n\s*", "", DOCKERFILE).splitlines()
     if line and not line.startswith("#")
 ]
+POM = ROOT / "tests" / "kafka" / "pom.xml"
 VERSIONED = re.compile(r"[\w./-]+:\d+\.\d+(\.\d+)?[\w.-]*(@sha256:[0-9a-f]{64})?")
 SECRET = re.compile(r"password|secret|token|private_key", re.I)
 FROM_ENVIRONMENT = re.compile(r"\$\{\w+:\?[^}]+\}")
@@ -89,6 +90,14 @@ def test_the_broker_is_one_node_whose_internal_topics_need_one_replica() -> None
     assert set(replicas.values()) == {"1"}
     # Everything but text would be changed by YAML on its way: `false` to False, 1 to int.
     assert all(isinstance(value, str) for value in settings.values())
+
+
+@pytest.mark.skipif(not POM.is_file(), reason="the broker's pom.xml is not there")
+def test_the_broker_is_of_the_version_that_the_tests_run() -> None:
+    (tested,) = re.findall(
+        r"<artifactId>kafka_2\.13</artifactId>\s*<version>([\d.]+)</version>", POM.read_text("utf-8")
+    )
+    assert SERVICES["kafka"]["image"] == f"apache/kafka:{tested}"
 
 
 def test_the_image_runs_from_the_lock_file_as_nobody_special() -> None:
