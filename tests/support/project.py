@@ -26,7 +26,8 @@ def files(pattern: str, folder: Path = ROOT) -> Iterator[Path]:
 def make_targets() -> Mapping[str, str]:
     """Targets of the Makefile that people call -> their sentence ('' without one)."""
     text = (ROOT / "Makefile").read_text(encoding="utf-8")
-    return {name: said or "" for name, said in re.findall(r"^([a-z][a-z-]*):(?!=)[^#\n]*(?:## (.*))?$", text, re.M)}
+    rules = re.findall(r"^([a-z][a-z-]*):(?!=)(.*)$", text, re.M)
+    return {name: rest.partition("## ")[2] for name, rest in rules}
 
 
 def make_recipe(target: str) -> list[str]:
