@@ -120,6 +120,7 @@ def reader(postgres_server: EmbeddedPostgres, tmp_path_factory: pytest.TempPathF
             "PATH": os.pathsep.join((str(tools), str(Path(sys.executable).parent), os.environ["PATH"])),
             "PYTHONPATH": str(ROOT),
             "COLUMNS": "120",
+            "TERM": "dumb",  # no colours and no styles, whatever the environment asks for
             "KEHU_POSTGRES": postgres_server.create_database("reader"),
             "KEHU_KAFKA": broker.bootstrap_servers,
         }
