@@ -119,8 +119,8 @@ def reader(postgres_server: EmbeddedPostgres, tmp_path_factory: pytest.TempPathF
             **os.environ,
             "PATH": os.pathsep.join((str(tools), str(Path(sys.executable).parent), os.environ["PATH"])),
             "PYTHONPATH": str(ROOT),
-            "COLUMNS": "120",
-            "TERM": "dumb",  # no colours and no styles, whatever the environment asks for
+            "COLUMNS": "160",
+            "FORCE_COLOR": "",  # plain text, whatever the environment asks for
             "KEHU_POSTGRES": postgres_server.create_database("reader"),
             "KEHU_KAFKA": broker.bootstrap_servers,
         }
