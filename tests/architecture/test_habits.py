@@ -2,12 +2,14 @@
 
 from typing import Any
 
-from ruamel.yaml import YAML
+import yaml
 
 from tests.support.project import ROOT, make_recipe
 
 HOOKS: list[dict[str, Any]] = [
-    hook for repo in YAML(typ="safe").load(ROOT / ".pre-commit-config.yaml")["repos"] for hook in repo["hooks"]
+    hook
+    for repo in yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text("utf-8"))["repos"]
+    for hook in repo["hooks"]
 ]
 
 
@@ -27,4 +29,4 @@ def test_the_hooks_use_the_tools_of_the_project() -> None:
 
 def test_ci_runs_the_targets_of_the_makefile() -> None:
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
-    assert {"make lint", "make test"} <= set(script)
+    assert {"make lint", "make test", "make test-kafka"} <= set(script)

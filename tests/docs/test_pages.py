@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from infra.settings import Settings
 from tests.support.markdown import anchors, blocks, code_spans, headings, links, name, pages
-from tests.support.project import FOLDERS, ROOT
+from tests.support.project import FOLDERS, ROOT, make_targets
 
 PATH = re.compile(rf"(?:{'|'.join(sorted(FOLDERS))})/[\w./-]+")
 TEST = re.compile(r"(tests/[\w/]+\.py)((?:::\w+)+)")
@@ -43,6 +44,12 @@ def test_files_and_folders_that_are_named_exist(page: Path) -> None:
 
 
 @EVERY_PAGE
+def test_make_targets_that_are_named_exist(page: Path) -> None:
+    named = {span.split()[1] for span in code_spans(page) if span.startswith("make ")}
+    assert named - make_targets().keys() == set()
+
+
+@EVERY_PAGE
 def test_tests_that_are_named_exist(page: Path) -> None:
     named = TEST.findall(page.read_text(encoding="utf-8"))
     assert [f"{file}{test}" for file, test in named if test not in _tests(file)] == []
@@ -54,6 +61,12 @@ def test_every_guarantee_names_a_test() -> None:
     promises = [row for row in rows if not row.startswith(("| promise", "|---"))]
     assert len(promises) >= 15
     assert [row for row in promises if not TEST.search(row)] == []
+
+
+def test_every_setting_of_a_worker_is_described() -> None:
+    page = ROOT / "docs" / "howto" / "run-on-real-servers.md"
+    described = {span for span in code_spans(page) if re.fullmatch("KEHU_[A-Z_]+", span)}
+    assert described == {f"KEHU_{field.upper()}" for field in Settings.model_fields}
 
 
 @EVERY_PAGE
