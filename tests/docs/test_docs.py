@@ -3,8 +3,8 @@
 `python` blocks of a page share one namespace. `sh` blocks are commands, one a line; `console` blocks are commands after
 `$ ` with the lines that must occur in what they print (`…` stands for anything within a line). All run in a folder of
 their own, with `kehu` on the path and KEHU_POSTGRES and KEHU_KAFKA set. Lines that call make must name a target. A
-block after `<!-- not run: reason -->` is left out. Before each command the worker has caught up with what was
-published.
+block after `<!-- not run: reason -->` is left out. Before a command that
+reads, the worker has caught up with what was published.
 """
 
 import asyncio
@@ -30,6 +30,7 @@ from tests.support.project import ROOT, make_targets
 
 RUN = ("python", "sh", "console")
 SHIM = f'#!/bin/sh\nexec "{sys.executable}" -m infra.cli "$@"\n'
+READS = re.compile(r"kehu (show|dead-letters|parked|trace|doctor)\b")
 PATIENCE = 30.0
 
 
@@ -58,7 +59,8 @@ class Reader:
         if command.startswith("make "):
             assert command.removeprefix("make ").split()[0] in make_targets(), where
             return
-        self.catch_up()
+        if READS.search(command):
+            self.catch_up()
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", command],
             cwd=self.folder,
