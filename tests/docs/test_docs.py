@@ -3,8 +3,8 @@
 `python` blocks of a page share one namespace. `sh` blocks are commands, one a line; `console` blocks are commands after
 `$ ` with the lines that must occur in what they print (`…` stands for anything within a line). All run in a folder of
 their own, with `kehu` on the path and KEHU_POSTGRES and KEHU_KAFKA set. Lines that call make must name a target. A
-block after `<!-- not run: reason -->` is left out. Before a command that
-reads, the worker has caught up with what was published.
+block after `<!-- not run: reason -->` is left out. Before a command that reads, the worker has caught up with what was
+published.
 """
 
 import asyncio
