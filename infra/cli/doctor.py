@@ -10,9 +10,9 @@ import psycopg
 from domain.errors import DomainError
 from infra import bootstrap
 from infra.cli.output import Csv, Json, print_rows, say, span
-from infra.cli.servers import Connection, OptionalKafka, OptionalPostgres, asked, connected, require_kafka
+from infra.cli.servers import Connection, Held, OptionalKafka, OptionalPostgres, connected, held
 from infra.errors import KehuError
-from infra.kafka.topics import TOPICS, Topics, extents
+from infra.kafka.topics import TOPICS
 from infra.postgres import migrate, ops
 from infra.postgres.read_models import schema_of
 from projections.catalogue import ALL
@@ -24,8 +24,6 @@ LONG = timedelta(minutes=5)
 LAGS = 10_000
 """Messages or events behind from which on a lag is a warning and not the ordinary way of a batch."""
 DAY = timedelta(days=1)
-Held = dict[str, tuple[str, dict[int, int]]]
-"""Topic -> its id, and the end of each partition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +69,7 @@ def _for_people(row: dict[str, Any]) -> dict[str, Any]:
 
 def examine(postgres: str, kafka: str, now: datetime) -> Iterator[Check]:
     """All checks. A check that cannot be made is skipped, with the reason."""
-    held = yield from _kafka(kafka)
+    topics = yield from _kafka(kafka)
     if not postgres:
         yield Check("PostgreSQL", SKIPPED, "not given", "Give --postgres or set KEHU_POSTGRES.")
         return
@@ -89,7 +87,7 @@ def examine(postgres: str, kafka: str, now: datetime) -> Iterator[Check]:
         if any("_pre_" in name for name in pending):
             return
         yield from _guarded("read models", lambda: _read_models(conn))
-        yield from _guarded("ingest lag", lambda: _ingest(conn, held))
+        yield from _guarded("ingest lag", lambda: _ingest(conn, topics))
         yield from _guarded("projections", lambda: _projections(conn, now))
         yield from _guarded("parked", lambda: _parked(conn, now))
         yield from _guarded("dead letters", lambda: _dead_letters(conn, now))
@@ -108,30 +106,19 @@ def _kafka(kafka: str) -> Generator[Check, None, Held | None]:
     if not kafka:
         yield Check("Kafka", SKIPPED, "not given", "Give --kafka or set KEHU_KAFKA.")
         return None
-    names = list(TOPICS.values())
-    admin = Topics(kafka)
     try:
-        require_kafka(kafka)
-        ids = admin.ids(names)
-        ends = asked(kafka, extents(kafka, names))
+        known = held(kafka)
     except (KehuError, DomainError) as error:
-        yield Check("Kafka", WRONG, str(error), "Check --kafka, and that the broker runs and is reachable from here.")
+        detail = getattr(error, "detail", str(error))
+        yield Check("Kafka", WRONG, detail, "Check --kafka, and that the broker runs and is reachable from here.")
         return None
-    finally:
-        admin.close()
     yield Check("Kafka", OK, f"answers at {kafka}")
-    missing = [name for name, known in ids.items() if known is None]
-    if missing:
+    if missing := [name for name in TOPICS.values() if name not in known]:
         yield Check("topics", WRONG, f"missing: {', '.join(missing)}", "Run `kehu setup`.")
-    held: Held = {
-        name: (topic_id, {tp.partition: extent.following for tp, extent in ends.items() if tp.topic == name})
-        for name, topic_id in ids.items()
-        if topic_id is not None
-    }
-    if held:
-        counts = ", ".join(f"{name.removeprefix('kehu.')} {len(parts)}" for name, (_, parts) in held.items())
+    if known:
+        counts = ", ".join(f"{name.removeprefix('kehu.')} {len(parts)}" for name, (_, parts) in known.items())
         yield Check("topics", OK, f"partitions: {counts}")
-    return held
+    return known
 
 
 def _postgres(conn: Connection) -> Iterator[Check]:
@@ -162,12 +149,12 @@ def _read_models(conn: Connection) -> Iterator[Check]:
         yield Check("read models", OK, f"{len(wanted) // 2} tables of {len(ALL)} projections")
 
 
-def _ingest(conn: Connection, held: Held | None) -> Iterator[Check]:
+def _ingest(conn: Connection, topics: Held | None) -> Iterator[Check]:
     positions = ops.positions(conn)
-    if held is None:
+    if topics is None:
         yield Check("ingest lag", SKIPPED, "unknown without Kafka")
         return
-    current = {topic_id for topic_id, _ in held.values()}
+    current = {topic_id for topic_id, _ in topics.values()}
     former = sorted({p["topic"] for p in positions if p["topic_id"] not in current})
     if former:
         detail = f"positions of former topics: {', '.join(former)}"
@@ -175,7 +162,7 @@ def _ingest(conn: Connection, held: Held | None) -> Iterator[Check]:
         yield Check("topic ids", WARNING, detail, remedy)
     known = {(p["topic_id"], p["partition"]): p["next_offset"] for p in positions}
     behind, beyond = 0, []
-    for name, (topic_id, ends) in held.items():
+    for name, (topic_id, ends) in topics.items():
         for number, end in ends.items():
             read = known.get((topic_id, number), 0)
             behind += max(0, end - read)

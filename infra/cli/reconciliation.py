@@ -1,16 +1,15 @@
 """`kehu show reconciliation`: every message that was published has exactly one outcome."""
 
 from collections import Counter
-from collections.abc import Mapping
 from typing import Annotated, Any
 
 import psycopg
 import typer
 
 from infra.cli.output import Csv, Json, print_rows, say
-from infra.cli.servers import OptionalKafka, Postgres, asked, connected, require_kafka
+from infra.cli.servers import Held, OptionalKafka, Postgres, connected, held
 from infra.errors import KehuError
-from infra.kafka.topics import TOPICS, Topics, extents
+from infra.kafka.topics import TOPICS
 from infra.postgres import ops
 
 Topic = Annotated[str | None, typer.Option(help="Only this topic.")]
@@ -39,7 +38,7 @@ def reconciliation(
     with connected(postgres) as conn:
         conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         rows, positions = ops.reconciliation(conn), ops.positions(conn)
-    published = _published(kafka) if kafka else None
+    published = held(kafka) if kafka else None
     for name in TOPICS.values():
         if published and name in published and not any(row["topic_id"] == published[name][0] for row in rows):
             rows.append(_never_read(name, published[name][0]))
@@ -77,23 +76,6 @@ def _reasons(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _published(kafka: str) -> Mapping[str, tuple[str, Mapping[int, int]]]:
-    """Topic -> its id, and the offset that the next message of each partition will get."""
-    require_kafka(kafka)
-    names = list(TOPICS.values())
-    admin = Topics(kafka)
-    try:
-        ids = admin.ids(names)
-    finally:
-        admin.close()
-    known = asked(kafka, extents(kafka, names))
-    return {
-        name: (topic_id, {tp.partition: extent.following for tp, extent in known.items() if tp.topic == name})
-        for name, topic_id in ids.items()
-        if topic_id is not None
-    }
-
-
 def _never_read(topic: str, topic_id: str) -> dict[str, Any]:
     zero = dict.fromkeys(("read", "outcomes", "appended", "duplicate", "parked", "dead", "parked_rows", "dead_rows"), 0)
     reasons: dict[str, Any] = {"parked_by_rule": {}, "dead_by_rule": {}}
@@ -103,7 +85,7 @@ def _never_read(topic: str, topic_id: str) -> dict[str, Any]:
 def _checked(
     row: dict[str, Any],
     positions: list[dict[str, Any]],
-    published: Mapping[str, tuple[str, Mapping[int, int]]] | None,
+    published: Held | None,
 ) -> dict[str, Any]:
     """The row with what the broker says, and the verdict. `balanced` is whether all that was asked is equal."""
     current = published is not None and published.get(row["topic"], ("",))[0] == row["topic_id"]

@@ -11,9 +11,12 @@ from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 
 from infra.errors import KehuError, ServerUnavailable
+from infra.kafka.topics import TOPICS, Topics, extents
 
 T = TypeVar("T")
 Connection = psycopg.Connection[dict[str, Any]]
+Held = Mapping[str, tuple[str, Mapping[int, int]]]
+"""Topic -> its id, and for each partition the offset that the next message will get."""
 SECONDS = 5
 """How long a server may take to answer."""
 
@@ -98,7 +101,25 @@ def require_kafka(kafka: str) -> None:
     raise ServerUnavailable(f"Kafka at {kafka}: {told}")
 
 
-def asked(kafka: str, question: Awaitable[T], seconds: float = 3 * SECONDS) -> T:
+def held(kafka: str) -> Held:
+    """What the broker has of the topics that exist. Raises ServerUnavailable, within seconds, when it is away."""
+    names = list(TOPICS.values())
+    require_kafka(kafka)
+    # First the question that has a limit: the administration waits half a minute for a server that only listens.
+    ends = asked(kafka, extents(kafka, names))
+    admin = Topics(kafka)
+    try:
+        ids = admin.ids(names)
+    finally:
+        admin.close()
+    return {
+        name: (topic_id, {tp.partition: extent.following for tp, extent in ends.items() if tp.topic == name})
+        for name, topic_id in ids.items()
+        if topic_id is not None
+    }
+
+
+def asked(kafka: str, question: Awaitable[T], seconds: float = 2 * SECONDS) -> T:
     """The answer of the broker. Raises ServerUnavailable when it takes too long."""
 
     async def ask() -> T:
