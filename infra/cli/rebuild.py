@@ -97,11 +97,12 @@ def _rebuild(
         read = projector.run_once()
         if error := projector.stopped.get(projection.name):
             raise Stopped(f"{projection.name}: {error}")
-        if not read:
+        position = models.position(projection)
+        if not read and position < head:
             raise Stopped(f"{projection.name}: the log has no event after position {position}, its head is {head}")
-        if models.position(projection) == before.position:
+        if position == before.position:
             after = _digest(projection, models, postgres, now)
-        progress.update(task, completed=models.position(projection))
+        progress.update(task, completed=position)
     seconds = monotonic() - started
     comparable = before.position > 0 and after != NOWHERE
     return {

@@ -114,6 +114,8 @@ def _verdict(row: dict[str, Any], unread: int | None, difference: int | None) ->
         )
     if unread:
         return f"{unread} not read yet"
+    if difference and difference < 0:
+        return f"{-difference} more read than the broker gave out: it lost messages, see `kehu doctor`"
     if missing := difference or row["read"] - row["outcomes"]:
         # Which of these it is the offsets cannot tell, so it is not called a loss.
         return (

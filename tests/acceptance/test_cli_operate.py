@@ -13,10 +13,13 @@ import psycopg
 import pytest
 from typer.main import get_command
 
+from consumers.projector import Projector
 from infra import bootstrap
 from infra.cli import verify
 from infra.cli.main import app
 from infra.kafka.topics import TOPICS, Topics
+from infra.postgres.log import PostgresLog
+from infra.postgres.read_models import PostgresReadModels
 from projections import satisfaction
 from projections.catalogue import ALL
 from tests.support.cli import History, kehu, store
@@ -155,6 +158,28 @@ def test_a_read_model_that_was_changed_by_hand_differs_and_is_mended(copied: His
     (row,) = kehu("rebuild", "service-queues", "--postgres", copied.postgres, "--json").rows
     assert row["same_rows"] is False
     assert kehu("show", "queues", "--queue", "told", "--postgres", copied.postgres, "--json").rows[0]["open"] == 1
+
+
+@pytest.mark.parametrize("batch", [300, 5000], ids=["a part of it", "all of it"])
+def test_a_worker_that_folds_at_the_same_time_does_no_harm(
+    copied: History, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    log, models = PostgresLog(copied.postgres), PostgresReadModels(copied.postgres)
+    worker = Projector(log, models, ALL, batch=batch)
+    fold = Projector.run_once
+
+    def after_the_worker(ours: Projector) -> int:
+        fold(worker)
+        return fold(ours)
+
+    monkeypatch.setattr(Projector, "run_once", after_the_worker)
+    (row,) = kehu("rebuild", "satisfaction", "--postgres", copied.postgres, "--json").rows
+    monkeypatch.undo()
+    assert row["same_rows"] is True
+    (again,) = kehu("rebuild", "satisfaction", "--postgres", copied.postgres, "--json").rows
+    assert again["same_rows"] is True
+    log.close()
+    models.close()
 
 
 def test_a_projection_that_stops_is_an_error(copied: History, monkeypatch: pytest.MonkeyPatch) -> None:

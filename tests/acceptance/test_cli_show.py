@@ -9,7 +9,7 @@ import pytest
 
 from infra.kafka.producer import publish
 from infra.kafka.topics import TOPICS
-from tests.support.cli import EVENTS, History, kehu, story
+from tests.support.cli import EVENTS, History, kehu, store, story
 
 
 def test_every_published_message_has_one_outcome(history: History) -> None:
@@ -77,6 +77,23 @@ def test_messages_that_nobody_read_are_counted(copied: History) -> None:
     rows = {row["topic"]: row for row in done.rows}
     assert (rows["kehu.complaints"]["unread"], rows["kehu.complaints"]["verdict"]) == (4, "4 not read yet")
     assert rows["kehu.contacts"]["verdict"] == "complete"
+
+
+def test_a_broker_that_lost_messages_is_told(copied: History) -> None:
+    assert copied("setup").code == 0
+    asyncio.run(publish(copied.kafka, story(copied.now)))
+    store(copied.postgres, copied.kafka)
+    with psycopg.connect(copied.postgres) as conn:
+        conn.execute(
+            "UPDATE kehu.positions SET next_offset = next_offset + 2, duplicate = duplicate + 2 WHERE next_offset > 0"
+            " AND topic = 'kehu.complaints' AND updated_at = (SELECT max(updated_at) FROM kehu.positions"
+            " WHERE topic = 'kehu.complaints')"
+        )
+    done = copied("show", "reconciliation", "--json", "--topic", "kehu.complaints")
+    assert done.code == 1
+    (row,) = [row for row in done.rows if row["published"] is not None]
+    assert (row["read"], row["published"], row["difference"]) == (6, 4, -2)
+    assert row["verdict"].startswith("2 more read than the broker gave out")
 
 
 def test_a_topic_that_was_made_anew_is_reconciled_apart(copied: History) -> None:
@@ -195,6 +212,20 @@ def test_cases_are_listed_with_the_overdue_first(history: History) -> None:
     assert datetime.fromisoformat(told["statutory_due"]) < history.now
     assert [row["case"] for row in history("show", "cases", "--customer", "c-told", "--json").rows] == ["told-2"]
     assert "ago" in history("show", "cases", "--queue", "told").out
+
+
+def test_a_case_at_risk_comes_before_one_with_an_earlier_deadline(copied: History) -> None:
+    with psycopg.connect(copied.postgres) as conn:
+        conn.execute("UPDATE kehu.queue_items SET open = false WHERE queue <> 'told'")
+        conn.execute("UPDATE kehu.queue_items SET open = true, service_due = NULL WHERE queue = 'told'")
+        for case, started, due in (("told-1", 30, 5), ("told-2", 1, 3)):
+            conn.execute(
+                "UPDATE kehu.queue_items SET statutory_from = now() - %s * interval '1 d',"
+                " statutory_due = now() + %s * interval '1 d' WHERE item_id = %s",
+                (started, due, f"complaint-{case}"),
+            )
+    rows = kehu("show", "cases", "--postgres", copied.postgres, "--json").rows
+    assert [(row["case"], row["state"]) for row in rows] == [("told-1", "at risk"), ("told-2", "in time")]
 
 
 def test_a_customers_timeline_is_filtered(history: History) -> None:
