@@ -62,6 +62,9 @@ class Demo:
     def _start(self) -> None:
         # What was started is stopped in reverse, also when a later step of the start fails.
         with ExitStack() as running:
+            # Or a demo that is told to end would leave its servers behind.
+            before = signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+            running.callback(signal.signal, signal.SIGTERM, before)
             self._folder.chmod(0o755)
             self._out.print("Starting PostgreSQL, a broker and a worker …")
             server = running.enter_context(EmbeddedPostgres.start(self._folder / "postgres"))
@@ -79,7 +82,7 @@ class Demo:
 
     def __exit__(self, kind: type[BaseException] | None, *_error: object) -> None:
         self._running.close()
-        if kind is None:
+        if kind is None or issubclass(kind, KeyboardInterrupt | SystemExit):
             shutil.rmtree(self._folder)
         else:
             self._say_where()
@@ -136,6 +139,6 @@ def run(events: int, seed: int, stay: bool) -> None:
         for row in query(demo.postgres, TELLING):
             customer(row["customer_id"], demo.postgres, limit=8)
         if stay:
-            say(f"Everything keeps running. export KEHU_POSTGRES='{demo.postgres}' KEHU_KAFKA={demo.kafka}")
-            say("Press Enter to stop.")
+            say("Everything keeps running until you press Enter. For other commands:")
+            say(f"export KEHU_POSTGRES='{demo.postgres}'\nexport KEHU_KAFKA={demo.kafka}", "bold")
             sys.stdin.readline()
