@@ -11,9 +11,16 @@ from domain.ports import Message, Partition
 from infra import bootstrap
 from infra.cli.output import console, say
 from infra.cli.servers import NotTold, OptionalKafka, require_kafka
-from infra.errors import Unreadable
+from infra.errors import KehuError, Unreadable
 from infra.kafka import codec
 from infra.kafka.producer import send
+
+SHOWN = 5
+"""How many wrong lines are told."""
+
+
+class NothingSent(KehuError):
+    """Lines are wrong and nothing was sent. Correct them and publish all again."""
 
 
 def publish(
@@ -34,8 +41,8 @@ def publish(
         except Unreadable as error:
             wrong.append(f"line {number}: {error.rule}: {error.detail}")
     if wrong:
-        more = f" (and {len(wrong) - 5} more)" if len(wrong) > 5 else ""
-        raise Unreadable("nothing sent", "; ".join(wrong[:5]) + more)
+        more = f" (and {len(wrong) - SHOWN} more)" if len(wrong) > SHOWN else ""
+        raise NothingSent("; ".join(wrong[:SHOWN]) + more)
     if not dry_run:
         if not kafka:
             raise NotTold("Kafka: give --kafka host:9092 or set KEHU_KAFKA; --dry-run needs none")
@@ -51,8 +58,10 @@ def _checked(line: bytes) -> tuple[str, bytes, bytes]:
     try:
         said = orjson.loads(line)
         kind, subject = str(said["type"]), str(said["subject"])
-    except (orjson.JSONDecodeError, TypeError, KeyError) as error:
-        raise Unreadable("bad-json", f"a CloudEvent as one JSON object is expected: {error}") from None
+    except (orjson.JSONDecodeError, TypeError) as error:
+        raise Unreadable("bad-json", f"not one CloudEvent as a JSON object: {error}") from None
+    except KeyError as error:
+        raise Unreadable("bad-envelope", f"the attribute {error} is missing") from None
     known = codec.readable().get(kind)
     topic = known[2] if known else ""
     key = subject.encode()

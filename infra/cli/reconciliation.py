@@ -34,6 +34,8 @@ def reconciliation(
 
     Example: kehu show reconciliation --kafka broker:9092
     """
+    if topic not in (None, *TOPICS.values()):
+        raise typer.BadParameter(f"use {', '.join(TOPICS.values())}", param_hint=f"--topic {topic}")
     # The store first: what is published meanwhile is then unread, and not lost.
     with connected(postgres) as conn:
         conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ

@@ -39,7 +39,7 @@ def trace(
 
     Related are the events that share its correlation id, that it caused, and the one that caused it. These, and an id
     without --source, are looked for in the whole log, and rows of counters in their whole table: seconds on a large
-    store.
+    store. An event that said nothing new left no more than its identity: name its source.
 
     Example: kehu trace 3f2a-77 --source /channels/app
     """

@@ -1,5 +1,6 @@
 """What operators do from the command line: follow a message, replay, rebuild, look for what is wrong."""
 
+import asyncio
 import json
 import os
 import socket
@@ -14,9 +15,13 @@ import pytest
 from typer.main import get_command
 
 from consumers.projector import Projector
+from domain.complaint import ComplaintOpened
+from domain.values import CustomerId, Fact, Meta
 from infra import bootstrap
 from infra.cli import verify
 from infra.cli.main import app
+from infra.kafka import codec
+from infra.kafka.producer import publish
 from infra.kafka.topics import TOPICS, Topics
 from infra.postgres.log import PostgresLog
 from infra.postgres.read_models import PostgresReadModels
@@ -319,6 +324,29 @@ def test_valid_events_are_counted_without_a_broker(tmp_path: Path) -> None:
     assert kehu("publish", str(file), "--dry-run").out == "3 events are valid\n"
 
 
+def test_wrong_lines_are_named_and_nothing_is_sent(tmp_path: Path) -> None:
+    file = tmp_path / "events.jsonl"
+    file.write_text('\n{"type": "kehu.survey.invited.v1"}\n[]\n{')
+    done = kehu("publish", str(file), "--kafka", "127.0.0.1:1")
+    assert (done.code, done.out) == (1, "")
+    assert "nothing was sent" in done.err
+    assert "line 2: bad-envelope: the attribute 'subject' is missing" in done.err
+    assert "line 3: bad-json" in done.err
+    assert "line 4: bad-json" in done.err
+
+
+def test_an_event_that_said_nothing_new_is_traced_by_its_source(copied: History) -> None:
+    assert copied("setup").code == 0
+    again = ComplaintOpened(complaint_id="told-2", channel="app", queue="told", severity=1)
+    meta = Meta("told-once-more", "/told", CustomerId("c-told"), copied.now - timedelta(days=100))
+    key, value, headers = codec.structured(Fact(again, meta))
+    asyncio.run(publish(copied.kafka, [("kehu.complaints", key, value, headers)]))
+    store(copied.postgres, copied.kafka)
+    (traced,) = copied("trace", "told-once-more", "--source", "/told", "--json").rows
+    assert (traced["outcomes"], traced["stream"], traced["events"]) == (["duplicate"], "complaint-told-2", [])
+    assert "nothing new" in copied("trace", "told-once-more", "--source", "/told").out
+
+
 def _commands() -> list[tuple[str, ...]]:
     found: list[tuple[str, ...]] = []
 
@@ -364,6 +392,7 @@ NOWHERE = ("--postgres", "host=/nowhere dbname=x")
         (("parked", "show", "one"), 2, "valid integer"),
         (("rebuild", "weather"), 1, "use satisfaction"),
         (("publish", "/no/such/file"), 2, "No such file"),
+        (("show", "reconciliation", "--topic", "kehu.weather"), 2, "use kehu.customers"),
         (("show", "weather"), 2, "No such command 'weather'"),
         (("show", "queues", *NOWHERE), 3, "Check --postgres"),
         (("rebuild", "all", *NOWHERE), 3, "Check"),
