@@ -129,8 +129,8 @@ def _verdict(row: dict[str, Any], unread: int | None, difference: int | None) ->
 
 def _sum(rows: list[dict[str, Any]]) -> dict[str, Any]:
     numbers = {name: [row[name] for row in rows if row[name] is not None] for name in NUMBERS}
-    good = all(row["balanced"] for row in rows)
-    verdict = "–" if good else f"{sum(not row['balanced'] for row in rows)} not accounted for"
+    wrong, same = sum(not row["balanced"] for row in rows), {row["verdict"] for row in rows}
+    verdict = f"{wrong} not accounted for" if wrong else same.pop() if len(same) == 1 else None
     return {"topic": "all", **{name: sum(n) if n else None for name, n in numbers.items()}, "verdict": verdict}
 
 

@@ -16,6 +16,14 @@ from tests.support.cli import History, publish_history
 _copies = count(1)
 
 
+@pytest.fixture(autouse=True)
+def surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same terminal for every test, and no server that is named outside of it."""
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.delenv("KEHU_POSTGRES", raising=False)
+    monkeypatch.delenv("KEHU_KAFKA", raising=False)
+
+
 @pytest.fixture(scope="session")
 def history(postgres_server: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[History]:
     """For commands that change nothing."""

@@ -20,7 +20,6 @@ def folders(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         return str(made[-1])
 
     monkeypatch.setattr(tempfile, "mkdtemp", remembered)
-    monkeypatch.setenv("COLUMNS", "100")
     return made
 
 

@@ -255,10 +255,7 @@ def test_a_customers_timeline_is_filtered(history: History) -> None:
     ],
     ids=" ".join,
 )
-def test_what_is_listed_is_the_same_as_csv_and_as_json(
-    history: History, asked: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "100")
+def test_what_is_listed_is_the_same_as_csv_and_as_json(history: History, asked: tuple[str, ...]) -> None:
     rows = history(*asked, "--json").rows
     table = list(csv.DictReader(history(*asked, "--csv").out.splitlines()))
     assert len(table) == len(rows) > 0

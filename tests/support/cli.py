@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import socket
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -146,3 +147,11 @@ async def _held(kafka: str) -> dict[Partition, Sequence[Message]]:
                     Message(partitions[tp], r.offset, r.timestamp, r.key, r.value, tuple(r.headers)) for r in records
                 ]
     return {partitions[tp]: messages for tp, messages in found.items()}
+
+
+def free_port() -> int:
+    """A port of this machine on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
