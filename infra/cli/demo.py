@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,26 +18,55 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from examples.bank import Bank
 from infra import bootstrap
+from infra.cli.customer import customer
+from infra.cli.output import console, say
+from infra.cli.queues import cases, queues
+from infra.cli.reconciliation import reconciliation
+from infra.cli.retention_risk import retention_risk
+from infra.cli.satisfaction import satisfaction
+from infra.cli.servers import query
 from infra.embedded.broker import EmbeddedBroker
 from infra.embedded.postgres import EmbeddedPostgres
 from infra.errors import KehuError
 from infra.kafka.producer import send
 
 ROOT = Path(__file__).parents[2]
+PATIENCE = 120
+"""Seconds in which the worker must have stored and folded everything."""
+
+# The riskiest customer who had a case: the one whose timeline has most to tell.
+TELLING = """SELECT customer_id FROM kehu.retention_risk WHERE customer_id IN
+    (SELECT customer_id FROM kehu.customer_timeline WHERE type LIKE 'complaint.%')
+    ORDER BY probability DESC NULLS LAST, customer_id LIMIT 1"""
+
+
+class DemoFailed(KehuError):
+    """The worker did not finish."""
 
 
 class Demo:
-    """Servers and a worker for as long as the `with` block lasts."""
+    """Servers and a worker for as long as the `with` block lasts. Their folder is kept only when the block fails."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, out: Console) -> None:
+        self._out = out
         self._folder = Path(tempfile.mkdtemp(prefix="kehu-demo-"))
 
     def __enter__(self) -> "Demo":
+        try:
+            self._start()
+        except BaseException:
+            self._say_where()
+            raise
+        return self
+
+    def _start(self) -> None:
         # What was started is stopped in reverse, also when a later step of the start fails.
         with ExitStack() as running:
+            # Or a demo that is told to end would leave its servers behind.
+            before = signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+            running.callback(signal.signal, signal.SIGTERM, before)
             self._folder.chmod(0o755)
-            self._console.print("Starting PostgreSQL and a broker …")
+            self._out.print("Starting PostgreSQL, a broker and a worker …")
             server = running.enter_context(EmbeddedPostgres.start(self._folder / "postgres"))
             broker = running.enter_context(EmbeddedBroker.start(self._folder / "broker.log"))
             self.postgres, self.kafka = server.create_database("kehu"), broker.bootstrap_servers
@@ -49,22 +79,28 @@ class Demo:
             running.callback(self._worker.wait, 20)
             running.callback(self._worker.send_signal, signal.SIGTERM)
             self._running = running.pop_all()
-        return self
 
-    def __exit__(self, *_error: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_error: object) -> None:
         self._running.close()
+        if kind is None or issubclass(kind, KeyboardInterrupt | SystemExit):
+            shutil.rmtree(self._folder)
+        else:
+            self._say_where()
+
+    def _say_where(self) -> None:
+        say(f"The demo failed; the logs of its servers and its worker are in {self._folder}", "yellow")
 
     def publish(self, events: int, seed: int) -> Bank:
         """Publish the bank's messages and wait, with progress, until the read models have them all."""
         bank = Bank(seed=seed, end=bootstrap.now() - timedelta(minutes=1))
         encoded = [(m.topic, m.key.encode(), m.value) for m in bank.messages(events)]
-        columns = (TextColumn("{task.description:<12}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=self._console) as progress:
-            published = progress.add_task("published", total=len(encoded))
-            stored = progress.add_task("stored", total=len(encoded))
-            folded = progress.add_task("folded", total=None)
+        columns = (TextColumn("{task.description:<30}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=self._out) as progress:
+            published = progress.add_task("published to Kafka", total=len(encoded))
+            stored = progress.add_task("read into the event store", total=len(encoded))
+            folded = progress.add_task("events folded into read models", total=None)
             asyncio.run(send(self.kafka, encoded, lambda n: progress.update(published, completed=n)))
-            deadline = time.monotonic() + 120
+            deadline = time.monotonic() + PATIENCE
             while True:
                 read, head, position = self._counts()
                 progress.update(stored, completed=read)
@@ -72,7 +108,7 @@ class Demo:
                 if read == len(encoded) and position == head:
                     return bank
                 if time.monotonic() > deadline or self._worker.poll() is not None:
-                    raise KehuError(f"the worker did not finish; its log is {self._folder / 'worker.log'}")
+                    raise DemoFailed(f"{read} of {len(encoded)} messages read, {position} of {head} events folded")
                 time.sleep(0.1)
 
     def _counts(self) -> tuple[int, int, int]:
@@ -84,3 +120,25 @@ class Demo:
             ).fetchone()
         assert row is not None
         return row[0], row[1], row[2]
+
+
+def run(events: int, seed: int, stay: bool) -> None:
+    """The whole demo; raises KehuError when something did not add up."""
+    out = console()
+    with Demo(out) as demo:
+        known = demo.publish(events, seed).expected
+        say(
+            f"The bank published {known.published:,} messages: {known.duplicates} repeated, {known.late} late, "
+            f"{known.healing + known.never_healing} before what they need, {known.dead} that can never apply."
+        )
+        reconciliation(demo.postgres, demo.kafka)
+        satisfaction(demo.postgres)
+        retention_risk(demo.postgres, limit=3)
+        queues(demo.postgres)
+        cases(demo.postgres, limit=5)
+        for row in query(demo.postgres, TELLING):
+            customer(row["customer_id"], demo.postgres, limit=8)
+        if stay:
+            say("Everything keeps running until you press Enter. For other commands:")
+            say(f"export KEHU_POSTGRES='{demo.postgres}'\nexport KEHU_KAFKA={demo.kafka}", "bold")
+            sys.stdin.readline()

@@ -3,6 +3,7 @@
 # ruff: noqa: S608 (what is put together are lists of our own columns; values are always parameters)
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -15,6 +16,13 @@ _PLACE = "topic, topic_id, partition, kafka_offset, kafka_timestamp"
 _DEAD = f"id, {_PLACE}, rule, detail, stream, source, event_id, died_at, published, replayed_at"
 _PARKED = f"seq, stream, {_PLACE}, rule, detail, parked_at, next_try_at, expires_at, tries"
 _BYTES = "key, value, header_names, header_values"
+_EVENT = "position, recorded_at, stream, version, type, customer_id, meta, data"
+_QUOTED = "convert_to(to_jsonb({})::text, 'UTF8')"
+"""A string as it stands in stored JSON: looking for it first spares parsing the rows without it."""
+_LETTERS = """(%(rule)s::text IS NULL OR rule = %(rule)s) AND (%(topic)s::text IS NULL OR topic = %(topic)s)
+    AND (%(source)s::text IS NULL OR source = %(source)s)
+    AND (%(since)s::timestamptz IS NULL OR died_at >= %(since)s)
+    AND (%(replayed)s::boolean IS NULL OR (replayed_at IS NOT NULL) = %(replayed)s)"""
 
 
 def list_dead_letters(
@@ -23,19 +31,35 @@ def list_dead_letters(
     rule: str | None = None,
     topic: str | None = None,
     source: str | None = None,
-    limit: int = 50,
+    since: datetime | None = None,
+    replayed: bool | None = None,
+    limit: int | None = 50,
 ) -> list[Row]:
-    """The newest dead letters that match, without their bytes."""
-    query = f"""SELECT {_DEAD} FROM kehu.dead_letters WHERE (%(rule)s::text IS NULL OR rule = %(rule)s)
-        AND (%(topic)s::text IS NULL OR topic = %(topic)s) AND (%(source)s::text IS NULL OR source = %(source)s)
-        ORDER BY id DESC LIMIT %(limit)s"""
-    return _rows(conn, query, {"rule": rule, "topic": topic, "source": source, "limit": limit})
+    """The newest dead letters that match, without their bytes; without a limit when it is None."""
+    query = f"SELECT {_DEAD} FROM kehu.dead_letters WHERE {_LETTERS} ORDER BY id DESC LIMIT %(limit)s"
+    return _rows(conn, query, {**_letters(rule, topic, source, since, replayed), "limit": limit})
 
 
-def get_dead_letter(conn: Connection, letter_id: int) -> Row | None:
-    """One dead letter with `key`, `value` and `headers` as they came; None if there is no such id."""
-    found = _rows(conn, f"SELECT {_DEAD}, {_BYTES} FROM kehu.dead_letters WHERE id = %(id)s", {"id": letter_id})
-    return _with_headers(found[0]) if found else None
+def count_dead_letters(
+    conn: Connection,
+    *,
+    rule: str | None = None,
+    topic: str | None = None,
+    source: str | None = None,
+    since: datetime | None = None,
+    limit: int | None = None,
+) -> list[Row]:
+    """Per rule and source how many dead letters match, how many were replayed, and when the newest died."""
+    query = f"""SELECT rule, source, count(*) AS letters, count(replayed_at) AS replayed, max(died_at) AS newest
+        FROM kehu.dead_letters WHERE {_LETTERS} GROUP BY rule, source ORDER BY letters DESC, rule, source
+        LIMIT %(limit)s"""
+    return _rows(conn, query, {**_letters(rule, topic, source, since, None), "limit": limit})
+
+
+def get_dead_letters(conn: Connection, letter_ids: Sequence[int]) -> list[Row]:
+    """These dead letters in the order of their ids, with `key`, `value` and `headers` as they came."""
+    query = f"SELECT {_DEAD}, {_BYTES} FROM kehu.dead_letters WHERE id = ANY(%(ids)s) ORDER BY id"
+    return [_with_headers(row) for row in _rows(conn, query, {"ids": list(letter_ids)})]
 
 
 def mark_replayed(conn: Connection, letter_ids: Sequence[int]) -> int:
@@ -44,34 +68,66 @@ def mark_replayed(conn: Connection, letter_ids: Sequence[int]) -> int:
     return conn.execute(query, (list(letter_ids),)).rowcount
 
 
-def list_parked(conn: Connection, *, stream: str | None = None, limit: int = 50) -> list[Row]:
+def list_parked(
+    conn: Connection,
+    *,
+    stream: str | None = None,
+    topic: str | None = None,
+    rule: str | None = None,
+    limit: int | None = 50,
+) -> list[Row]:
     """The messages that wait, in the order of their next try, or one stream's in the order of its queue."""
-    query = f"""SELECT {_PARKED} FROM kehu.parked WHERE %(stream)s::text IS NULL OR stream = %(stream)s
+    query = f"""SELECT {_PARKED} FROM kehu.parked WHERE (%(stream)s::text IS NULL OR stream = %(stream)s)
+        AND (%(topic)s::text IS NULL OR topic = %(topic)s) AND (%(rule)s::text IS NULL OR rule = %(rule)s)
         ORDER BY CASE WHEN %(stream)s::text IS NULL THEN least(next_try_at, expires_at) END, seq LIMIT %(limit)s"""
-    return _rows(conn, query, {"stream": stream, "limit": limit})
+    return _rows(conn, query, {"stream": stream, "topic": topic, "rule": rule, "limit": limit})
+
+
+def get_parked(conn: Connection, seq: int) -> Row | None:
+    """One waiting message with `key`, `value` and `headers` as they came; None if it does not wait (any more)."""
+    found = _rows(conn, f"SELECT {_PARKED}, {_BYTES} FROM kehu.parked WHERE seq = %(seq)s", {"seq": seq})
+    return _with_headers(found[0]) if found else None
+
+
+def positions(conn: Connection) -> list[Row]:
+    """How far each partition of each incarnation of a topic is read: `next_offset`, and when it moved last."""
+    query = "SELECT topic, topic_id, partition, next_offset, updated_at FROM kehu.positions ORDER BY 1, 2, 3"
+    return _rows(conn, query, {})
 
 
 def reconciliation(conn: Connection) -> list[Row]:
-    """Per topic: messages read by outcome, beside what the tables of parked messages and dead letters hold.
+    """Per incarnation of a topic: the messages by outcome, beside how far it is read and what the tables hold.
 
-    `read` = `appended` + `duplicate` + `parked` + `dead` was counted with each batch; `parked_rows`, `dead_rows` and
-    `dead_by_rule` are counted now. `offsets` is the sum of the positions: it equals `read` for a topic that was read
-    from its offset 0 and is neither compacted nor written in transactions. `balanced` compares the counted with the
-    kept; replayed dead letters stay where they are, and are read again as new messages.
+    `read` is the sum of the positions: the number of messages, for a topic that was read from its offset 0 and is
+    neither compacted nor written in transactions. `outcomes` = `appended` + `duplicate` + `parked` + `dead` was counted
+    with each batch; `parked_rows`, `dead_rows` and their reasons are counted now. `balanced` compares the counted with
+    the kept; replayed dead letters stay where they are, and are read again as new messages.
     """
-    query = """SELECT p.topic, p.appended + p.duplicate + p.parked + p.dead AS read, p.offsets,
+    query = """SELECT p.topic, p.topic_id, p.read, p.appended + p.duplicate + p.parked + p.dead AS outcomes,
             p.appended, p.duplicate, p.parked, p.dead, coalesce(w.n, 0) AS parked_rows, coalesce(d.n, 0) AS dead_rows,
-            coalesce(d.by_rule, '{}') AS dead_by_rule,
+            coalesce(w.by_rule, '{}') AS parked_by_rule, coalesce(d.by_rule, '{}') AS dead_by_rule,
             p.parked = coalesce(w.n, 0) AND p.dead = coalesce(d.n, 0) AS balanced
-        FROM (SELECT topic, sum(next_offset)::bigint AS offsets, sum(appended)::bigint AS appended,
+        FROM (SELECT topic, topic_id, sum(next_offset)::bigint AS read, sum(appended)::bigint AS appended,
                 sum(duplicate)::bigint AS duplicate, sum(parked)::bigint AS parked, sum(dead)::bigint AS dead
-            FROM kehu.positions GROUP BY topic) p
-        LEFT JOIN (SELECT topic, count(*) AS n FROM kehu.parked GROUP BY topic) w USING (topic)
-        LEFT JOIN (SELECT topic, sum(n)::bigint AS n, jsonb_object_agg(rule, n) AS by_rule
-            FROM (SELECT topic, rule, count(*) AS n FROM kehu.dead_letters GROUP BY topic, rule) r
-            GROUP BY topic) d USING (topic)
-        ORDER BY p.topic"""
+            FROM kehu.positions GROUP BY topic, topic_id) p
+        LEFT JOIN (SELECT topic_id, sum(n)::bigint AS n, jsonb_object_agg(rule, n) AS by_rule
+            FROM (SELECT topic_id, rule, count(*) AS n FROM kehu.parked GROUP BY topic_id, rule) r
+            GROUP BY topic_id) w USING (topic_id)
+        LEFT JOIN (SELECT topic_id, sum(n)::bigint AS n, jsonb_object_agg(rule, n) AS by_rule
+            FROM (SELECT topic_id, rule, count(*) AS n FROM kehu.dead_letters GROUP BY topic_id, rule) r
+            GROUP BY topic_id) d USING (topic_id)
+        ORDER BY p.topic, p.topic_id"""
     return _rows(conn, query, {})
+
+
+def sources_of(conn: Connection, event_id: str) -> list[str]:
+    """The sources that published this id, as far as their messages are stored or dead. Reads the whole log."""
+    query = f"""SELECT DISTINCT meta ->> 'source' AS source FROM (
+            SELECT convert_from(state, 'UTF8')::jsonb -> 'meta' AS meta FROM kehu.stored_events
+            WHERE position({_QUOTED.format("%(id)s::text")} IN state) > 0 OFFSET 0) named
+            WHERE meta ->> 'id' = %(id)s
+        UNION SELECT source FROM kehu.dead_letters WHERE event_id = %(id)s AND source IS NOT NULL ORDER BY 1"""
+    return [row["source"] for row in _rows(conn, query, {"id": event_id})]
 
 
 def trace(conn: Connection, key: bytes, source: str, event_id: str) -> Row:
@@ -85,23 +141,46 @@ def trace(conn: Connection, key: bytes, source: str, event_id: str) -> Row:
     stream = inbox[0]["stream"] if inbox else None
     events = events_of_stream(conn, stream) if stream else []
     dead = f"SELECT {_DEAD} FROM kehu.dead_letters WHERE event_id = %(event_id)s AND source = %(source)s ORDER BY id"
-    parked = f"""SELECT {_PARKED} FROM kehu.parked
-        WHERE position(convert_to(%(event_id)s, 'UTF8') IN value) > 0
-        OR convert_to(%(event_id)s, 'UTF8') = ANY(header_values)
-        ORDER BY seq"""
     return {
         "stream": stream,
         "events": [e for e in events if (e["meta"]["source"], e["meta"]["id"]) == (source, event_id)],
         "dead_letters": _rows(conn, dead, names),
-        "parked": _rows(conn, parked, names),
+        "parked": parked_with(conn, event_id),
     }
+
+
+def parked_with(conn: Connection, event_id: str) -> list[Row]:
+    """The waiting messages in whose bytes or headers the id occurs, with their bytes."""
+    query = f"""SELECT {_PARKED}, {_BYTES} FROM kehu.parked
+        WHERE position(convert_to(%(event_id)s, 'UTF8') IN value) > 0
+        OR convert_to(%(event_id)s, 'UTF8') = ANY(header_values)
+        ORDER BY seq"""
+    return [_with_headers(row) for row in _rows(conn, query, {"event_id": event_id})]
 
 
 def events_of_stream(conn: Connection, stream: str) -> list[Row]:
     """A stream's events as stored, not upcast, in order."""
-    query = """SELECT position, recorded_at, stream, version, type, customer_id, meta, data FROM kehu.event_log
-        WHERE stream = %(stream)s ORDER BY version"""
+    query = f"SELECT {_EVENT} FROM kehu.event_log WHERE stream = %(stream)s ORDER BY version"
     return _rows(conn, query, {"stream": stream})
+
+
+def related(conn: Connection, event_ids: Sequence[str], correlation_ids: Sequence[str], limit: int = 50) -> list[Row]:
+    """Events that share a correlation id, are caused by one of `event_ids`, or are one of them. Reads the whole log."""
+    query = f"""SELECT {_EVENT} FROM (SELECT * FROM kehu.event_log WHERE position IN (
+                SELECT notification_id FROM kehu.stored_events e,
+                    unnest(%(ids)s::text[] || %(correlated)s::text[]) wanted
+                WHERE position({_QUOTED.format("wanted")} IN e.state) > 0) OFFSET 0) named
+        WHERE meta ->> 'correlation_id' = ANY(%(correlated)s) OR meta ->> 'causation_id' = ANY(%(ids)s)
+        OR meta ->> 'id' = ANY(%(ids)s) ORDER BY position LIMIT %(limit)s"""
+    values = {"ids": list(event_ids), "correlated": list(correlation_ids), "limit": limit}
+    return _rows(conn, query, values)
+
+
+def projections(conn: Connection) -> list[Row]:
+    """Every projection that has a position: how far it folded the log, and why it stopped if it did."""
+    query = """SELECT name, version, position, head.n AS head, head.n - position AS behind, error, updated_at
+        FROM kehu.projections, (SELECT n FROM kehu.log_head) head ORDER BY name, version"""
+    return _rows(conn, query, {})
 
 
 def _rows(conn: Connection, query: str, values: Mapping[str, object]) -> list[Row]:
@@ -112,3 +191,9 @@ def _rows(conn: Connection, query: str, values: Mapping[str, object]) -> list[Ro
 def _with_headers(row: Row) -> Row:
     names, values = row.pop("header_names"), row.pop("header_values")
     return {**row, "headers": list(zip(names, values, strict=True))}
+
+
+def _letters(
+    rule: str | None, topic: str | None, source: str | None, since: datetime | None, replayed: bool | None
+) -> dict[str, object]:
+    return {"rule": rule, "topic": topic, "source": source, "since": since, "replayed": replayed}

@@ -11,7 +11,7 @@ import pytest
 from domain import registry
 from domain.ports import Batch, DeadLetter, InboxEntry, Move, Parked
 from domain.survey import SurveyInvited
-from domain.values import Recorded
+from domain.values import Meta, Recorded
 from infra.postgres import ops
 from infra.postgres.log import PostgresLog
 from tests.support.builders import NOON, SURVEYS, message, meta
@@ -47,9 +47,10 @@ def conn(database: str) -> Iterator["psycopg.Connection[Any]"]:
 
 def test_the_outcomes_add_up_and_equal_what_the_tables_hold(conn: "psycopg.Connection[Any]") -> None:
     (row,) = ops.reconciliation(conn)
-    assert (row["topic"], row["read"], row["offsets"], row["balanced"]) == ("kehu.surveys", 5, 5, True)
+    assert (row["topic"], row["read"], row["outcomes"], row["balanced"]) == ("kehu.surveys", 5, 5, True)
     assert (row["appended"], row["duplicate"], row["parked"], row["dead"]) == (1, 1, 1, 2)
     assert row["dead_by_rule"] == {"bad-json": 1, "too-late": 1}
+    assert row["parked_by_rule"] == {"too-early": 1}
     conn.execute("DELETE FROM kehu.dead_letters WHERE rule = 'bad-json'")
     (row,) = ops.reconciliation(conn)
     assert (row["dead_rows"], row["balanced"]) == (1, False)
@@ -79,12 +80,45 @@ def test_dead_letters_are_listed_newest_first_and_filtered(conn: "psycopg.Connec
 
 def test_a_dead_letter_is_shown_with_its_bytes_and_replayed_once(conn: "psycopg.Connection[Any]") -> None:
     (listed,) = ops.list_dead_letters(conn, rule="bad-json")
-    letter = ops.get_dead_letter(conn, listed["id"])
-    assert letter is not None
+    (letter,) = ops.get_dead_letters(conn, [listed["id"], 99])
     assert (letter["key"], letter["value"], letter["headers"]) == (b"c1", b"\x00\xff", [("content-type", b"text/x")])
-    assert ops.get_dead_letter(conn, 99) is None
     assert ops.mark_replayed(conn, [listed["id"], 99]) == 1
     assert ops.mark_replayed(conn, [listed["id"]]) == 0
+
+
+def test_dead_letters_are_counted_by_rule_and_source(conn: "psycopg.Connection[Any]") -> None:
+    ops.mark_replayed(conn, [ops.list_dead_letters(conn, rule="too-late")[0]["id"]])
+    counted = [(c["rule"], c["source"], c["letters"], c["replayed"]) for c in ops.count_dead_letters(conn)]
+    assert counted == [("bad-json", None, 1, 0), ("too-late", "/test", 1, 1)]
+    assert ops.count_dead_letters(conn, since=NOON + timedelta(seconds=1)) == []
+    assert [d["rule"] for d in ops.list_dead_letters(conn, replayed=False)] == ["bad-json"]
+
+
+def test_an_incarnation_of_a_topic_is_reconciled_by_itself(conn: "psycopg.Connection[Any]", database: str) -> None:
+    anew = replace(SURVEYS, topic_id="topic-2")
+    log = PostgresLog(database)
+    log.claim([anew])
+    log.append(Batch(moves=[Move(anew, 0, 1, duplicate=1)]))
+    log.close()
+    rows = ops.reconciliation(conn)
+    assert [(r["topic_id"], r["read"], r["dead_rows"], r["balanced"]) for r in rows] == [
+        ("topic-1", 5, 2, True),
+        ("topic-2", 1, 0, True),
+    ]
+    assert [(p["topic_id"], p["next_offset"]) for p in ops.positions(conn)] == [("topic-1", 5), ("topic-2", 1)]
+
+
+def test_an_id_is_found_over_all_sources_and_by_what_names_it(conn: "psycopg.Connection[Any]", database: str) -> None:
+    log = PostgresLog(database)
+    asked = Meta('e"6', "/desk", meta().customer_id, NOON, correlation_id="visit-1", causation_id="e1")
+    log.append(Batch(events=[Recorded("survey-k", 1, INVITED, asked, registry.of(INVITED).name)]))
+    log.close()
+    assert ops.sources_of(conn, 'e"6') == ["/desk"]
+    assert ops.sources_of(conn, "e5") == ["/test"]
+    assert ops.sources_of(conn, "visit-1") == []
+    assert [row["position"] for row in ops.related(conn, ["e1"], [])] == [1, 2]
+    assert [row["position"] for row in ops.related(conn, ["none"], ["visit-1"])] == [2]
+    assert ops.related(conn, ["none"], []) == []
 
 
 def test_parked_messages_are_listed_by_their_next_try_or_by_stream(conn: "psycopg.Connection[Any]") -> None:
@@ -92,3 +126,9 @@ def test_parked_messages_are_listed_by_their_next_try_or_by_stream(conn: "psycop
         ("survey-j", "too-early", 2)
     ]
     assert ops.list_parked(conn, stream="survey-i") == []
+    assert ops.list_parked(conn, rule="too-late") == []
+    (listed,) = ops.list_parked(conn, topic="kehu.surveys")
+    waiting = ops.get_parked(conn, listed["seq"])
+    assert waiting is not None
+    assert waiting["value"] == b'{"id":"e3"}'
+    assert ops.get_parked(conn, 99) is None

@@ -1,0 +1,133 @@
+"""`kehu dead-letters`: messages that can never apply, with the rule that refused them."""
+
+from typing import Annotated, Any
+
+import typer
+
+from infra.cli.messages import Since, for_programs, in_utc, meaning, print_message
+from infra.cli.output import Csv, Json, Limit, print_json, print_rows, say
+from infra.cli.servers import Kafka, Postgres, asked, connected, require_kafka
+from infra.errors import KehuError
+from infra.kafka.producer import Outgoing, publish
+from infra.postgres import ops
+
+Rule = Annotated[str | None, typer.Option(help="Only those that this rule refused.")]
+Topic = Annotated[str | None, typer.Option(help="Only those that came by this topic.")]
+Source = Annotated[str | None, typer.Option(help="Only those that this source published.")]
+
+REPLAYED = "kehu-dead-letter"
+"""The header of a message that was published again: the id of its dead letter."""
+AT_ONCE = 500
+
+
+class NoSuchLetter(KehuError):
+    """There is no dead letter with this id. `kehu dead-letters list` shows them."""
+
+
+class NotReplayed(KehuError):
+    """Not everything was replayed."""
+
+
+def list_dead_letters(
+    postgres: Postgres = "",
+    rule: Rule = None,
+    topic: Topic = None,
+    source: Source = None,
+    since: Since = None,
+    summary: Annotated[bool, typer.Option("--summary", help="Count them by rule and source.")] = False,
+    limit: Limit = 50,
+    as_json: Json = False,
+    as_csv: Csv = False,
+) -> None:
+    """The newest dead letters, or with --summary how many there are by rule and source.
+
+    Example: kehu dead-letters list --rule bad-json --since 2026-03-01
+    """
+    with connected(postgres) as conn:
+        if summary:
+            counts = ops.count_dead_letters(
+                conn, rule=rule, topic=topic, source=source, since=in_utc(since), limit=limit
+            )
+            print_rows("Dead letters by rule and source", counts, as_json, as_csv, wide=("source",))
+            return
+        letters = ops.list_dead_letters(conn, rule=rule, topic=topic, source=source, since=in_utc(since), limit=limit)
+    print_rows("Dead letters, newest first", letters, as_json, as_csv, people=_for_people, wide=("detail",))
+
+
+def _for_people(letter: dict[str, Any]) -> dict[str, Any]:
+    first = {"id": letter["id"], "died": letter["died_at"], "topic": letter["topic"].removeprefix("kehu.")}
+    return {**first, "rule": letter["rule"], "event": letter["event_id"], "detail": letter["detail"]}
+
+
+def show_dead_letter(
+    letter_id: Annotated[int, typer.Argument(metavar="ID")], postgres: Postgres = "", as_json: Json = False
+) -> None:
+    """One dead letter: where it came from, its headers and its body, why it died, and the remedy.
+
+    Example: kehu dead-letters show 17
+    """
+    with connected(postgres) as conn:
+        found = ops.get_dead_letters(conn, [letter_id])
+    if not found:
+        raise NoSuchLetter(str(letter_id))
+    remedy = f"{meaning(found[0]['rule'])} `kehu dead-letters replay {letter_id}` publishes it again as it is."
+    if as_json:
+        print_json(for_programs(found[0], remedy))
+    else:
+        print_message(f"Dead letter {letter_id}", for_programs(found[0], remedy))
+
+
+def replay(
+    ids: Annotated[list[int] | None, typer.Argument(help="Dead letters by id, also replayed ones.")] = None,
+    postgres: Postgres = "",
+    kafka: Kafka = "",
+    rule: Rule = None,
+    topic: Topic = None,
+    source: Source = None,
+    everything: Annotated[bool, typer.Option("--all", help="All that were not replayed.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how many, publish nothing.")] = False,
+) -> None:
+    """Publish dead letters again: the same bytes, key and headers to their topic, for the worker to decide anew.
+
+    A header `kehu-dead-letter` names the letter. One that still cannot apply dies again under a new id; one that was
+    stored meanwhile counts as a duplicate. Chosen by --rule, --topic, --source or --all are only those that were never
+    replayed.
+
+    Example: kehu dead-letters replay --rule expired
+    """
+    chosen = bool(rule or topic or source)
+    if bool(ids) + chosen + everything != 1:
+        raise typer.BadParameter("say which: ids, or --rule, --topic, --source, or --all", param_hint="IDS")
+    with connected(postgres) as conn:
+        wanted = list(dict.fromkeys(ids or ()))
+        if ids:
+            known = {letter["id"] for letter in ops.get_dead_letters(conn, wanted)}
+            if missing := [one for one in wanted if one not in known]:
+                raise NoSuchLetter(", ".join(map(str, missing)))
+        else:
+            letters = ops.list_dead_letters(conn, rule=rule, topic=topic, source=source, replayed=False, limit=None)
+            wanted = sorted(letter["id"] for letter in letters)
+        if dry_run:
+            say(f"{len(wanted)} dead letters would be replayed")
+            return
+        require_kafka(kafka)
+        replayed = 0
+        for start in range(0, len(wanted), AT_ONCE):
+            # Marked after each portion, so that what is published is known even when a later one fails.
+            portion = [one for one in ops.get_dead_letters(conn, wanted[start : start + AT_ONCE]) if _can_be_sent(one)]
+            asked(kafka, publish(kafka, [_outgoing(letter) for letter in portion]), 60)
+            ops.mark_replayed(conn, [letter["id"] for letter in portion])
+            conn.commit()
+            replayed += len(portion)
+    say(f"{replayed} dead letters replayed")
+    if left := len(wanted) - replayed:
+        raise NotReplayed(f"{left} have neither key nor value, and producers cannot publish such a message")
+
+
+def _can_be_sent(letter: dict[str, Any]) -> bool:
+    return letter["key"] is not None or letter["value"] is not None
+
+
+def _outgoing(letter: dict[str, Any]) -> Outgoing:
+    headers = [(name, value) for name, value in letter["headers"] if name != REPLAYED]
+    return letter["topic"], letter["key"], letter["value"], [*headers, (REPLAYED, str(letter["id"]).encode())]

@@ -1,0 +1,233 @@
+"""`kehu doctor`: what is wrong with servers, schema, topics, lag and projections, and how to mend it."""
+
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import psycopg
+
+from domain.errors import DomainError
+from infra import bootstrap
+from infra.cli.output import Csv, Json, print_rows, say, span
+from infra.cli.servers import Connection, Held, OptionalKafka, OptionalPostgres, connected, held
+from infra.errors import KehuError
+from infra.kafka.topics import TOPICS
+from infra.postgres import migrate, ops
+from infra.postgres.read_models import schema_of
+from projections.catalogue import ALL
+
+OK, WARNING, WRONG, SKIPPED = "ok", "warning", "wrong", "skipped"
+OLDEST_POSTGRES = 150_000
+LONG = timedelta(minutes=5)
+"""A transaction that is open for longer holds back the clean-up of all tables."""
+LAGS = 10_000
+"""Messages or events behind from which on a lag is a warning and not the ordinary way of a batch."""
+DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at."""
+
+    check: str
+    verdict: str
+    detail: str
+    remedy: str = ""
+
+
+class SomethingIsWrong(KehuError):
+    """Something is wrong. See the remedies above."""
+
+
+def doctor(
+    postgres: OptionalPostgres = "", kafka: OptionalKafka = "", as_json: Json = False, as_csv: Csv = False
+) -> None:
+    """Look at servers, schema, topics, lag, projections, waiting and dead messages; each with its remedy.
+
+    Changes nothing. A server that is away or not given is told, and the rest is checked. Exit code 1 when something is
+    wrong; warnings do not count.
+
+    Example: kehu doctor --postgres "host=db dbname=kehu" --kafka broker:9092
+    """
+    checks = list(examine(postgres, kafka, bootstrap.now()))
+    print_rows("Doctor", [asdict(one) for one in checks], as_json, as_csv, people=_for_people, wide=("detail",))
+    wrong = sum(one.verdict == WRONG for one in checks)
+    if wrong:
+        raise SomethingIsWrong(f"{wrong} of {len(checks)} checks")
+    if not as_json and not as_csv:
+        say("Nothing is wrong.", "green")
+
+
+def _for_people(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "check": row["check"],
+        "verdict": row["verdict"],
+        "detail": f"{row['detail']}\n→ {row['remedy']}" if row["remedy"] else row["detail"],
+    }
+
+
+def examine(postgres: str, kafka: str, now: datetime) -> Iterator[Check]:
+    """All checks. A check that cannot be made is skipped, with the reason."""
+    topics = yield from _kafka(kafka)
+    if not postgres:
+        yield Check("PostgreSQL", SKIPPED, "not given", "Give --postgres or set KEHU_POSTGRES.")
+        return
+    try:
+        conn = connected(postgres)
+    except psycopg.Error as error:
+        detail = " ".join(str(error).split())
+        yield Check("PostgreSQL", WRONG, detail, "Check --postgres, and that the server runs and lets this user in.")
+        return
+    with conn:
+        conn.autocommit = True
+        yield from _guarded("PostgreSQL", lambda: _postgres(conn))
+        pending = migrate.pending(postgres)
+        yield _schema(pending)
+        if any("_pre_" in name for name in pending):
+            return
+        yield from _guarded("read models", lambda: _read_models(conn))
+        yield from _guarded("ingest lag", lambda: _ingest(conn, topics))
+        yield from _guarded("projections", lambda: _projections(conn, now))
+        yield from _guarded("parked", lambda: _parked(conn, now))
+        yield from _guarded("dead letters", lambda: _dead_letters(conn, now))
+        yield from _guarded("transactions", lambda: _transactions(conn))
+
+
+def _guarded(name: str, checks: Callable[[], Iterator[Check]]) -> Iterator[Check]:
+    try:
+        yield from checks()
+    except psycopg.Error as error:
+        yield Check(name, WRONG, " ".join(str(error).split()), "Run `kehu setup`.")
+
+
+def _kafka(kafka: str) -> Generator[Check, None, Held | None]:
+    """Checks of the broker; returns what it holds, None when that is not known."""
+    if not kafka:
+        yield Check("Kafka", SKIPPED, "not given", "Give --kafka or set KEHU_KAFKA.")
+        return None
+    try:
+        known = held(kafka)
+    except (KehuError, DomainError) as error:
+        detail = getattr(error, "detail", str(error))
+        yield Check("Kafka", WRONG, detail, "Check --kafka, and that the broker runs and is reachable from here.")
+        return None
+    yield Check("Kafka", OK, f"answers at {kafka}")
+    if missing := [name for name in TOPICS.values() if name not in known]:
+        yield Check("topics", WRONG, f"missing: {', '.join(missing)}", "Run `kehu setup`.")
+    if known:
+        counts = ", ".join(f"{name.removeprefix('kehu.')} {len(parts)}" for name, (_, parts) in known.items())
+        yield Check("topics", OK, f"partitions: {counts}")
+    return known
+
+
+def _postgres(conn: Connection) -> Iterator[Check]:
+    row = conn.execute(
+        "SELECT current_setting('server_version_num')::int AS number, current_setting('server_version') AS version"
+    ).fetchone()
+    assert row is not None
+    old = row["number"] < OLDEST_POSTGRES
+    yield Check("PostgreSQL", WRONG if old else OK, f"version {row['version']}", "Use 15 or newer." if old else "")
+
+
+def _schema(pending: list[str]) -> Check:
+    if not pending:
+        return Check("schema", OK, "all migrations have run")
+    return Check("schema", WRONG, f"pending: {', '.join(pending)}", "Run `kehu setup`.")
+
+
+def _read_models(conn: Connection) -> Iterator[Check]:
+    wanted = [f"{schema_of(p)}.{table.name}" for p in ALL for table in p.tables]
+    wanted += [f"kehu.{table.name}" for p in ALL for table in p.tables]
+    rows = conn.execute(
+        "SELECT name FROM unnest(%s::text[]) name WHERE to_regclass(name) IS NULL", (wanted,)
+    ).fetchall()
+    if rows:
+        missing = ", ".join(row["name"] for row in rows)
+        yield Check("read models", WRONG, f"missing: {missing}", "Run `kehu setup`.")
+    else:
+        yield Check("read models", OK, f"{len(wanted) // 2} tables of {len(ALL)} projections")
+
+
+def _ingest(conn: Connection, topics: Held | None) -> Iterator[Check]:
+    positions = ops.positions(conn)
+    if topics is None:
+        yield Check("ingest lag", SKIPPED, "unknown without Kafka")
+        return
+    current = {topic_id for topic_id, _ in topics.values()}
+    former = sorted({p["topic"] for p in positions if p["topic_id"] not in current})
+    if former:
+        detail = f"positions of former topics: {', '.join(former)}"
+        remedy = "Nothing to do if they were made anew on purpose: the new ones are read from their beginning."
+        yield Check("topic ids", WARNING, detail, remedy)
+    known = {(p["topic_id"], p["partition"]): p["next_offset"] for p in positions}
+    behind, beyond = 0, []
+    for name, (topic_id, ends) in topics.items():
+        for number, end in ends.items():
+            read = known.get((topic_id, number), 0)
+            behind += max(0, end - read)
+            if read > end:
+                beyond.append(f"{name} {number}: {read} of {end}")
+    if beyond:
+        yield Check("positions", WRONG, f"beyond the end of {', '.join(beyond)}", _LOST_MESSAGES)
+    moved = max((p["updated_at"] for p in positions), default=None)
+    since = f", last read {moved:%Y-%m-%d %H:%M:%S} UTC" if moved else ", nothing was ever read"
+    remedy = "Start `kehu worker`, or more of them: partitions are shared." if behind > LAGS else ""
+    yield Check("ingest lag", WARNING if behind > LAGS else OK, f"{behind} messages not read{since}", remedy)
+
+
+_LOST_MESSAGES = (
+    "The broker lost messages that were read, and new ones at those offsets would be skipped. Restore the broker, or "
+    "delete the topic and make it anew with `kehu setup`."
+)
+
+
+def _projections(conn: Connection, now: datetime) -> Iterator[Check]:
+    live = {(p.name, p.version) for p in ALL}
+    for row in ops.projections(conn):
+        if (row["name"], row["version"]) not in live:
+            continue
+        name = f"projection {row['name']}"
+        if row["error"]:
+            remedy = f"Mend the cause, then run `kehu rebuild {row['name']}` and restart the workers."
+            yield Check(name, WRONG, f"stopped {row['error']}", remedy)
+        elif row["behind"] > LAGS:
+            yield Check(name, WARNING, f"{row['behind']} events behind", "Check that a `kehu worker` runs.")
+        else:
+            yield Check(name, OK, f"at position {row['position']}, {row['behind']} events behind")
+
+
+def _parked(conn: Connection, now: datetime) -> Iterator[Check]:
+    row = conn.execute("SELECT count(*) AS n, min(parked_at) AS oldest FROM kehu.parked").fetchone()
+    assert row is not None
+    if row["n"]:
+        detail = f"{row['n']} messages wait, the oldest for {span((now - row['oldest']).total_seconds())}"
+        yield Check("parked", OK, detail, "`kehu parked list` shows for what.")
+    else:
+        yield Check("parked", OK, "no message waits")
+
+
+def _dead_letters(conn: Connection, now: datetime) -> Iterator[Check]:
+    counts: dict[str, int] = {}
+    for row in ops.count_dead_letters(conn, since=now - DAY):
+        counts[row["rule"]] = counts.get(row["rule"], 0) + row["letters"]
+    if counts:
+        told = ", ".join(f"{n} {rule}" for rule, n in sorted(counts.items(), key=lambda one: (-one[1], one[0])))
+        yield Check("dead letters", WARNING, f"in the last day: {told}", "`kehu dead-letters list` shows them.")
+    else:
+        yield Check("dead letters", OK, "none in the last day")
+
+
+def _transactions(conn: Connection) -> Iterator[Check]:
+    rows = conn.execute(
+        "SELECT pid, application_name, extract(epoch FROM clock_timestamp() - xact_start)::float8 AS seconds"
+        " FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        " AND xact_start < clock_timestamp() - %s ORDER BY xact_start LIMIT 5",
+        (LONG,),
+    ).fetchall()
+    if rows:
+        told = ", ".join(f"{r['pid']} ({r['application_name'] or 'no name'}) {span(r['seconds'])}" for r in rows)
+        remedy = "End it with `SELECT pg_terminate_backend(pid)`: old row versions are kept for it."
+        yield Check("transactions", WARNING, f"open for long: {told}", remedy)
+    else:
+        yield Check("transactions", OK, f"none is open for more than {span(LONG.total_seconds())}")

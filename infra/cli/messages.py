@@ -1,0 +1,74 @@
+"""What dead letters and parked messages share: their bytes for people, and the remedy of the rule that held them."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import orjson
+import typer
+from rich.table import Table
+from rich.text import Text
+
+import consumers.ingest  # noqa: F401 (its rules are among the remedies)
+from domain import handling  # noqa: F401 (the rules of the aggregates, too)
+from domain.errors import DomainError
+from infra.cli.output import cell, console, text_of
+
+Since = Annotated[
+    datetime | None,
+    typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"], help="From this time (UTC) on."),
+]
+BYTES_SHOWN = 4000
+UNREADABLE = "The message itself is wrong: correct it at its source and publish it again, under an id of its own."
+"""What is to be done where no rule of the domain refused."""
+
+
+def in_utc(moment: datetime | None) -> datetime | None:
+    """A time as typed, which is meant in UTC."""
+    return None if moment is None else moment.replace(tzinfo=UTC)
+
+
+def meaning(rule: str) -> str:
+    """What the error behind a rule says: what is wrong and what to do."""
+    known = {error().rule: error for error in _all(DomainError)}
+    return " ".join((known[rule].__doc__ or "").split()) if rule in known else UNREADABLE
+
+
+def for_programs(message: dict[str, Any], remedy: str) -> dict[str, Any]:
+    """A message with its bytes as text, or as hexadecimal where they are not UTF-8, and the remedy."""
+    headers = [{"name": name, "value": text_of(value)} for name, value in message["headers"]]
+    texts = {"key": text_of(message["key"]), "value": text_of(message["value"]), "headers": headers}
+    return {**message, "remedy": remedy, **texts}
+
+
+def print_message(title: str, message: dict[str, Any]) -> None:
+    """One message for people: what is known of it, its headers, the remedy, and at the end its body."""
+    headers = "\n".join(f"{one['name']}: {one['value']}" for one in message["headers"])
+    told = {**{name: value for name, value in message.items() if name != "value"}, "headers": headers or None}
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in told.items():
+        table.add_row(Text(name.replace("_", " "), style="dim"), Text(cell(value)))
+    out = console()
+    out.print()
+    out.print(Text(title, style="bold"))
+    out.print(table)
+    out.print(Text("value", style="dim"))
+    out.print(Text(_body(message["value"])), soft_wrap=True)
+
+
+def _body(value: str | None) -> str:
+    if value is None:
+        return "–"
+    with suppress(orjson.JSONDecodeError):
+        value = orjson.dumps(orjson.loads(value), option=orjson.OPT_INDENT_2).decode()
+    cut = len(value) - BYTES_SHOWN
+    return value if cut <= 0 else f"{value[:BYTES_SHOWN]}\n… {cut} more characters; --json shows all"
+
+
+def _all(error: type[DomainError]) -> Iterator[type[DomainError]]:
+    for one in error.__subclasses__():
+        yield one
+        yield from _all(one)

@@ -1,0 +1,191 @@
+"""`kehu trace`: from a channel's event to the stream, what follows from it, and the rows that it touched."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Annotated, Any
+
+import orjson
+import typer
+from psycopg import sql
+
+from domain.ports import Message, Partition
+from domain.values import CustomerId, Meta, Recorded
+from infra import bootstrap
+from infra.cli.output import Json, print_json, print_rows, say
+from infra.cli.servers import Connection, Postgres, connected
+from infra.errors import KehuError, Unreadable
+from infra.kafka import codec
+from infra.postgres import ops
+from infra.postgres.mapper import to_recorded
+from infra.postgres.read_models import schema_of
+from projections.catalogue import ALL
+from projections.declare import Key, Table
+
+Row = dict[str, Any]
+
+
+class NotFound(KehuError):
+    """No message with this id was read. `kehu doctor` tells whether the worker lags."""
+
+
+def trace(
+    event_id: Annotated[str, typer.Argument(metavar="ID", help="The id that the channel gave the event.")],
+    postgres: Postgres = "",
+    source: Annotated[str | None, typer.Option(help="The source that published it; else all sources.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Related events at most.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """What became of one event: its outcome, its stream and stored events, related events, and read-model rows.
+
+    Related are the events that share its correlation id, that it caused, and the one that caused it. These, and an id
+    without --source, are looked for in the whole log, and rows of counters in their whole table: seconds on a large
+    store. An event that said nothing new left no more than its identity: name its source.
+
+    Example: kehu trace 3f2a-77 --source /channels/app
+    """
+    with connected(postgres) as conn:
+        parked = {message["seq"]: meta for message in ops.parked_with(conn, event_id) if (meta := _decoded(message))}
+        waiting = {meta.source for meta in parked.values() if meta.event_id == event_id}
+        sources = [source] if source else sorted({*ops.sources_of(conn, event_id), *waiting})
+        known = [row for name in sources if (row := _traced(conn, event_id, name, parked, limit))["outcomes"]]
+    if not known:
+        raise NotFound(f"{event_id} of {source}" if source else event_id)
+    if as_json:
+        print_json(known)
+        return
+    for found in known:
+        _print(found)
+
+
+def _traced(conn: Connection, event_id: str, source: str, parked: dict[int, Meta], limit: int) -> Row:
+    key = codec.identity(Meta(event_id, source, CustomerId(""), bootstrap.now()))
+    found = ops.trace(conn, key, source, event_id)
+    waiting = [
+        {name: row[name] for name in ("seq", "stream", "topic", "kafka_offset", "rule", "detail", "next_try_at")}
+        for row in found["parked"]
+        if row["seq"] in parked and (parked[row["seq"]].source, parked[row["seq"]].event_id) == (source, event_id)
+    ]
+    outcomes = ["appended" if found["events"] else "duplicate"] if found["stream"] else []
+    outcomes += ["parked"] * bool(waiting) + ["dead"] * bool(found["dead_letters"])
+    events: list[Row] = found["events"]
+    metas = [event["meta"] for event in events]
+    correlated = sorted({meta["correlation_id"] for meta in metas if meta.get("correlation_id")})
+    causes = sorted({meta["causation_id"] for meta in metas if meta.get("causation_id")})
+    own = {event["position"] for event in events}
+    related = ops.related(conn, [event_id, *causes], correlated, limit) if events else []
+    return {
+        "id": event_id,
+        "source": source,
+        "outcomes": outcomes,
+        "stream": found["stream"],
+        "events": events,
+        "related": [
+            {**row, "relation": _relation(row["meta"], event_id, causes, correlated)}
+            for row in related
+            if row["position"] not in own and _relation(row["meta"], event_id, causes, correlated)
+        ],
+        "parked": waiting,
+        "dead_letters": found["dead_letters"],
+        "rows": list(_rows(conn, events)),
+    }
+
+
+def _relation(meta: Row, event_id: str, causes: Sequence[str], correlated: Sequence[str]) -> str | None:
+    if meta.get("causation_id") == event_id:
+        return "caused by it"
+    if meta["id"] in causes:
+        return "its cause"
+    return "same correlation" if meta.get("correlation_id") in correlated else None
+
+
+def _rows(conn: Connection, events: Sequence[Row]) -> Iterable[Row]:
+    """The rows that the events name, and those that they touched last."""
+    recorded = [to_recorded(e["stream"], e["version"], e["type"], _state(e), e["position"]) for e in events]
+    for projection in ALL:
+        handled = [event for event in recorded if event.name in projection.handles]
+        if not handled:
+            continue
+        keys: dict[Table, set[Key]] = {table: set() for table in projection.tables}
+        for event in handled:
+            for table, key in projection.keys(event):
+                keys[table].add(key)
+        for table, wanted in keys.items():
+            for row in _touched(conn, schema_of(projection), table, wanted, handled):
+                place = {"projection": projection.name, "version": projection.version, "table": table.name}
+                yield {**place, "key": {name: row[name] for name in table.key}, "position": row["position"]}
+
+
+def _touched(
+    conn: Connection, schema: str, table: Table, wanted: Iterable[Key], events: Sequence[Recorded]
+) -> list[Row]:
+    names = sql.SQL(", ").join(map(sql.Identifier, table.key))
+    positions: sql.Composable = sql.SQL("position = ANY(%s)")
+    values: list[object] = [[event.position for event in events]]
+    if "customer_id" in table.key or "customer_id" in table.columns:
+        positions += sql.SQL(" AND customer_id = ANY(%s)")
+        values.append(sorted({event.meta.customer_id for event in events}))
+    statement = sql.SQL("SELECT {}, position FROM {} WHERE ({})").format(
+        names, sql.Identifier(schema, table.name), positions
+    )
+    for key in wanted:
+        statement += sql.SQL(" OR ({}) = ({})").format(names, sql.SQL(", ").join(sql.Placeholder() * len(key)))
+        values.extend(key)
+    return conn.execute(statement + sql.SQL(" ORDER BY {}").format(names), values).fetchall()
+
+
+def _state(event: Row) -> bytes:
+    return orjson.dumps({"meta": event["meta"], "data": event["data"]})
+
+
+def _decoded(row: Row) -> Meta | None:
+    """Who sent a waiting message; None when it cannot be read any more."""
+    partition = Partition(row["topic"], row["topic_id"], row["partition"])
+    message = Message(
+        partition, row["kafka_offset"], row["kafka_timestamp"], row["key"], row["value"], tuple(row["headers"])
+    )
+    try:
+        return codec.decode(message, bootstrap.now()).meta
+    except Unreadable:
+        return None
+
+
+def _print(one: Row) -> None:
+    say("")
+    say(f"{one['id']} of {one['source']}: {', '.join(one['outcomes'])}", "bold")
+    if one["stream"] and not one["events"]:
+        say("It said nothing new for its stream: counted as a duplicate.")
+    if one["stream"]:
+        say(f"Stream {one['stream']}")
+    if one["events"]:
+        print_rows("Stored events", one["events"], people=_event_for_people)
+    if one["related"]:
+        print_rows("Related events", one["related"], people=_related_for_people, wide=("stream",))
+    if one["rows"]:
+        print_rows("Read-model rows", one["rows"], people=_row_for_people, wide=("key",))
+    if one["parked"]:
+        waiting = [{name: row[name] for name in ("seq", "rule", "stream", "detail")} for row in one["parked"]]
+        print_rows("Parked", waiting, wide=("detail",))
+    if one["dead_letters"]:
+        dead = [{name: row[name] for name in ("id", "rule", "detail", "replayed_at")} for row in one["dead_letters"]]
+        print_rows("Dead letters", dead, wide=("detail",))
+
+
+def _event_for_people(row: Row) -> Row:
+    names = ("position", "version", "type", "customer_id")
+    times = {"happened": datetime.fromisoformat(row["meta"]["at"]), "recorded": row["recorded_at"]}
+    return {**{name.removesuffix("_id"): row[name] for name in names}, **times}
+
+
+def _related_for_people(row: Row) -> Row:
+    event = {"event": row["meta"]["id"], "type": row["type"], "stream": row["stream"]}
+    return {"position": row["position"], "relation": row["relation"], **event}
+
+
+def _row_for_people(row: Row) -> Row:
+    key = ", ".join(str(value) for value in row["key"].values() if value not in (None, ""))
+    return {
+        "projection": f"{row['projection']} v{row['version']}",
+        "table": row["table"],
+        "key": key,
+        "position": row["position"],
+    }

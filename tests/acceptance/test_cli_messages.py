@@ -1,0 +1,165 @@
+"""What becomes of messages, from the command line: publish, list, follow, and publish again."""
+
+import asyncio
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import psycopg
+
+from domain.complaint import ComplaintOpened
+from domain.values import CustomerId, Fact, Meta
+from infra.kafka import codec
+from infra.kafka.producer import publish
+from infra.kafka.topics import TOPICS
+from tests.support.cli import History, kehu, store
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_dead_letters_are_filtered_and_counted(history: History) -> None:
+    whole = history("dead-letters", "list", "--json", "--limit", "1000").rows
+    assert len(whole) == history.expected.dead + 2
+    (odd,) = history("dead-letters", "list", "--rule", "wrong-content-type", "--json").rows
+    assert (odd["topic"], odd["source"], odd["event_id"]) == ("kehu.surveys", None, None)
+    surveys = history("dead-letters", "list", "--topic", "kehu.surveys", "--json").rows
+    assert surveys == [letter for letter in whole if letter["topic"] == "kehu.surveys"]
+    assert history("dead-letters", "list", "--source", "/nobody", "--json").rows == []
+    tomorrow = (history.now + timedelta(days=1)).date().isoformat()
+    assert history("dead-letters", "list", "--since", tomorrow, "--json").rows == []
+    counts = history("dead-letters", "list", "--summary", "--json").rows
+    assert sum(row["letters"] for row in counts) == len(whole)
+
+
+def test_a_dead_letter_is_shown_with_headers_body_reason_and_remedy(history: History) -> None:
+    (listed,) = history("dead-letters", "list", "--rule", "wrong-content-type", "--json").rows
+    letter = history("dead-letters", "show", str(listed["id"]), "--json").rows
+    assert (letter["key"], letter["value"]) == ("c-told", "0xfffe")
+    assert letter["headers"] == [
+        {"name": "content-type", "value": "text/plain"},
+        {"name": "trace", "value": "0x0080"},
+    ]
+    assert f"kehu dead-letters replay {listed['id']}" in letter["remedy"]
+    shown = history("dead-letters", "show", str(listed["id"])).out
+    assert "0xfffe" in shown
+    assert "send application/cloudevents+json" in " ".join(shown.split())
+
+
+def test_a_replayed_dead_letter_comes_again_as_it_was(copied: History) -> None:
+    assert copied("setup").code == 0
+    (listed,) = copied("dead-letters", "list", "--rule", "wrong-content-type", "--json").rows
+    assert copied("dead-letters", "replay", "--rule", "wrong-content-type", "--dry-run").out == (
+        "1 dead letters would be replayed\n"
+    )
+    assert copied("dead-letters", "replay", "--rule", "wrong-content-type").out == "1 dead letters replayed\n"
+    store(copied.postgres, copied.kafka)
+    again, before = copied("dead-letters", "list", "--rule", "wrong-content-type", "--json").rows
+    assert (before["id"], before["replayed_at"] is None) == (listed["id"], False)
+    first = copied("dead-letters", "show", str(before["id"]), "--json").rows
+    second = copied("dead-letters", "show", str(again["id"]), "--json").rows
+    assert (second["key"], second["value"]) == (first["key"], first["value"])
+    assert second["headers"] == [*first["headers"], {"name": "kehu-dead-letter", "value": str(before["id"])}]
+
+
+def test_only_what_was_never_replayed_is_replayed_unless_it_is_named(copied: History) -> None:
+    assert copied("setup").code == 0
+    letters = len(copied("dead-letters", "list", "--json").rows)
+    one = str(copied("dead-letters", "list", "--json", "--limit", "1").rows[0]["id"])
+    assert copied("dead-letters", "replay", one).out == "1 dead letters replayed\n"
+    assert copied("dead-letters", "replay", "--all").out == f"{letters - 1} dead letters replayed\n"
+    assert copied("dead-letters", "replay", "--all").out == "0 dead letters replayed\n"
+    assert copied("dead-letters", "replay", one).out == "1 dead letters replayed\n"
+    store(copied.postgres, copied.kafka)
+    assert len(copied("dead-letters", "list", "--json", "--limit", "1000").rows) == 2 * letters + 1
+    assert copied("show", "reconciliation").code == 0
+
+
+def test_what_kafka_cannot_take_back_is_told(copied: History) -> None:
+    assert copied("setup").code == 0
+    with psycopg.connect(copied.postgres) as conn:
+        conn.execute("UPDATE kehu.dead_letters SET key = NULL, value = NULL WHERE rule = 'wrong-content-type'")
+    done = copied("dead-letters", "replay", "--rule", "wrong-content-type")
+    assert (done.code, done.out) == (1, "0 dead letters replayed\n")
+    assert "1 have neither key nor value" in done.err
+
+
+def test_parked_messages_are_listed_and_shown(history: History) -> None:
+    (listed,) = history("parked", "list", "--stream", "survey-told-3", "--json").rows
+    assert listed["rule"] == "survey-not-invited-yet"
+    assert history("parked", "list", "--topic", "kehu.customers", "--json").rows == []
+    shown = history("parked", "show", str(listed["seq"]), "--json").rows
+    assert json.loads(shown["value"])["id"] == "told-answer"
+    assert "The invitation has not arrived yet" in shown["remedy"]
+    assert "told-answer" in history("parked", "show", str(listed["seq"])).out
+
+
+def test_an_event_is_traced_to_its_stream_its_kin_and_its_rows(history: History) -> None:
+    (traced,) = history("trace", "told-opened", "--json").rows
+    assert (traced["source"], traced["stream"]) == ("/told", "complaint-told-1")
+    assert traced["events"][0]["type"] == "complaint.opened.v1"
+    assert {(one["meta"]["id"], one["relation"]) for one in traced["related"]} == {("told-resolved", "caused by it")}
+    rows = {(row["projection"], row["table"]): row for row in traced["rows"]}
+    assert rows["service_queues", "queue_items"]["key"] == {"item_id": "complaint-told-1"}
+    assert rows["retention_risk", "retention_risk"]["key"] == {"customer_id": "c-told"}
+    timeline = rows["customer_timeline", "customer_timeline"]
+    assert timeline["position"] == traced["events"][0]["position"]
+    (cause,) = history("trace", "told-resolved", "--source", "/told", "--json").rows
+    assert {one["relation"] for one in cause["related"] if one["meta"]["id"] == "told-opened"} == {"its cause"}
+    shown = history("trace", "told-opened").out
+    assert "Read-model rows" in shown
+    assert "caused by it" in shown
+
+
+def test_dead_parked_and_unknown_events_are_traced(history: History) -> None:
+    (waits,) = history("trace", "told-answer", "--json").rows
+    assert (waits["outcomes"], waits["parked"][0]["stream"]) == (["parked"], "survey-told-3")
+    (both,) = history("trace", "told-opened", "--json").rows
+    assert both["outcomes"] == ["appended", "dead"]
+    assert [letter["rule"] for letter in both["dead_letters"]] == ["same-id-other-content"]
+    unknown = history("trace", "told-opened", "--source", "/elsewhere")
+    assert unknown.code == 1
+    assert "No message with this id was read" in unknown.err
+
+
+# --- publish and the contract ---
+
+
+def test_the_catalogue_names_topic_and_consumers(history: History) -> None:
+    rows = {row["name"]: row for row in history("events", "catalog", "--json").rows}
+    opened = rows["complaint.opened"]
+    assert (opened["version"], opened["topic"], opened["published"]) == (1, "kehu.complaints", True)
+    assert opened["consumers"] == ["retention_risk", "service_queues", "customer_timeline"]
+    assert rows["complaint.clock-set"]["published"] is False
+    assert {row["topic"] for row in rows.values()} == set(TOPICS.values())
+    some = history("events", "catalog", "--topic", "kehu.surveys", "--published", "--json").rows
+    assert {row["name"] for row in some} == {"survey.invited", "survey.answered", "survey.declined", "survey.bounced"}
+
+
+def test_valid_events_are_counted_without_a_broker(tmp_path: Path) -> None:
+    file = tmp_path / "events.jsonl"
+    golden = (ROOT / "tests" / "data" / "events" / "survey.invited.v1.json").read_text()
+    file.write_text("\n".join([json.dumps(json.loads(golden))] * 3))
+    assert kehu("publish", str(file), "--dry-run").out == "3 events are valid\n"
+
+
+def test_wrong_lines_are_named_and_nothing_is_sent(tmp_path: Path) -> None:
+    file = tmp_path / "events.jsonl"
+    file.write_text('\n{"type": "kehu.survey.invited.v1"}\n[]\n{')
+    done = kehu("publish", str(file), "--kafka", "127.0.0.1:1")
+    assert (done.code, done.out) == (1, "")
+    assert "nothing was sent" in done.err
+    assert "line 2: bad-envelope: the attribute 'subject' is missing" in done.err
+    assert "line 3: bad-json" in done.err
+    assert "line 4: bad-json" in done.err
+
+
+def test_an_event_that_said_nothing_new_is_traced_by_its_source(copied: History) -> None:
+    assert copied("setup").code == 0
+    again = ComplaintOpened(complaint_id="told-2", channel="app", queue="told", severity=1)
+    meta = Meta("told-once-more", "/told", CustomerId("c-told"), copied.now - timedelta(days=100))
+    key, value, headers = codec.structured(Fact(again, meta))
+    asyncio.run(publish(copied.kafka, [("kehu.complaints", key, value, headers)]))
+    store(copied.postgres, copied.kafka)
+    (traced,) = copied("trace", "told-once-more", "--source", "/told", "--json").rows
+    assert (traced["outcomes"], traced["stream"], traced["events"]) == (["duplicate"], "complaint-told-2", [])
+    assert "nothing new" in copied("trace", "told-once-more", "--source", "/told").out

@@ -1,0 +1,265 @@
+"""What the command line shows of a published history: every message accounted for, and each read model."""
+
+import asyncio
+import csv
+from datetime import datetime, timedelta
+
+import psycopg
+import pytest
+
+from infra.kafka.producer import publish
+from infra.kafka.topics import TOPICS
+from tests.support.cli import EVENTS, History, kehu, store, story
+
+
+def test_every_published_message_has_one_outcome(history: History) -> None:
+    done = history("show", "reconciliation", "--json")
+    assert (done.code, done.err) == (0, "")
+    rows = {row["topic"]: row for row in done.rows}
+    assert set(rows) == set(TOPICS.values())
+    assert {row["verdict"] for row in rows.values()} == {"complete"}
+    totals = {name: sum(row[name] for row in rows.values()) for name in ("published", "read", "appended", "duplicate")}
+    expected = history.expected
+    told = 3  # of the story's messages are appended, one waits, two died
+    assert totals == {
+        "published": EVENTS + told + 3,
+        "read": EVENTS + told + 3,
+        "appended": expected.appended + told,
+        "duplicate": expected.duplicates,
+    }
+    assert sum(row["parked"] for row in rows.values()) == expected.never_healing + 1
+    assert sum(row["dead"] for row in rows.values()) == expected.dead + 2
+    for row in rows.values():
+        assert row["published"] == row["appended"] + row["duplicate"] + row["parked"] + row["dead"]
+        assert sum(row["dead_by_rule"].values()) == row["dead"]
+        assert sum(row["parked_by_rule"].values()) == row["parked"]
+    assert rows["kehu.surveys"]["dead_by_rule"]["wrong-content-type"] == 1
+
+
+def test_without_a_broker_only_the_stores_own_counts_are_compared(history: History) -> None:
+    done = kehu("show", "reconciliation", "--postgres", history.postgres, "--topic", "kehu.surveys", "--json")
+    assert done.code == 0
+    (row,) = done.rows
+    assert (row["published"], row["unread"], row["difference"]) == (None, None, None)
+    assert (row["balanced"], row["verdict"]) == (True, "consistent")
+    assert "not asked from the broker" in kehu("show", "reconciliation", "--postgres", history.postgres).out
+
+
+def test_counters_that_differ_from_the_tables_are_told(copied: History) -> None:
+    with psycopg.connect(copied.postgres) as conn:
+        conn.execute("DELETE FROM kehu.dead_letters WHERE rule = 'wrong-content-type'")
+    done = kehu("show", "reconciliation", "--postgres", copied.postgres, "--json")
+    assert done.code == 1
+    assert "Not every published message is accounted for" in done.err
+    (wrong,) = [row for row in done.rows if not row["balanced"]]
+    assert wrong["topic"] == "kehu.surveys"
+    assert "kept" in wrong["verdict"]
+
+
+def test_offsets_without_an_outcome_are_not_called_lost_messages(copied: History) -> None:
+    with psycopg.connect(copied.postgres) as conn:
+        conn.execute("UPDATE kehu.positions SET next_offset = next_offset + 7 WHERE topic = 'kehu.surveys'")
+    done = kehu("show", "reconciliation", "--postgres", copied.postgres, "--json", "--topic", "kehu.surveys")
+    assert done.code == 1
+    assert done.rows[0]["verdict"].startswith("14 offsets without an outcome: messages deleted before")
+
+
+def test_messages_that_nobody_read_are_counted(copied: History) -> None:
+    assert copied("setup").code == 0
+    with psycopg.connect(copied.postgres) as conn:
+        conn.execute("DELETE FROM kehu.positions")
+        conn.execute("DELETE FROM kehu.parked")
+        conn.execute("DELETE FROM kehu.dead_letters")
+    assert copied("show", "reconciliation").code == 0
+    asyncio.run(publish(copied.kafka, story(copied.now)))
+    done = copied("show", "reconciliation", "--json")
+    assert done.code == 1
+    rows = {row["topic"]: row for row in done.rows}
+    assert (rows["kehu.complaints"]["unread"], rows["kehu.complaints"]["verdict"]) == (4, "4 not read yet")
+    assert rows["kehu.contacts"]["verdict"] == "complete"
+
+
+def test_a_broker_that_lost_messages_is_told(copied: History) -> None:
+    assert copied("setup").code == 0
+    asyncio.run(publish(copied.kafka, story(copied.now)))
+    store(copied.postgres, copied.kafka)
+    with psycopg.connect(copied.postgres) as conn:
+        conn.execute(
+            "UPDATE kehu.positions SET next_offset = next_offset + 2, duplicate = duplicate + 2 WHERE next_offset > 0"
+            " AND topic = 'kehu.complaints' AND updated_at = (SELECT max(updated_at) FROM kehu.positions"
+            " WHERE topic = 'kehu.complaints')"
+        )
+    done = copied("show", "reconciliation", "--json", "--topic", "kehu.complaints")
+    assert done.code == 1
+    (row,) = [row for row in done.rows if row["published"] is not None]
+    assert (row["read"], row["published"], row["difference"]) == (6, 4, -2)
+    assert row["verdict"].startswith("2 more read than the broker gave out")
+
+
+def test_a_topic_that_was_made_anew_is_reconciled_apart(copied: History) -> None:
+    assert copied("setup").code == 0
+    rows = copied("show", "reconciliation", "--json", "--topic", "kehu.complaints").rows
+    assert [row["published"] for row in rows] == [None, 0]
+    assert rows[0]["verdict"] == "consistent; this topic was deleted or made anew since"
+
+
+def test_satisfaction_of_a_window_is_part_of_the_whole(history: History) -> None:
+    whole = history("show", "satisfaction", "--json").rows
+    assert {row["metric"] for row in whole} == {"csat", "nps", "ces"}
+    week = history("show", "satisfaction", "--days", "7", "--json").rows
+    assert 0 < sum(row["invited"] for row in week) < sum(row["invited"] for row in whole)
+    by_day = history("show", "satisfaction", "--by", "day", "--limit", "1000", "--json").rows
+    first = (history.now - timedelta(days=29)).date().isoformat()
+    last = (history.now - timedelta(days=1)).date().isoformat()
+    expected = sum(row["invited"] for row in by_day if first <= row["day"] <= last)
+    until = history("show", "satisfaction", "--days", "30", "--until", last, "--json").rows
+    assert sum(row["invited"] for row in until) >= expected > 0
+
+
+def test_satisfaction_is_filtered_by_dimensions(history: History) -> None:
+    whole = history("show", "satisfaction", "--by", "branch", "--json", "--where", "channel=email").rows
+    some = history(
+        "show", "satisfaction", "--by", "branch", "--json", "--where", "channel=email", "--where", "metric=nps"
+    ).rows
+    assert some == [row for row in whole if row["metric"] == "nps"]
+    assert some
+    assert all((row["n"] < 10) == row["suppressed"] == (row["score"] is None) for row in whole)
+
+
+def test_retention_risk_is_ordered_and_explained(history: History) -> None:
+    rows = history("show", "retention-risk", "--json", "--limit", "1000").rows
+    scores = [row["probability"] for row in rows if row["probability"] is not None]
+    assert scores == sorted(scores, reverse=True)
+    for row in rows:
+        if row["band"] in ("unknown", "closed"):
+            assert row["probability"] is None
+        else:
+            points = sum(float(reason["points"]) for reason in row["reasons"])
+            assert round(-3.0 + points, 1) == row["logit"]
+    top = history("show", "retention-risk", "--json", "--limit", "2").rows
+    assert [row["customer_id"] for row in top] == [row["customer_id"] for row in rows[:2]]
+    branch = rows[0]["branch"]
+    some = history("show", "retention-risk", "--json", "--limit", "1000", "--branch", branch, "--band", "high").rows
+    assert [row["customer_id"] for row in some] == [
+        row["customer_id"] for row in rows if row["branch"] == branch and row["band"] == "high"
+    ]
+
+
+def test_one_customers_risk_names_the_events_behind_each_reason(history: History) -> None:
+    (row,) = history("show", "retention-risk", "--customer", "c-told", "--json").rows
+    reasons = {reason["code"]: reason for reason in row["reasons"]}
+    assert reasons["open-complaint"]["sources"] == ["/told#told-again"]
+    assert reasons["complaint-rejected"]["sources"] == ["/told#told-resolved"]
+    shown = history("show", "retention-risk", "--customer", "c-told").out
+    assert "open complaint" in shown
+    assert "/told#told-again" in shown
+
+
+def test_a_score_whose_time_has_come_is_computed_anew(copied: History) -> None:
+    with psycopg.connect(copied.postgres) as conn:
+        conn.execute(
+            "UPDATE retention_risk_v1.retention_risk SET band = 'low', probability = 0.01, reasons = '[]',"
+            " next_change_at = now() - interval '1 h' WHERE customer_id = 'c-told'"
+        )
+    old = kehu("show", "retention-risk", "--postgres", copied.postgres, "--customer", "c-told", "--json").rows[0]
+    assert len(old["reasons"]) >= 2
+    assert old["probability"] > 0.01
+    low = kehu("show", "retention-risk", "--postgres", copied.postgres, "--band", "low", "--limit", "1000", "--json")
+    assert "c-told" not in {row["customer_id"] for row in low.rows} or old["band"] == "low"
+
+
+def test_a_customer_of_whom_nothing_is_known_is_unknown_and_last(copied: History) -> None:
+    with psycopg.connect(copied.postgres) as conn:
+        conn.execute(
+            "INSERT INTO retention_risk_v1.retention_risk (customer_id, band, reasons, features, scored_at, position)"
+            " VALUES ('c-nobody', 'unknown', '[]', '{}', now(), 1)"
+        )
+    asked = ("show", "retention-risk", "--postgres", copied.postgres)
+    rows = kehu(*asked, "--limit", "1000", "--json").rows
+    known = [row["customer_id"] for row in rows if row["band"] != "closed"]
+    assert known[-1] == "c-nobody"
+    (row,) = kehu(*asked, "--customer", "c-nobody", "--json").rows
+    assert (row["band"], row["probability"]) == ("unknown", None)
+    assert "unknown is no low risk" in kehu(*asked, "--customer", "c-nobody").out
+    table = kehu(*asked, "--band", "unknown").out
+    assert "0.0 %" not in table
+    assert "c-nobody" in table
+
+
+def test_queues_are_counted_with_their_deadlines(history: History) -> None:
+    rows = history("show", "queues", "--json").rows
+    (told,) = [row for row in rows if row["queue"] == "told"]
+    assert (told["kind"], told["open"], told["overdue_statutory"], told["overdue_service"]) == ("case", 1, 1, 1)
+    assert (told["inflow_7d"], told["outflow_7d"]) == (0, 1)
+    assert told["age_max"] >= 100 * 86_400
+    assert {row["kind"] for row in rows} == {"case", "contact"}
+    assert history("show", "queues", "--queue", "told", "--json").rows[0]["open"] == 1
+    assert {row["kind"] for row in history("show", "queues", "--kind", "contact", "--json").rows} == {"contact"}
+    table = history("show", "queues").out
+    assert "Queues of contacts" in table
+    assert "100 d" in table
+
+
+def test_cases_are_listed_with_the_overdue_first(history: History) -> None:
+    rows = history("show", "cases", "--json", "--limit", "1000").rows
+    states = [row["state"] for row in rows]
+    assert states == sorted(states, key=("overdue", "at risk", "in time").index)
+    assert history("show", "cases", "--json", "--overdue", "--limit", "1000").rows == [
+        row for row in rows if row["state"] == "overdue"
+    ]
+    (told,) = history("show", "cases", "--queue", "told", "--json").rows
+    assert (told["case"], told["customer_id"], told["state"]) == ("told-2", "c-told", "overdue")
+    assert datetime.fromisoformat(told["statutory_due"]) < history.now
+    assert [row["case"] for row in history("show", "cases", "--customer", "c-told", "--json").rows] == ["told-2"]
+    assert "ago" in history("show", "cases", "--queue", "told").out
+
+
+def test_a_case_at_risk_comes_before_one_with_an_earlier_deadline(copied: History) -> None:
+    with psycopg.connect(copied.postgres) as conn:
+        conn.execute("UPDATE kehu.queue_items SET open = false WHERE queue <> 'told'")
+        conn.execute("UPDATE kehu.queue_items SET open = true, service_due = NULL WHERE queue = 'told'")
+        for case, started, due in (("told-1", 30, 5), ("told-2", 1, 3)):
+            conn.execute(
+                "UPDATE kehu.queue_items SET statutory_from = now() - %s * interval '1 d',"
+                " statutory_due = now() + %s * interval '1 d' WHERE item_id = %s",
+                (started, due, f"complaint-{case}"),
+            )
+    rows = kehu("show", "cases", "--postgres", copied.postgres, "--json").rows
+    assert [(row["case"], row["state"]) for row in rows] == [("told-1", "at risk"), ("told-2", "in time")]
+
+
+def test_a_customers_timeline_is_filtered(history: History) -> None:
+    rows = history("show", "customer", "c-told", "--json").rows
+    assert [row["event_id"] for row in rows] == ["told-resolved", "told-again", "told-opened"]
+    assert history("show", "customer", "c-told", "--kind", "survey", "--json").rows == []  # the answer waits
+    assert len(history("show", "customer", "c-told", "--kind", "complaint.opened", "--json").rows) == 2
+    since = (history.now - timedelta(days=110)).date().isoformat()
+    assert len(history("show", "customer", "c-told", "--since", since, "--json").rows) == 2
+    assert len(history("show", "customer", "c-told", "--limit", "1", "--json").rows) == 1
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ("show", "reconciliation"),
+        ("show", "satisfaction"),
+        ("show", "retention-risk"),
+        ("show", "queues"),
+        ("show", "cases"),
+        ("show", "customer", "c-told"),
+        ("dead-letters", "list"),
+        ("dead-letters", "list", "--summary"),
+        ("parked", "list"),
+        ("events", "catalog"),
+        ("doctor",),
+    ],
+    ids=" ".join,
+)
+def test_what_is_listed_is_the_same_as_csv_and_as_json(history: History, asked: tuple[str, ...]) -> None:
+    rows = history(*asked, "--json").rows
+    table = list(csv.DictReader(history(*asked, "--csv").out.splitlines()))
+    assert len(table) == len(rows) > 0
+    assert list(table[0]) == list(rows[0])
+    shown = history(*asked)
+    assert shown.code == 0
+    assert max(map(len, shown.out.splitlines())) <= 100

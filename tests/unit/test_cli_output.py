@@ -1,0 +1,87 @@
+"""How values are written for people."""
+
+import io
+from contextlib import redirect_stdout
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from infra.cli.messages import meaning
+from infra.cli.output import cell, percent, print_rows, span, text_of, when
+from tests.support.builders import NOON
+
+DAY = 86_400
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        (0, "0 s"),
+        (45.9, "45 s"),
+        (90, "1 min"),
+        (3 * 60, "3 min"),
+        (3600, "1 h"),
+        (3600 + 20 * 60, "1 h 20 min"),
+        (7 * 3600 + 33 * 60, "7 h"),
+        (DAY + 3600, "1 d 1 h"),
+        (2 * DAY + 59, "2 d"),
+        (116 * DAY + 3 * 3600, "116 d"),
+        (-DAY, "1 d"),
+        (None, None),
+    ],
+)
+def test_a_length_of_time_is_told_in_what_people_act_on(seconds: float | None, told: str | None) -> None:
+    assert span(seconds) == told
+
+
+def test_a_deadline_is_told_from_now() -> None:
+    assert when(NOON + timedelta(hours=7), NOON) == "in 7 h"
+    assert when(NOON - timedelta(days=3), NOON) == "3 d ago"
+    assert when(None, NOON) is None
+
+
+def test_a_share_is_told_in_percent() -> None:
+    assert (percent(0.425), percent(0.909, 1), percent(None)) == ("42 %", "90.9 %", None)
+
+
+def test_bytes_are_text_or_hexadecimal() -> None:
+    assert (text_of("客".encode()), text_of(b"\xff\x00"), text_of(b""), text_of(None)) == ("客", "0xff00", "", None)
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (None, "–"),
+        (True, "yes"),
+        (datetime(2026, 3, 2, 12, 0, 59, tzinfo=UTC), "2026-03-02 12:00"),
+        (["a", None], "a, –"),
+        ({"dead": 2}, "dead 2"),
+        ("", ""),
+    ],
+)
+def test_a_cell_reads_like_prose(value: Any, told: str) -> None:
+    assert cell(value) == told
+
+
+def test_markup_in_a_value_is_shown_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    out = io.StringIO()
+    with redirect_stdout(out):
+        print_rows("Title", [{"what": "[red]x[/red] [/"}])
+    assert "[red]x[/red] [/" in out.getvalue()
+
+
+def test_a_long_text_wraps_and_the_others_keep_their_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    out = io.StringIO()
+    with redirect_stdout(out):
+        print_rows("Title", [{"id": 7, "detail": "word " * 20}], wide=("detail",))
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= 40
+    assert sum(line.count("word") for line in lines) == 20
+
+
+def test_a_rule_is_explained_by_its_error_or_as_a_wrong_message() -> None:
+    assert "did not come in time" in meaning("expired")
+    assert "correct it at its source" in meaning("bad-json")
