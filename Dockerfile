@@ -19,8 +19,8 @@ COPY consumers consumers
 COPY infra infra
 COPY examples examples
 USER 10001
-# The default asks the database; a service that is no worker may override it.
+# Servers, schema, topics, lag and read models; what is wrong is told with its remedy.
 HEALTHCHECK --interval=30s --timeout=20s --start-period=30s --retries=3 \
-    CMD ["python", "-m", "infra.cli", "show", "reconciliation", "--json"]
+    CMD ["python", "-m", "infra.cli", "doctor"]
 ENTRYPOINT ["python", "-m", "infra.cli"]
 CMD ["--help"]

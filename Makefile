@@ -1,7 +1,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-CHECKED := domain projections consumers infra examples tests
+CHECKED := domain projections consumers infra examples benchmarks tests
 # The project itself, as `kehu` on the path of the virtual environment.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 .DEFAULT_GOAL := help
@@ -42,6 +42,7 @@ lint: setup ## Check style, types and the import contracts
 	$(BIN)/ruff format --check $(CHECKED)
 	$(BIN)/mypy $(CHECKED)
 	$(BIN)/lint-imports
+	$(BIN)/kehu verify
 
 format: setup ## Rewrite the code in the project's style
 	$(BIN)/ruff check --fix .

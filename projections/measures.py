@@ -92,7 +92,8 @@ def mean(histogram: Sequence[int]) -> Measure | None:
 def nps(histogram: Sequence[int]) -> Measure | None:
     """Net promoter score, -100..100: share of 9-10 minus share of 0-6.
 
-    The interval is the adjusted Wald of Rocks (2016): three answers are added, three quarters of one to each side.
+    The interval is the adjusted Wald of Rocks (2016): three answers are added, three quarters of one to each side. Of
+    very few answers that agree it would leave out the score itself, so it is widened to that.
     """
     n = sum(histogram)
     if not n:
@@ -101,8 +102,9 @@ def nps(histogram: Sequence[int]) -> Measure | None:
     adjusted = n + 3
     p, d = (promoters + 0.75) / adjusted, (detractors + 0.75) / adjusted
     half = Z * sqrt((p + d - (p - d) ** 2) / adjusted)
+    score = 100 * (promoters - detractors) / n
     low, high = max(-100.0, 100 * (p - d - half)), min(100.0, 100 * (p - d + half))
-    return Measure(100 * (promoters - detractors) / n, low, high, n, "adjusted Wald")
+    return Measure(score, min(low, score), max(high, score), n, "adjusted Wald")
 
 
 def nps_change(before: Sequence[int], after: Sequence[int]) -> Change | None:

@@ -7,6 +7,7 @@ from shutil import rmtree
 from tempfile import mkdtemp
 
 import pytest
+from hypothesis import settings
 
 from infra.embedded.broker import EmbeddedBroker
 from infra.embedded.postgres import EmbeddedPostgres
@@ -18,6 +19,10 @@ from tests.support.ingesting import make_anew
 Broker = EmbeddedBroker | ApacheKafka
 
 _numbers = count(1)
+
+# A machine that is busy is no failure.
+settings.register_profile("kehu", deadline=None)
+settings.load_profile("kehu")
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import psycopg
 import typer
 
 from domain.errors import DomainError
+from domain.ports import Unavailable
 from infra.cli import (
     customer,
     dead_letters,
@@ -84,6 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # Whoever read us has enough. What is still buffered must not fail again when the process ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except Unavailable as error:
+        _fail(f"{error} {AWAY}", 3)
     except (KehuError, DomainError) as error:
         _fail(str(error), getattr(error, "exit_code", 1))
     except typer.TyperException as error:

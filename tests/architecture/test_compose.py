@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 import yaml
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+from typer.main import get_command
 
+from infra.cli.main import app
 from tests.support.project import ROOT
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
@@ -57,6 +59,18 @@ def test_every_image_has_an_explicit_version(service: str) -> None:
 def test_what_runs_on_has_a_healthcheck_and_starts_again(service: str) -> None:
     assert SERVICES[service]["restart"] == "unless-stopped"
     assert SERVICES[service]["healthcheck"]["test"][0] == "CMD"
+
+
+def test_containers_run_commands_that_exist() -> None:
+    group: Any = get_command(app)
+    checks = [one["healthcheck"]["test"] for one in SERVICES.values() if "build" in one and "healthcheck" in one]
+    checks += [json.loads(rest.partition("CMD ")[2]) for step, rest in STEPS if step == "HEALTHCHECK"]
+    assert len(checks) == 2
+    for check in checks:
+        *runner, command = check[check.index("python") :][:4]
+        assert runner == ["python", "-m", "infra.cli"]
+        assert command in group.commands
+    assert {one["command"][0] for one in SERVICES.values() if "build" in one} <= group.commands.keys()
 
 
 def test_servers_keep_their_data_in_named_volumes() -> None:
