@@ -2,9 +2,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CHECKED := domain projections consumers infra examples tests
+# The project itself, as `kehu` on the path of the virtual environment.
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 .DEFAULT_GOAL := help
 
-.PHONY: help demo setup test lint format lock clean
+.PHONY: help demo setup test test-kafka bench lint format lock clean
 
 help: ## Print every target with a sentence
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -12,20 +14,28 @@ help: ## Print every target with a sentence
 $(VENV)/dev.stamp: requirements-dev.lock
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(INSTALL)
 	@touch $@
 
 $(VENV)/run.stamp: requirements.lock
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(INSTALL)
 	@touch $@
 
 demo: $(VENV)/run.stamp ## Run the main job on throw-away servers and show it
-	$(BIN)/python -m infra.cli demo
+	$(BIN)/kehu demo
 
 setup: $(VENV)/dev.stamp ## Make the virtual environment from the lock file
 
 test: setup ## Set up everything and pass the tests
 	$(BIN)/python -m pytest
+
+test-kafka: setup ## Pass the tests that need Apache Kafka (from Maven Central; needs Java 17 and Maven)
+	$(BIN)/python -m pytest -m kafka
+
+bench: setup ## Measure ingest, latency and rebuild beside their limits, in less than ten minutes
+	$(BIN)/python -m benchmarks all
 
 lint: setup ## Check style, types and the import contracts
 	$(BIN)/ruff check $(CHECKED)

@@ -125,7 +125,8 @@ class Ingest:
 
     def _remember(self, decided: "_Deciding") -> None:
         for move in decided.batch.moves:
-            self.positions[move.partition] = move.next_offset
+            if move.next_offset is not None:
+                self.positions[move.partition] = move.next_offset
         self.forget(decided.forget)
         while len(self._streams) > self._cached_streams:
             del self._streams[next(iter(self._streams))]
@@ -167,7 +168,7 @@ class _Deciding:
     def __init__(self, ingest: Ingest, now: datetime) -> None:
         self._ingest = ingest
         self._now = now
-        self._moves: dict[Partition, tuple[int, int, Outcomes]] = {}
+        self._moves: dict[Partition, tuple[int | None, int | None, Outcomes]] = {}
         self._seen: dict[bytes, bytes] = {}
         self.batch = Batch()
         self.outcomes = Outcomes()
@@ -329,8 +330,8 @@ class _Deciding:
         """Every message counts as appended until something else became of it, since most of them are."""
         move = self._moves.get(message.partition)
         if move is None:
-            # A parked message of a partition without new messages: only its counters move.
-            position = self._ingest.positions[message.partition]
+            # A parked message of a partition without new messages, or of one that is not ours: only its counters move.
+            position = self._ingest.positions.get(message.partition)
             move = self._moves[message.partition] = (position, position, Outcomes())
         for counts in (move[2], self.outcomes):
             counts[outcome] += n

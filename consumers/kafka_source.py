@@ -1,12 +1,12 @@
 """The worker's Kafka side: whole batches from aiokafka into `Ingest`, positions from the event store.
 
 A `mode` service, as Faust supervises them; but with its own consumer, since an agent works message by message.
-The truth about positions is in PostgreSQL: on assignment the consumer seeks there; what is committed to Kafka serves
-lag tools only. All work on the store runs in one thread, so heartbeats go on while a transaction waits.
+The truth about positions is in PostgreSQL: partitions stay paused until they are claimed there, and whatever goes wrong
+with a batch, they are paused and claimed again. What is committed to Kafka serves lag tools only. All work on the store
+runs in one thread, so heartbeats go on while a transaction waits; a broker or store that is away is waited for.
 """
 
 import asyncio
-import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
@@ -20,11 +20,16 @@ from mode import Service
 
 from consumers.ingest import Ingest
 from consumers.outcome import Outcomes
+from consumers.patience import Patience
 from domain.errors import DomainError
 from domain.ports import Conflict, Fenced, Message, Partition, Unavailable
+from infra.errors import KehuError
 
 log = structlog.get_logger("kehu.ingest")
 T = TypeVar("T")
+
+AWAY = (DomainError, KehuError, KafkaError, OSError)
+"""The store or the broker does not answer, or not as expected: try again later."""
 
 
 class Admin(Protocol):
@@ -59,95 +64,123 @@ class KafkaSource(Service):
         self._on_outcomes = on_outcomes
         self._partitions: dict[TopicPartition, Partition] = {}
         self._next: dict[TopicPartition, int] = {}
+        self._claimed = True
+        self._patience = Patience(log)
         self._writing = asyncio.Lock()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="kehu-ingest")
+        # Two threads: a broker that does not answer must not hold up the store.
+        self._store_thread = ThreadPoolExecutor(1, thread_name_prefix="kehu-ingest")
+        self._admin_thread = ThreadPoolExecutor(1, thread_name_prefix="kehu-admin")
         self._consumer: AIOKafkaConsumer | None = None
         self._committed_at = 0.0
-
-    async def on_start(self) -> None:
-        # Offsets come from the event store alone: "none" makes a position that is not there an error, not a jump.
-        self._consumer = consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap,
-            group_id=self._group,
-            enable_auto_commit=False,
-            auto_offset_reset="none",
-            max_partition_fetch_bytes=4 * 1024 * 1024,
-            session_timeout_ms=6000,
-            heartbeat_interval_ms=1000,
-            max_poll_interval_ms=60_000,
-        )
-        consumer.subscribe(self._topics, listener=_Listener(self))
-        await consumer.start()
 
     async def on_stop(self) -> None:
         self._next.clear()
         async with self._writing:
-            pass
+            pass  # the batch in flight ends; a thread cannot be cancelled
         if self._consumer is not None:
             await self._consumer.stop()
-        await self._in_thread(self._admin.close)
-        self._thread.shutdown()
+        await self._in_thread(self._admin_thread, self._admin.close)
+        self._store_thread.shutdown()
+        self._admin_thread.shutdown()
 
-    async def on_assigned(self, tps: Collection[TopicPartition]) -> None:
+    def on_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        """The group gives us these partitions; `_read` claims them."""
         assert self._consumer is not None
-        self._consumer.pause(*tps)  # before the first await: partitions are live already
-        for attempt in range(10):
-            try:
-                await self._claim(tps)
-            except (DomainError, KafkaError, OSError) as error:
-                log.warning("partitions not claimed yet", attempt=attempt, error=str(error))
-                await asyncio.sleep(0.5)
-            except Exception:
-                log.exception("partitions not claimed")
-                break
-            else:
-                return
-        # An exception here is only logged by aiokafka, and then it would read from the wrong place.
-        log.error("giving up: partitions could not be claimed from the event store")
-        os._exit(3)
+        self._consumer.pause(*assigned)  # at once: partitions are live already
+        self._claimed = False
 
     async def on_revoked(self) -> None:
+        """The group takes all partitions back."""
         self._next.clear()  # what was fetched is dropped
-        async with self._writing:  # the batch in flight ends; a thread cannot be cancelled
+        async with self._writing:
             self._ingest.release()
-
-    async def _claim(self, tps: Collection[TopicPartition]) -> None:
-        assert self._consumer is not None
-        if not tps:
-            return
-        ids = await self._in_thread(self._admin.ids, sorted({tp.topic for tp in tps}))
-        wanted = {}
-        for tp in tps:
-            topic_id = ids.get(tp.topic)
-            if topic_id is None:
-                raise Unavailable(f"topic {tp.topic} does not exist")
-            wanted[tp] = Partition(tp.topic, topic_id, tp.partition)
-        claimed = await self._in_thread(self._ingest.claim, list(wanted.values()))
-        for tp, partition in wanted.items():
-            self._partitions[tp] = partition
-            self._seek(tp, claimed[partition])
-
-    def _seek(self, tp: TopicPartition, offset: int) -> None:
-        assert self._consumer is not None
-        if tp in self._consumer.assignment():
-            self._consumer.seek(tp, offset)
-            self._next[tp] = offset
-            self._consumer.resume(tp)
 
     @Service.task
     async def _read(self) -> None:
-        consumer = self._consumer
-        assert consumer is not None
+        consumer = await self._connected()
+        if consumer is None:
+            return
         while not self.should_stop:
+            if not self._claimed and self._patience.over:
+                await self._claim()
             try:
                 polled = await consumer.getmany(timeout_ms=200, max_records=self._max_records)
             except NoOffsetForPartitionError:
                 continue  # raised once after an assignment, although the partition is paused
             except OffsetOutOfRangeError as error:
                 await self._find_beginning(error)
-                continue
-            if polled:
-                await self._take(polled)
+            else:
+                if polled:
+                    await self._take(polled)
+
+    async def _connected(self) -> AIOKafkaConsumer | None:
+        """The consumer, once a broker answers; None when the worker is stopped before."""
+        while not self.should_stop:
+            # Offsets come from the event store alone: "none" makes a position that is not there an error, not a jump.
+            consumer = AIOKafkaConsumer(
+                bootstrap_servers=self._bootstrap,
+                group_id=self._group,
+                enable_auto_commit=False,
+                auto_offset_reset="none",
+                max_partition_fetch_bytes=4 * 1024 * 1024,
+                session_timeout_ms=6000,
+                heartbeat_interval_ms=1000,
+                max_poll_interval_ms=60_000,
+            )
+            try:
+                await consumer.start()
+            except (KafkaError, OSError) as error:
+                await consumer.stop()
+                self._patience.failed(f"Kafka at {self._bootstrap} does not answer", error)
+                await self.sleep(1.0)
+            else:
+                self._patience.succeeded()
+                self._consumer = consumer
+                consumer.subscribe(self._topics, listener=_Listener(self))
+                return consumer
+        return None
+
+    async def _claim(self) -> None:
+        """Become the owner of what the group gave us: positions from the store, then read on from there."""
+        consumer = self._consumer
+        assert consumer is not None
+        tps = consumer.assignment()
+        try:
+            ids = await self._in_thread(self._admin_thread, self._admin.ids, self._topics) if tps else {}
+            wanted = {}
+            for tp in tps:
+                topic_id = ids.get(tp.topic)
+                if topic_id is None:
+                    raise Unavailable(f"topic {tp.topic} does not exist: run `kehu setup`")
+                wanted[tp] = Partition(tp.topic, topic_id, tp.partition)
+            async with self._writing:
+                if tps != consumer.assignment():
+                    return  # another rebalance; the next round claims what it gave us
+                positions = await self._in_thread(self._store_thread, self._ingest.claim, list(wanted.values()))
+                if tps != consumer.assignment():
+                    return
+                for tp, partition in wanted.items():
+                    self._partitions[tp] = partition
+                    self._seek(tp, positions[partition])
+                self._claimed = True
+        except AWAY as error:
+            self._patience.failed("partitions are not claimed yet", error)
+        else:
+            self._patience.succeeded()
+
+    def _seek(self, tp: TopicPartition, offset: int) -> None:
+        assert self._consumer is not None
+        self._consumer.seek(tp, offset)
+        self._next[tp] = offset
+        self._consumer.resume(tp)
+
+    def _claim_again(self, error: Exception) -> None:
+        """Fenced, or the outcome is unknown: only the store knows the positions."""
+        assert self._consumer is not None
+        self._consumer.pause(*self._consumer.assignment())
+        self._next.clear()
+        self._claimed = False
+        self._patience.failed("asking the store for the positions", error)
 
     async def _take(self, polled: Mapping[TopicPartition, Sequence[ConsumerRecord[bytes, bytes]]]) -> None:
         async with self._writing:
@@ -164,9 +197,9 @@ class KafkaSource(Service):
                 return
             started = monotonic()
             try:
-                outcomes = await self._in_thread(self._ingest.take, batch)
+                outcomes = await self._in_thread(self._store_thread, self._ingest.take, batch)
             except (Fenced, Conflict, Unavailable) as error:
-                await self._start_again(error)
+                self._claim_again(error)
                 return
             self._on_outcomes(outcomes, monotonic() - started)
             for tp in polled:
@@ -174,45 +207,37 @@ class KafkaSource(Service):
                     self._next[tp] = self._ingest.positions[self._partitions[tp]]
         await self._tell_kafka()
 
-    async def _start_again(self, error: DomainError) -> None:
-        """Fenced, or the outcome is unknown: only the store knows the positions."""
-        log.warning("batch not stored, asking for the positions", error=str(error))
-        assert self._consumer is not None
-        tps = self._consumer.assignment()
-        self._next.clear()
-        wait = 0.1
-        while not self.should_stop and tps == self._consumer.assignment():
-            try:
-                await self._claim(tps)
-            except (DomainError, OSError) as again:
-                if wait < 0.2:
-                    log.warning("event store is away, waiting", error=str(again))
-                await self.sleep(wait)
-                wait = min(wait * 2, 5.0)
-            else:
-                return
-
     async def _find_beginning(self, error: OffsetOutOfRangeError) -> None:
-        """The position is not in the topic: it was made anew (other id), or its oldest messages have been deleted."""
-        assert self._consumer is not None
-        tps = self._consumer.assignment()
-        async with self._writing:
-            await self._start_again(Unavailable(f"position out of range: {error}"))
-            starts = await self._consumer.beginning_offsets(tps)
-            for tp, start in starts.items():
-                if self._next.get(tp, start) < start:
-                    log.error("messages were deleted before they were read", topic=tp.topic, partition=tp.partition)
-                    self._seek(tp, start)
+        """A position is not in its topic: the topic was made anew, or its oldest messages were deleted unread."""
+        consumer = self._consumer
+        assert consumer is not None
+        self._claim_again(error)
+        await self._claim()
+        try:
+            starts = await consumer.beginning_offsets(list(self._next))
+        except (KafkaError, OSError) as away:
+            self._claim_again(away)
+            return
+        for tp, start in starts.items():
+            if self._next.get(tp, start) < start:
+                first, last = self._next[tp], start - 1
+                log.error(
+                    "messages were deleted unread", topic=tp.topic, partition=tp.partition, first=first, last=last
+                )
+                self._seek(tp, start)
 
     @Service.timer(2.0)
     async def _watch_topics(self) -> None:
         """A topic that was deleted and made anew has another id, and its positions start at 0."""
         if not self._next:
             return
-        ids = await self._in_thread(self._admin.ids, self._topics)
-        if any(p.topic_id != ids.get(tp.topic) for tp, p in self._partitions.items() if tp in self._next):
-            async with self._writing:
-                await self._start_again(Unavailable("a topic was made anew"))
+        try:
+            ids = await self._in_thread(self._admin_thread, self._admin.ids, self._topics)
+        except AWAY:
+            return  # a broker that is away holds nothing up here: there is nothing to read either
+        async with self._writing:
+            if any(p.topic_id != ids.get(tp.topic) for tp, p in self._partitions.items() if tp in self._next):
+                self._claim_again(Unavailable("a topic was made anew"))
 
     @Service.timer(1.0)
     async def _retry_parked(self) -> None:
@@ -220,9 +245,9 @@ class KafkaSource(Service):
             if not self._next:
                 return
             try:
-                outcomes = await self._in_thread(self._ingest.retry_parked)
+                outcomes = await self._in_thread(self._store_thread, self._ingest.retry_parked)
             except (Fenced, Conflict, Unavailable) as error:
-                await self._start_again(error)
+                self._claim_again(error)
             else:
                 self._on_outcomes(outcomes, 0.0)
 
@@ -237,8 +262,8 @@ class KafkaSource(Service):
         except (KafkaError, TimeoutError) as error:
             log.debug("offsets not committed to Kafka; positions are safe", error=str(error))
 
-    async def _in_thread(self, call: Callable[..., T], *args: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, call, *args)
+    async def _in_thread(self, thread: ThreadPoolExecutor, call: Callable[..., T], *args: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(thread, call, *args)
 
 
 class _Listener(ConsumerRebalanceListener):
@@ -249,7 +274,7 @@ class _Listener(ConsumerRebalanceListener):
         await self._source.on_revoked()
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
-        await self._source.on_assigned(assigned)
+        self._source.on_assigned(assigned)
 
 
 def _message(partition: Partition, record: "ConsumerRecord[bytes, bytes]") -> Message:

@@ -8,6 +8,7 @@ from datetime import datetime
 import structlog
 from mode import Service
 
+from consumers.patience import Patience
 from consumers.projector import Projector
 from domain.errors import DomainError
 
@@ -22,6 +23,7 @@ class ProjectorService(Service):
         self._projector = projector
         self._clock = clock
         self._idle = idle
+        self._patience = Patience(log)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="kehu-projector")
 
     async def on_stop(self) -> None:
@@ -36,6 +38,7 @@ class ProjectorService(Service):
                 if not folded:
                     await loop.run_in_executor(self._thread, self._projector.sweep, self._clock())
                     await self.sleep(self._idle)
+                self._patience.succeeded()
             except (DomainError, OSError) as error:
-                log.warning("read models wait for the store", error=str(error))
-                await self.sleep(1.0)
+                self._patience.failed("read models need the store", error)
+                await self.sleep(self._patience.wait)

@@ -34,13 +34,13 @@ class Partition:
 class Move:
     """A partition's position goes from `expected` to `next_offset`, and the outcomes of the messages in between.
 
-    `expected == next_offset` when only parked messages moved. `appended + duplicate + parked + dead` is the number of
+    Both are None when only counters move: of a partition that somebody else owns, or whose topic is gone. `appended + duplicate + parked + dead` is the number of
     messages read; a parked message that is tried again later counts -1 parked and +1 for what became of it.
     """
 
     partition: Partition
-    expected: int
-    next_offset: int
+    expected: int | None
+    next_offset: int | None
     appended: int = 0
     duplicate: int = 0
     parked: int = 0
@@ -156,4 +156,7 @@ class EventLog(Protocol):
         """The last position of the log; 0 when it is empty."""
 
     def due_parked(self, partitions: Collection[Partition], now: datetime, limit: int) -> Sequence[str]:
-        """Streams of these partitions whose oldest parked message is due for another try or has expired."""
+        """Streams of these partitions whose oldest parked message is due for another try or has expired.
+
+        The owner of a topic's partition 0 also gets those that came through a topic of that name which is gone.
+        """

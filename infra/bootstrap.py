@@ -3,18 +3,25 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+import faust
+from mode import Service
+
 from consumers.ingest import Decode, Decoded, Ingest
 from consumers.kafka_source import KafkaSource
 from consumers.outcome import Outcomes
 from consumers.projector import Projector
 from consumers.projector_service import ProjectorService
+from consumers.publisher import DeadLetterPublisher
 from domain import handling, registry
 from domain.ports import EventLog, Message
 from infra.kafka import codec
-from infra.kafka.topics import TOPICS, Topics
+from infra.kafka.faust_app import build_app
+from infra.kafka.topics import DEAD_LETTERS, TOPICS, Topics
+from infra.postgres.dead_letters import DeadLetterOutbox
 from infra.postgres.log import PostgresLog
 from infra.postgres.migrate import migrate
 from infra.postgres.read_models import PostgresReadModels
+from infra.settings import Settings
 from projections.catalogue import ALL
 
 
@@ -35,15 +42,16 @@ def decoder(clock: Callable[[], datetime] = now, limits: codec.Limits = codec.Li
 
 
 def source(
-    log: EventLog, bootstrap: str, group: str, on_outcomes: Callable[[Outcomes, float], None] = lambda _o, _s: None
+    log: EventLog, settings: Settings, on_outcomes: Callable[[Outcomes, float], None] = lambda _o, _s: None
 ) -> KafkaSource:
-    """The worker's ingest: from the topics at `bootstrap` into the log."""
+    """The worker's ingest: from the topics into the log."""
     return KafkaSource(
-        Ingest(log, decoder(), now),
-        bootstrap=bootstrap,
-        group=group,
+        Ingest(log, decoder(), now, park_for=settings.park_for),
+        bootstrap=settings.kafka,
+        group=settings.group,
         topics=list(TOPICS.values()),
-        admin=Topics(bootstrap),
+        admin=Topics(settings.kafka),
+        max_records=settings.max_records,
         on_outcomes=on_outcomes,
     )
 
@@ -56,12 +64,18 @@ def setup(postgres: str, kafka: str, partitions: int = 4) -> tuple[list[str], li
         models.create(projection)
     models.close()
     admin = Topics(kafka)
-    made = admin.create(list(TOPICS.values()), partitions=partitions)
+    made = admin.create(list(TOPICS.values()), partitions=partitions) + admin.create([DEAD_LETTERS], partitions=1)
     admin.close()
     return done, made
 
 
-def worker(postgres: str, kafka: str, group: str) -> tuple[KafkaSource, ProjectorService]:
-    """What one worker process runs: the ingest and the projector, each with connections of its own."""
-    projector = Projector(PostgresLog(postgres), PostgresReadModels(postgres), ALL)
-    return source(PostgresLog(postgres), kafka, group), ProjectorService(projector, now)
+def worker(settings: Settings) -> faust.App:
+    """What one worker process runs: ingest, projector and dead letters, each with a connection of its own."""
+    at = settings.postgres
+
+    def services() -> tuple[Service, ...]:
+        ingest = source(PostgresLog(at), settings)
+        projector = Projector(PostgresLog(at), PostgresReadModels(at), ALL)
+        return ingest, ProjectorService(projector, now), DeadLetterPublisher(DeadLetterOutbox(at), settings.kafka)
+
+    return build_app(settings, services)

@@ -11,6 +11,9 @@ import pytest
 from infra.embedded.broker import EmbeddedBroker
 from infra.embedded.postgres import EmbeddedPostgres
 from infra.postgres.migrate import migrate
+from tests.support.apache_kafka import ApacheKafka
+
+Broker = EmbeddedBroker | ApacheKafka
 
 _numbers = count(1)
 
@@ -34,9 +37,9 @@ def database(postgres_server: EmbeddedPostgres) -> str:
     return url
 
 
-@pytest.fixture(scope="session")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedBroker]:
-    """One broker in memory for all tests."""
+@pytest.fixture(scope="session", params=["embedded", pytest.param("apache", marks=pytest.mark.kafka)])
+def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """One broker for all tests: in memory, and with `make test-kafka` Apache Kafka."""
     folder: Path = tmp_path_factory.mktemp("broker")
-    with EmbeddedBroker.start(folder / "broker.log") as running:
+    with ApacheKafka.start(folder) if request.param == "apache" else EmbeddedBroker.start(folder / "log") as running:
         yield running

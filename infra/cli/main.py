@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import orjson
 import psycopg
 import typer
-from mode import Worker
 from psycopg.rows import dict_row
 from rich.console import Console
 from rich.progress import Progress
@@ -17,10 +16,10 @@ from rich.table import Table
 from domain import registry
 from domain.errors import DomainError
 from domain.ports import Message, Partition
-from infra import bootstrap
+from infra import bootstrap, settings
 from infra.cli.demo import Demo
 from infra.errors import KehuError, Unreadable
-from infra.kafka import codec
+from infra.kafka import codec, faust_app
 from infra.kafka.producer import send
 from infra.kafka.topics import topic_of
 from infra.postgres import ops
@@ -51,14 +50,12 @@ def setup(postgres: Postgres, kafka: Kafka, partitions: int = 4) -> None:
 
 
 @app.command()
-def worker(postgres: Postgres, kafka: Kafka, group: str = "kehu") -> None:
+def worker(postgres: Postgres, kafka: Kafka, group: str | None = None) -> None:
     """Read the topics into the event store and keep the read models up, until SIGTERM.
 
     Example: kehu worker --postgres "host=db dbname=kehu" --kafka broker:9092
     """
-    Worker(
-        *bootstrap.worker(postgres, kafka, group), loglevel="WARNING", override_logging=False
-    ).execute_from_commandline()
+    faust_app.run(bootstrap.worker(settings.read(postgres=postgres, kafka=kafka, group=group)))
 
 
 @app.command()

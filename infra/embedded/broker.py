@@ -26,7 +26,7 @@ class EmbeddedBroker:
     @classmethod
     def start(cls, log_path: Path, port: int | None = None, *, patience: float = 10.0) -> "EmbeddedBroker":
         """Start the broker; raises ServerUnavailable when it does not answer in `patience` seconds."""
-        port = port or _free_port()
+        port = port or free_port()
         address = f"tcp://127.0.0.1:{port}"
         with log_path.open("ab") as log:
             process = subprocess.Popen(  # noqa: S603
@@ -38,7 +38,7 @@ class EmbeddedBroker:
             )
         broker = cls(f"127.0.0.1:{port}", process)
         deadline = time.monotonic() + patience
-        while not _answers(port):
+        while not answers(port):
             if process.poll() is not None or time.monotonic() > deadline:
                 broker.stop()
                 raise ServerUnavailable(f"embedded broker on port {port}; its log is {log_path}")
@@ -57,14 +57,16 @@ class EmbeddedBroker:
         self.stop()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A loopback port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
 
 
-def _answers(port: int) -> bool:
+def answers(port: int) -> bool:
+    """Whether somebody listens on this loopback port."""
     with socket.socket() as probe:
         probe.settimeout(0.2)
         return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -1,8 +1,10 @@
 """The topics, and what the broker knows of them."""
 
-from asyncio import timeout
+import socket
+from asyncio import timeout, to_thread
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError as FetchError
@@ -31,7 +33,7 @@ TOPICS = {
 
 DEAD_LETTERS = "kehu.dead-letters"
 PATIENCE = 10.0
-"""Seconds in which the broker must tell what the topics hold."""
+"""Seconds in which the broker must answer."""
 
 REFUSALS = (
     InvalidPartitionsError,
@@ -78,6 +80,8 @@ class Topics:
         for name in missing:
             try:
                 self._client().create_topics([NewTopic(name, partitions, replication)])
+                # Made is not known yet: on Apache Kafka the brokers hear of it a moment later.
+                self._client().wait_for_topics([name], timeout_ms=PATIENCE * 1000)
             except TopicAlreadyExistsError:
                 continue  # another process was faster
             except REFUSALS as error:
@@ -89,16 +93,13 @@ class Topics:
 
     def ids(self, names: Sequence[str]) -> dict[str, str | None]:
         """The id of each topic, None for one that does not exist. A topic that is made anew has another id."""
-        try:
-            described = self._client().describe_topics(list(names))
-        except (KafkaError, OSError) as error:
-            self.close()
-            raise ServerUnavailable(f"Kafka at {self._bootstrap}: {error}") from error
-        found = {d.get("name", d.get("topic")): d for d in described}
-        return {
-            name: found[name]["topic_id"] if name in found and not found[name].get("error_code") else None
-            for name in names
-        }
+        found = self._describe(names)
+        return {name: found[name]["topic_id"] if name in found else None for name in names}
+
+    def partitions(self, names: Sequence[str]) -> list[TopicPartition]:
+        """The partitions of those topics that exist."""
+        found = self._describe(names)
+        return sorted(TopicPartition(name, p["partition_index"]) for name, d in found.items() for p in d["partitions"])
 
     def close(self) -> None:
         """Close the connection."""
@@ -106,10 +107,39 @@ class Topics:
             self._admin.close()
             self._admin = None
 
+    def _describe(self, names: Sequence[str]) -> dict[str, Any]:
+        try:
+            described = self._client().describe_topics(list(names))
+        except (KafkaError, OSError) as error:
+            self.close()
+            raise ServerUnavailable(f"Kafka at {self._bootstrap}: {error}") from error
+        return {d["name"]: d for d in described if not d["error_code"]}
+
     def _client(self) -> KafkaAdminClient:
         if self._admin is None:
-            self._admin = KafkaAdminClient(bootstrap_servers=self._bootstrap, client_id="kehu-admin")
+            # Asked first: the client itself would try again for long, and leave its sockets open when it gives up.
+            _check_reachable(self._bootstrap)
+            self._admin = KafkaAdminClient(
+                bootstrap_servers=self._bootstrap,
+                client_id="kehu-admin",
+                request_timeout_ms=int(PATIENCE * 1000),
+                bootstrap_timeout_ms=int(PATIENCE * 1000),
+            )
         return self._admin
+
+
+def _check_reachable(bootstrap: str) -> None:
+    """Raises OSError when none of the servers accepts a connection."""
+    errors = []
+    for server in bootstrap.split(","):
+        host, _, port = server.strip().rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=2).close()
+        except (OSError, ValueError) as error:
+            errors.append(f"{server}: {error}")
+        else:
+            return
+    raise ConnectionError("; ".join(errors))
 
 
 async def extents(bootstrap: str, topics: Sequence[str]) -> Mapping[TopicPartition, Extent]:
@@ -117,19 +147,15 @@ async def extents(bootstrap: str, topics: Sequence[str]) -> Mapping[TopicPartiti
 
     Read from fetches and not by asking for the latest offset, which the embedded broker answers wrongly.
     """
+    admin = Topics(bootstrap)
+    tps = await to_thread(admin.partitions, topics)
+    await to_thread(admin.close)
+    if not tps:
+        return {}
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, max_partition_fetch_bytes=1)
     try:
         await consumer.start()
         async with timeout(PATIENCE):
-            existing = await consumer.topics()
-            tps = {
-                TopicPartition(topic, number)
-                for topic in topics
-                if topic in existing
-                for number in consumer.partitions_for_topic(topic) or ()
-            }
-            if not tps:
-                return {}
             consumer.assign(tps)
             first = await consumer.beginning_offsets(tps)
             for tp in tps:
@@ -139,7 +165,7 @@ async def extents(bootstrap: str, topics: Sequence[str]) -> Mapping[TopicPartiti
                 await consumer.getmany(timeout_ms=50)
                 following = {tp: end for tp in tps if (end := consumer.highwater(tp)) is not None}
                 consumer.pause(*following)
-            return {tp: Extent(first[tp], following[tp]) for tp in sorted(tps)}
+            return {tp: Extent(first[tp], following[tp]) for tp in tps}
     except (FetchError, OSError) as error:
         raise ServerUnavailable(f"Kafka at {bootstrap}: {error}") from error
     finally:

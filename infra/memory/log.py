@@ -72,7 +72,7 @@ class MemoryLog:
         due = [
             one
             for one in heads.values()
-            if one.message.partition in partitions and min(one.next_try_at, one.expires_at) <= now
+            if _is_for(one.message.partition, partitions) and min(one.next_try_at, one.expires_at) <= now
         ]
         return [one.stream for one in due[:limit]]
 
@@ -88,7 +88,7 @@ class MemoryLog:
     def _check(self, batch: Batch) -> None:
         """All refusals come before the first change: a batch is written whole or not at all."""
         for move in batch.moves:
-            if self.positions.get(move.partition) != move.expected:
+            if move.expected is not None and self.positions.get(move.partition) != move.expected:
                 raise Fenced(f"{move.partition.topic}[{move.partition.number}] is not at {move.expected}")
         keys = [entry.key for entry in batch.inbox]
         if len(set(keys)) != len(keys) or any(key in self.inbox for key in keys):
@@ -104,7 +104,14 @@ class MemoryLog:
             versions[name] = event.originator_version
 
     def _move(self, move: Move) -> None:
-        self.positions[move.partition] = move.next_offset
+        if move.next_offset is not None:
+            self.positions[move.partition] = move.next_offset
         counts = self.counts.setdefault(move.partition, dict.fromkeys(("appended", "duplicate", "parked", "dead"), 0))
         for outcome in counts:
             counts[outcome] += getattr(move, outcome)
+
+
+def _is_for(partition: Partition, owned: Collection[Partition]) -> bool:
+    return partition in owned or any(
+        p.topic == partition.topic and p.number == 0 and p.topic_id != partition.topic_id for p in owned
+    )

@@ -97,10 +97,10 @@ def _move(cur: "psycopg.Cursor[tuple[Any, ...]]", moves: Sequence[Move]) -> None
         " %s::bigint[], %s::bigint[], %s::bigint[])"
         " AS m (topic_id, partition, expected, following, appended, duplicate, parked, dead)),"
         " m AS (SELECT wanted.* FROM wanted JOIN kehu.positions p USING (topic_id, partition)"
-        " WHERE p.next_offset = wanted.expected ORDER BY topic_id, partition FOR UPDATE OF p)"
-        " UPDATE kehu.positions p SET next_offset = m.following, appended = p.appended + m.appended,"
-        " duplicate = p.duplicate + m.duplicate, parked = p.parked + m.parked, dead = p.dead + m.dead,"
-        " updated_at = clock_timestamp()"
+        " WHERE coalesce(wanted.expected, p.next_offset) = p.next_offset ORDER BY topic_id, partition FOR UPDATE OF p)"
+        " UPDATE kehu.positions p SET next_offset = coalesce(m.following, p.next_offset),"
+        " appended = p.appended + m.appended, duplicate = p.duplicate + m.duplicate,"
+        " parked = p.parked + m.parked, dead = p.dead + m.dead, updated_at = clock_timestamp()"
         " FROM m WHERE p.topic_id = m.topic_id AND p.partition = m.partition",
         (
             [m.partition.topic_id for m in moves],

@@ -5,10 +5,12 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 import psycopg
+from psycopg.rows import tuple_row
 
 from domain import registry
 from domain.ports import Batch, Conflict, LoadedStream, Message, Parked, Partition, Snapshot, Unavailable
 from domain.values import Position, Recorded
+from infra.postgres import connection
 from infra.postgres.event_store import EventRow, write
 from infra.postgres.mapper import to_recorded, to_state
 
@@ -17,9 +19,10 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 # A client that is frozen inside COPY holds its locks against every timeout of PostgreSQL, so a writer that waits too
 # long ends the backends of ours that have been waiting for their client inside a transaction.
-_END_FROZEN = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-    WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_name = 'kehu-ingest'
-    AND wait_event = 'ClientRead' AND xact_start < clock_timestamp() - interval '2 s'"""
+NAME = "kehu-ingest"
+_END_FROZEN = f"""SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_name = '{NAME}'
+    AND wait_event = 'ClientRead' AND xact_start < clock_timestamp() - interval '2 s'"""  # noqa: S608
 _EVENT = "e.originator_id, e.originator_version, e.topic, e.state, e.notification_id, e.recorded_at"
 
 # Snapshots and the events after them in one statement, so that both are of one moment: another worker may replace a
@@ -35,16 +38,15 @@ _LOAD = f"""WITH newest AS (SELECT wanted.stream, s.version, s.kind, s.state
 
 
 class PostgresLog:
-    """Streams, inbox, positions and parked messages. The connection is made when needed and again after it broke."""
+    """Streams, inbox, positions and parked messages."""
 
     def __init__(self, conninfo: str) -> None:
-        self._conninfo = conninfo
-        self._conn: Connection | None = None
+        options = "-c lock_timeout=3s -c idle_in_transaction_session_timeout=4s"
+        self._connection = connection.Connection(conninfo, NAME, tuple_row, options)
 
     def close(self) -> None:
         """Close the connection."""
-        if self._conn is not None:
-            self._conn.close()
+        self._connection.close()
 
     def claim(self, partitions: Collection[Partition]) -> Mapping[Partition, int]:
         ordered = sorted(partitions, key=lambda p: (p.topic_id, p.number))
@@ -105,40 +107,24 @@ class PostgresLog:
 
     def due_parked(self, partitions: Collection[Partition], now: datetime, limit: int) -> Sequence[str]:
         query = """SELECT stream FROM kehu.parked p
-            JOIN unnest(%s::text[], %s::int[]) AS mine (topic_id, partition) USING (topic_id, partition)
             WHERE least(next_try_at, expires_at) <= %s
+            AND EXISTS (SELECT FROM unnest(%s::text[], %s::text[], %s::int[]) AS mine (topic, topic_id, partition)
+                WHERE (mine.topic_id, mine.partition) = (p.topic_id, p.partition)
+                OR (mine.topic = p.topic AND mine.partition = 0 AND mine.topic_id <> p.topic_id))
             AND NOT EXISTS (SELECT FROM kehu.parked older WHERE older.stream = p.stream AND older.seq < p.seq)
             ORDER BY least(next_try_at, expires_at) LIMIT %s"""
-        mine = ([p.topic_id for p in partitions], [p.number for p in partitions])
-        return self._with(lambda conn: [s for (s,) in conn.execute(query, (*mine, now, limit)).fetchall()])
+        mine = ([p.topic for p in partitions], [p.topic_id for p in partitions], [p.number for p in partitions])
+        return self._with(lambda conn: [s for (s,) in conn.execute(query, (now, *mine, limit)).fetchall()])
 
     def _with(self, work: Callable[[Connection], T]) -> T:
-        try:
-            if self._conn is None or self._conn.closed:
-                self._conn = psycopg.connect(
-                    self._conninfo,
-                    autocommit=True,
-                    connect_timeout=5,
-                    application_name="kehu-ingest",
-                    options="-c lock_timeout=3s -c idle_in_transaction_session_timeout=4s -c timezone=UTC",
-                )
-            return work(self._conn)
-        except psycopg.errors.UniqueViolation as error:
-            raise Conflict(str(error.diag.constraint_name)) from error
-        except psycopg.errors.LockNotAvailable as error:
-            raise Unavailable(f"waited for a lock, ended {self._end_frozen()} frozen transactions") from error
-        except (psycopg.OperationalError, psycopg.InterfaceError, psycopg.InternalError) as error:
-            # Whatever happened to the transaction, only a new connection can tell.
-            self.close()
-            raise Unavailable(str(error).strip()) from error
-
-    def _end_frozen(self) -> int:
-        assert self._conn is not None
-        try:
-            return len(self._conn.execute(_END_FROZEN).fetchall())
-        except psycopg.OperationalError:
-            self.close()
-            return 0
+        with self._connection.use() as conn:
+            try:
+                return work(conn)
+            except psycopg.errors.UniqueViolation as error:
+                raise Conflict(str(error.diag.constraint_name)) from error
+            except psycopg.errors.LockNotAvailable as error:
+                ended = len(conn.execute(_END_FROZEN).fetchall())
+                raise Unavailable(f"waited for a lock, ended {ended} frozen transactions") from error
 
 
 def _head(conn: Connection) -> Position:

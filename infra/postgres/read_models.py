@@ -15,6 +15,7 @@ from psycopg.types.json import Jsonb
 
 from domain.ports import Fenced
 from domain.values import Position
+from infra.postgres.connection import Connection
 from projections.declare import Changes, Key, Projection, Row, Table
 
 
@@ -27,31 +28,16 @@ class PostgresReadModels:
     """Rows and positions of projections over one connection in autocommit mode, used by one thread."""
 
     def __init__(self, conninfo: str) -> None:
-        self._conninfo = conninfo
-        self._conn: psycopg.Connection[dict[str, Any]] | None = None
-
-    @property
-    def connection(self) -> "psycopg.Connection[dict[str, Any]]":
-        """The connection, made again if it broke."""
-        if self._conn is None or self._conn.closed:
-            self._conn = psycopg.connect(
-                self._conninfo,
-                autocommit=True,
-                row_factory=dict_row,
-                options="-c search_path=kehu -c application_name=kehu-projector -c timezone=UTC",
-            )
-        return self._conn
+        self._connection = Connection(conninfo, "kehu-projector", dict_row, "-c search_path=kehu")
 
     def close(self) -> None:
         """Close the connection."""
-        if self._conn is not None:
-            self._conn.close()
+        self._connection.close()
 
     def create(self, projection: Projection) -> None:
         """Make schema, tables, views and position of a projection if they are missing."""
-        conn = self.connection
         schema = sql.Identifier(schema_of(projection))
-        with conn.transaction():
+        with self._connection.use() as conn, conn.transaction():
             conn.execute("SELECT pg_advisory_xact_lock(hashtext('kehu-read-models'))")
             conn.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(schema))
             for table in projection.tables:
@@ -82,8 +68,7 @@ class PostgresReadModels:
 
     def reset(self, projection: Projection) -> None:
         """Empty the tables and go back to position 0, in one transaction."""
-        conn = self.connection
-        with conn.transaction():
+        with self._connection.use() as conn, conn.transaction():
             conn.execute(
                 "UPDATE projections SET position = 0, error = NULL WHERE name = %s AND version = %s",
                 (projection.name, projection.version),
@@ -92,9 +77,9 @@ class PostgresReadModels:
                 conn.execute(sql.SQL("TRUNCATE {}").format(sql.Identifier(schema_of(projection), table.name)))
 
     def position(self, projection: Projection) -> Position:
-        row = self.connection.execute(
-            "SELECT position FROM projections WHERE name = %s AND version = %s", (projection.name, projection.version)
-        ).fetchone()
+        query = "SELECT position FROM projections WHERE name = %s AND version = %s"
+        with self._connection.use() as conn:
+            row = conn.execute(query, (projection.name, projection.version)).fetchone()
         return Position(row["position"] if row else 0)
 
     def load(self, projection: Projection, table: Table, keys: Sequence[Key]) -> dict[Key, Row]:
@@ -106,19 +91,19 @@ class PostgresReadModels:
             _names(table.key),
             _names(table.key),
         )
-        rows = self.connection.execute(query, [list(c) for c in columns]).fetchall()
-        return _by_key(table, rows)
+        with self._connection.use() as conn:
+            return _by_key(table, conn.execute(query, [list(c) for c in columns]).fetchall())
 
     def due(self, projection: Projection, now: datetime, limit: int) -> dict[Key, Row]:
         table = projection.tables[0]
         query = sql.SQL("SELECT {} FROM {} WHERE next_change_at <= %s ORDER BY next_change_at LIMIT %s").format(
             _names({**table.key, **table.columns}), sql.Identifier(schema_of(projection), table.name)
         )
-        return _by_key(table, self.connection.execute(query, (now, limit)).fetchall())
+        with self._connection.use() as conn:
+            return _by_key(table, conn.execute(query, (now, limit)).fetchall())
 
     def save(self, projection: Projection, expected: Position, position: Position, changes: Changes) -> None:
-        conn = self.connection
-        with conn.transaction():
+        with self._connection.use() as conn, conn.transaction():
             moved = conn.execute(
                 "UPDATE projections SET position = %s, updated_at = clock_timestamp(), error = NULL"
                 " WHERE name = %s AND version = %s AND position = %s",
@@ -127,61 +112,61 @@ class PostgresReadModels:
             if moved.rowcount != 1:
                 raise Fenced(f"projection {projection.name} is not at position {expected}")
             for table, rows in changes.items():
-                self._write(projection, table, rows)
+                _write(conn, projection, table, rows)
 
     def stopped(self, projection: Projection, error: str | None) -> None:
-        self.connection.execute(
-            "UPDATE projections SET error = %s WHERE name = %s AND version = %s",
-            (error, projection.name, projection.version),
-        )
+        query = "UPDATE projections SET error = %s WHERE name = %s AND version = %s"
+        with self._connection.use() as conn:
+            conn.execute(query, (error, projection.name, projection.version))
 
     def digest(self, projection: Projection) -> str:
         """A digest over all rows of all tables, for comparing two ways to the same read model."""
         parts = []
-        for table in projection.tables:
-            row = self.connection.execute(
-                sql.SQL("SELECT coalesce(md5(string_agg(md5(t::text), '' ORDER BY {})), '') AS d FROM {} t").format(
-                    _names(table.key), sql.Identifier(schema_of(projection), table.name)
-                )
-            ).fetchone()
-            parts.append(row["d"] if row else "")
+        with self._connection.use() as conn, conn.transaction():
+            for table in projection.tables:
+                query = sql.SQL("SELECT coalesce(md5(string_agg(md5(t::text), '' ORDER BY {})), '') AS d FROM {} t")
+                name = sql.Identifier(schema_of(projection), table.name)
+                row = conn.execute(query.format(_names(table.key), name)).fetchone()
+                parts.append(row["d"] if row else "")
         return ":".join(parts)
 
-    def _write(self, projection: Projection, table: Table, rows: Mapping[Key, tuple[Position, Row | None]]) -> None:
-        conn = self.connection
-        target = sql.Identifier(schema_of(projection), table.name)
-        incoming = sql.Identifier(f"incoming_{schema_of(projection)}_{table.name}"[:63])
-        kept = [(key, position, row) for key, (position, row) in rows.items() if row is not None]
-        dropped = [key for key, (_, row) in rows.items() if row is None]
-        conn.execute(
-            sql.SQL("CREATE TEMP TABLE IF NOT EXISTS {} (LIKE {}) ON COMMIT DELETE ROWS").format(incoming, target)
-        )
-        all_columns = [*table.key, *table.columns, "position"]
-        with conn.cursor() as cursor:
-            if kept:
-                json_columns = {name for name, kind in table.columns.items() if kind.startswith("jsonb")}
-                copy = sql.SQL("COPY {} ({}) FROM STDIN").format(incoming, _names(all_columns))
-                with cursor.copy(copy) as writer:
-                    for key, position, row in kept:
-                        values = [
-                            Jsonb(row[c]) if c in json_columns and row[c] is not None else row[c] for c in table.columns
-                        ]
-                        writer.write_row([*key, *values, position])
-                cursor.execute(
-                    sql.SQL("INSERT INTO {} ({cols}) SELECT {cols} FROM {} ON CONFLICT ({}) DO UPDATE SET {}").format(
-                        target,
-                        incoming,
-                        _names(table.key),
-                        sql.SQL(", ").join(
-                            sql.SQL("{0} = excluded.{0}").format(sql.Identifier(c))
-                            for c in [*table.columns, "position"]
-                        ),
-                        cols=_names(all_columns),
-                    )
+
+def _write(
+    conn: "psycopg.Connection[Any]",
+    projection: Projection,
+    table: Table,
+    rows: Mapping[Key, tuple[Position, Row | None]],
+) -> None:
+    target = sql.Identifier(schema_of(projection), table.name)
+    incoming = sql.Identifier(f"incoming_{schema_of(projection)}_{table.name}"[:63])
+    kept = [(key, position, row) for key, (position, row) in rows.items() if row is not None]
+    dropped = [key for key, (_, row) in rows.items() if row is None]
+    conn.execute(sql.SQL("CREATE TEMP TABLE IF NOT EXISTS {} (LIKE {}) ON COMMIT DELETE ROWS").format(incoming, target))
+    all_columns = [*table.key, *table.columns, "position"]
+    with conn.cursor() as cursor:
+        if kept:
+            json_columns = {name for name, kind in table.columns.items() if kind.startswith("jsonb")}
+            copy = sql.SQL("COPY {} ({}) FROM STDIN").format(incoming, _names(all_columns))
+            with cursor.copy(copy) as writer:
+                for key, position, row in kept:
+                    values = [
+                        Jsonb(row[c]) if c in json_columns and row[c] is not None else row[c] for c in table.columns
+                    ]
+                    writer.write_row([*key, *values, position])
+            cursor.execute(
+                sql.SQL("INSERT INTO {} ({cols}) SELECT {cols} FROM {} ON CONFLICT ({}) DO UPDATE SET {}").format(
+                    target,
+                    incoming,
+                    _names(table.key),
+                    sql.SQL(", ").join(
+                        sql.SQL("{0} = excluded.{0}").format(sql.Identifier(c)) for c in [*table.columns, "position"]
+                    ),
+                    cols=_names(all_columns),
                 )
-            if dropped:
-                condition = sql.SQL(" AND ").join(sql.SQL("{} = %s").format(sql.Identifier(c)) for c in table.key)
-                cursor.executemany(sql.SQL("DELETE FROM {} WHERE {}").format(target, condition), dropped)
+            )
+        if dropped:
+            condition = sql.SQL(" AND ").join(sql.SQL("{} = %s").format(sql.Identifier(c)) for c in table.key)
+            cursor.executemany(sql.SQL("DELETE FROM {} WHERE {}").format(target, condition), dropped)
 
 
 def _names(columns: "Mapping[str, str] | Sequence[str]") -> sql.Composed:

@@ -10,7 +10,7 @@ from typing import Any
 
 from domain.values import Recorded
 from projections.declare import Key, Projection, Row, Rows, Table
-from projections.retention_risk.features import STEPS, Seen
+from projections.retention_risk.features import STEPS, Seen, forget_old_days
 from projections.retention_risk.scorecard import BASE, Features, Reason, Scored, score, second_of
 
 __all__ = ["BASE", "RETENTION_RISK", "RISK", "Features", "Reason", "Scored", "score", "sweep"]
@@ -54,6 +54,7 @@ def fold(rows: Rows, event: Recorded) -> None:
     features: Features = dict(row["features"] or {})
     features["at"] = max(at, features.get("at", at))
     STEPS[event.name](features, Seen(data, at, f"{meta.source}#{meta.event_id}"))
+    forget_old_days(features)
     for name in DIMENSIONS:
         # Where nobody is registered, the first event that says so names the branch; a registration knows better.
         if (row[name] is None or event.name in ABOUT_THE_CUSTOMER) and (value := getattr(data, name, None)) is not None:

@@ -1,7 +1,8 @@
 """What the scorecard needs of a customer's events, kept small: one step per event name.
 
 Days older than the longest window go, and lists of sources are cut. A step replaces what it changes and never touches
-a list or dictionary that it got. What is kept depends on the events alone and not on when a row was scored.
+a list or dictionary that it got. What is kept depends on the events alone, not on when a row was scored, nor on the
+order of events of different topics, which nobody promises.
 """
 
 from bisect import bisect_left, bisect_right
@@ -24,6 +25,8 @@ from projections.retention_risk.scorecard import (
 OPEN_CASES = 20
 REOPENS = 5
 ACCOUNTS = 20
+LONGEST = {"contacts": CONTACT_MONTH + CONTACT_YEAR, "posted": 2 * QUARTER}
+"""Days that are kept of each series."""
 PERIODS = 19
 """Ten-day periods of balances: the 18 of both quarters, and the last known before them."""
 
@@ -39,29 +42,35 @@ class Seen:
 
 def _see(features: Features, seen: Seen) -> None:
     """The customer exists, since this event at the latest."""
-    if "seen" not in features or seen.at < features["seen"][0]:
-        features["seen"] = [seen.at, seen.source]
+    features["seen"] = min(features.get("seen", [seen.at, seen.source]), [seen.at, seen.source])
 
 
 def _act(features: Features, seen: Seen) -> None:
     """The customer did something of their own accord."""
     _see(features, seen)
-    if "active" not in features or features["active"][0] <= seen.at:
-        features["active"] = [seen.at, seen.source]
+    features["active"] = max(features.get("active", [seen.at, seen.source]), [seen.at, seen.source])
 
 
-def _counted(series: list[list[int]], day: int, oldest: int) -> list[list[int]]:
-    """Days and their counts with one more on `day`, without the days before `oldest`."""
-    start = bisect_left(series[0], oldest)
-    days, counts = list(series[0][start:]), list(series[1][start:])
-    if day >= oldest:
-        index = bisect_left(days, day)
-        if index < len(days) and days[index] == day:
-            counts[index] += 1
-        else:
-            days.insert(index, day)
-            counts.insert(index, 1)
+def _counted(series: list[list[int]], day: int) -> list[list[int]]:
+    """Days and their counts with one more on `day`."""
+    days, counts = list(series[0]), list(series[1])
+    index = bisect_left(days, day)
+    if index < len(days) and days[index] == day:
+        counts[index] += 1
+    else:
+        days.insert(index, day)
+        counts.insert(index, 1)
     return [days, counts]
+
+
+def forget_old_days(features: Features) -> None:
+    """Drop the days that no window reaches any more. After each event of any kind, so that order does not matter."""
+    today = features["at"] // DAY
+    for name, days in LONGEST.items():
+        series = features.get(name)
+        if series is not None and series[0] and series[0][0] <= today - days:
+            start = bisect_left(series[0], today - days + 1)
+            features[name] = [series[0][start:], series[1][start:]]
 
 
 def _registered(features: Features, seen: Seen) -> None:
@@ -86,9 +95,7 @@ def _nothing(features: Features, seen: Seen) -> None:
 
 def _contacted(features: Features, seen: Seen) -> None:
     _act(features, seen)
-    today = features["at"] // DAY
-    oldest = today - CONTACT_MONTH - CONTACT_YEAR + 1
-    features["contacts"] = _counted(features.get("contacts", [[], []]), seen.at // DAY, oldest)
+    features["contacts"] = _counted(features.get("contacts", [[], []]), seen.at // DAY)
     features["contact_sources"] = [*features.get("contact_sources", []), seen.source][-SOURCES:]
 
 
@@ -151,10 +158,9 @@ def _posted(features: Features, seen: Seen) -> None:
     if data.kind in ("card", "cash") or (data.kind in ("transfer", "other") and data.amount.minor < 0):
         _act(features, seen)
     _see(features, seen)
-    today = features["at"] // DAY
     # A posting for a later day counts from now on: a window never has to wait for a day to come.
     day = min(day_of(data.booked_on), seen.at // DAY)
-    features["posted"] = _counted(features.get("posted", [[], []]), day, today - 2 * QUARTER + 1)
+    features["posted"] = _counted(features.get("posted", [[], []]), day)
     features["posted_sources"] = [*features.get("posted_sources", []), seen.source][-SOURCES:]
     if data.kind == "salary" and data.amount.minor > 0:
         days = features.get("salaries", [])

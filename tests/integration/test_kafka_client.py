@@ -8,14 +8,14 @@ from uuid import uuid4
 import pytest
 from aiokafka import TopicPartition
 
-from infra.embedded.broker import EmbeddedBroker
 from infra.errors import ServerUnavailable
 from infra.kafka.producer import HEADERS, NotPublished, Outgoing, publish
 from infra.kafka.topics import Extent, Topics, extents
+from tests.conftest import Broker
 
 
 @pytest.fixture
-def topic(broker: EmbeddedBroker) -> str:
+def topic(broker: Broker) -> str:
     """A new topic with three partitions."""
     name = f"kehu.test-{uuid4()}"
     admin = Topics(broker.bootstrap_servers)
@@ -29,12 +29,12 @@ def messages(topic: str, number: int) -> list[Outgoing]:
     return [(topic, b"c%d" % (n % 20), b"%d" % n, HEADERS) for n in range(number)]
 
 
-def test_an_empty_topic_holds_nothing_and_one_that_is_missing_is_left_out(broker: EmbeddedBroker, topic: str) -> None:
+def test_an_empty_topic_holds_nothing_and_one_that_is_missing_is_left_out(broker: Broker, topic: str) -> None:
     held = asyncio.run(extents(broker.bootstrap_servers, [topic, "kehu.missing"]))
     assert held == {TopicPartition(topic, number): Extent(0, 0) for number in range(3)}
 
 
-def test_everything_acknowledged_lies_in_the_topic(broker: EmbeddedBroker, topic: str) -> None:
+def test_everything_acknowledged_lies_in_the_topic(broker: Broker, topic: str) -> None:
     told: list[int] = []
 
     async def run() -> tuple[Counter[str], int]:
@@ -46,7 +46,7 @@ def test_everything_acknowledged_lies_in_the_topic(broker: EmbeddedBroker, topic
     assert told == [100, 200, 250]
 
 
-def test_an_unending_source_may_be_asynchronous(broker: EmbeddedBroker, topic: str) -> None:
+def test_an_unending_source_may_be_asynchronous(broker: Broker, topic: str) -> None:
     async def source() -> AsyncIterator[Outgoing]:
         for message in messages(topic, 5):
             yield message
@@ -54,7 +54,7 @@ def test_an_unending_source_may_be_asynchronous(broker: EmbeddedBroker, topic: s
     assert asyncio.run(publish(broker.bootstrap_servers, source())) == {topic: 5}
 
 
-def test_a_message_that_is_refused_is_told_with_what_went_before(broker: EmbeddedBroker, topic: str) -> None:
+def test_a_message_that_is_refused_is_told_with_what_went_before(broker: Broker, topic: str) -> None:
     too_large: Outgoing = (topic, b"c1", b"x" * 5_000_000, HEADERS)
     with pytest.raises(NotPublished, match="acknowledged before: 3"):
         asyncio.run(publish(broker.bootstrap_servers, [*messages(topic, 3), too_large], at_once=3))

@@ -11,10 +11,11 @@ from consumers.outcome import Outcome, Outcomes
 from domain.survey import SurveyAnswered, SurveyInvited
 from domain.values import Fact
 from infra import bootstrap
-from infra.embedded.broker import EmbeddedBroker
 from infra.kafka import codec
 from infra.kafka.topics import TOPICS, Topics
 from infra.postgres.log import PostgresLog
+from infra.settings import Settings
+from tests.conftest import Broker
 from tests.support.builders import fact
 
 Encoded = tuple[bytes, bytes, list[tuple[str, bytes]]]
@@ -37,7 +38,7 @@ async def publish(servers: str, messages: Sequence[Encoded]) -> None:
         await asyncio.gather(*sent)
 
 
-async def work_until(log: PostgresLog, servers: str, group: str, messages: int) -> Outcomes:
+async def work_until(log: PostgresLog, settings: Settings, messages: int) -> Outcomes:
     """Run one worker until it has stored that many messages, then stop it."""
     done, counted = asyncio.Event(), Outcomes()
     loop = asyncio.get_running_loop()
@@ -47,12 +48,12 @@ async def work_until(log: PostgresLog, servers: str, group: str, messages: int) 
         if sum(counted.values()) >= messages:
             loop.call_soon_threadsafe(done.set)
 
-    async with bootstrap.source(log, servers, group, count):
-        await asyncio.wait_for(done.wait(), 20)
+    async with bootstrap.source(log, settings, count):
+        await asyncio.wait_for(done.wait(), 30)
     return counted
 
 
-def test_good_early_repeated_and_bad_messages_are_all_accounted_for(database: str, broker: EmbeddedBroker) -> None:
+def test_good_early_repeated_and_bad_messages_are_all_accounted_for(database: str, broker: Broker) -> None:
     servers = broker.bootstrap_servers
     admin = Topics(servers)
     admin.create(list(TOPICS.values()), partitions=2)
@@ -65,13 +66,13 @@ def test_good_early_repeated_and_bad_messages_are_all_accounted_for(database: st
     messages += [codec.structured(survey(1001)[1])]  # its invitation never comes
     messages += [(b"c1", b"{not json", []) for _ in range(10)]
     log = PostgresLog(database)
-    group = f"test-{uuid4()}"
+    settings = Settings(postgres=database, kafka=servers, group=f"test-{uuid4()}")
 
     async def run() -> tuple[Outcomes, Outcomes]:
         await publish(servers, messages[:600])
-        first = await work_until(log, servers, group, 600)
+        first = await work_until(log, settings, 600)
         await publish(servers, messages[600:])
-        return first, await work_until(log, servers, group, len(messages) - 600)
+        return first, await work_until(log, settings, len(messages) - 600)
 
     first, second = asyncio.run(run())
     log.close()

@@ -1,0 +1,79 @@
+"""Dead letters, from their table to their topic: each at least once, in order, with what refused it as headers.
+
+A crash between the acknowledgement and the mark publishes a letter twice; its header `kehu-dead-letter` tells.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import structlog
+from mode import Service
+
+from consumers.patience import Patience
+from domain.errors import DomainError
+from infra.errors import KehuError
+from infra.kafka.producer import Outgoing, publish
+from infra.kafka.topics import DEAD_LETTERS
+from infra.postgres.dead_letters import DeadLetterOutbox, Letter
+
+log = structlog.get_logger("kehu.dead-letters")
+T = TypeVar("T")
+
+LARGEST = 900_000
+"""Bytes of a value that are published at most: brokers take 1 MiB by default. The table keeps all of them."""
+AT_ONCE = 200
+
+
+def outgoing(letter: Letter) -> Outgoing:
+    """A letter as a message: the original key, value and headers, and ours, whose names begin with `kehu-`."""
+    ours = {
+        "kehu-dead-letter": str(letter.id),
+        "kehu-rule": letter.rule,
+        "kehu-detail": letter.detail,
+        "kehu-topic": letter.topic,
+        "kehu-partition": str(letter.partition),
+        "kehu-offset": str(letter.offset),
+    }
+    value = letter.value
+    if value is not None and len(value) > LARGEST:
+        ours["kehu-value-bytes"] = str(len(value))
+        value = None
+    headers = [*letter.headers, *((name, text.encode()) for name, text in ours.items())]
+    return DEAD_LETTERS, letter.key, value, headers
+
+
+class DeadLetterPublisher(Service):
+    """Publishes what is in the outbox, every second; a broker or store that is away is waited for."""
+
+    def __init__(self, outbox: DeadLetterOutbox, bootstrap: str) -> None:
+        super().__init__()
+        self._outbox = outbox
+        self._bootstrap = bootstrap
+        self._patience = Patience(log)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="kehu-dead-letters")
+
+    async def on_stop(self) -> None:
+        await self._in_thread(self._outbox.close)
+        self._thread.shutdown()
+
+    @Service.task
+    async def _publish(self) -> None:
+        letters: Sequence[Letter]
+        while not self.should_stop:
+            try:
+                letters = await self._in_thread(self._outbox.pending, AT_ONCE)
+                if letters:
+                    await publish(self._bootstrap, map(outgoing, letters))
+                    await self._in_thread(self._outbox.done, letters)
+                self._patience.succeeded()
+            except (DomainError, KehuError) as error:
+                self._patience.failed("dead letters need the store and their topic", error)
+                await self.sleep(self._patience.wait)
+            else:
+                if len(letters) < AT_ONCE:
+                    await self.sleep(1.0)
+
+    async def _in_thread(self, call: Callable[..., T], *args: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call, *args)

@@ -1,0 +1,56 @@
+"""The worker as a Faust application: Faust keeps lifecycle, signals, supervision and monitor; the services do the work.
+
+The ingest has a consumer of its own, since an agent works message by message (docs/adr/0004). So the application has no
+agents, and Faust itself need not reach Kafka: a worker that starts before its broker waits for it.
+"""
+
+import logging
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import faust
+from mode import Service
+from mode.types import ServiceT
+
+from infra.settings import Settings
+
+
+class _WithoutKafka(faust.App.BootStrategy):
+    enable_kafka = False
+
+
+class _App(faust.App):
+    BootStrategy = _WithoutKafka
+
+
+def build_app(settings: Settings, services: Callable[[], Iterable[ServiceT]]) -> faust.App:
+    """An application that runs the services that are made when it starts; nothing connects before."""
+    app = _App(
+        "kehu-worker",
+        broker=f"kafka://{settings.kafka.replace(',', ';kafka://')}",
+        autodiscover=False,
+        web_enabled=settings.web_port is not None,
+        web_bind="127.0.0.1",
+        web_port=settings.web_port or 6066,
+        worker_redirect_stdouts=False,
+        datadir=Path(tempfile.gettempdir()) / "kehu-worker",  # without tables nothing is kept there
+    )
+
+    @app.service
+    class Work(Service):
+        """Starts the services with the application and stops them with it; when one crashes, the worker ends."""
+
+        def on_init_dependencies(self) -> Iterable[ServiceT]:
+            return services()
+
+    return app
+
+
+def run(app: faust.App) -> None:
+    """Run the application until SIGTERM or SIGINT; exits with a non-zero code when a service crashed."""
+    # The services say once that Kafka is away; its client would say so many times a second.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    worker = faust.Worker(app, quiet=True, loglevel="WARNING", override_logging=False)
+    worker.spinner = None
+    worker.execute_from_commandline()

@@ -1,0 +1,63 @@
+"""Dead letters that are not on their topic yet: an outbox, since they are stored in the ingest's transaction."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from psycopg.rows import tuple_row
+
+from infra.postgres.connection import Connection
+
+_LOCK = "SELECT pg_try_advisory_lock(hashtext('kehu-dead-letters'))"
+_PENDING = """SELECT id, topic, partition, kafka_offset, key, value, header_names, header_values, rule, detail
+    FROM kehu.dead_letters WHERE NOT published ORDER BY id LIMIT %s"""
+_DONE = "UPDATE kehu.dead_letters SET published = true WHERE id = ANY(%s)"
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A dead letter as it is published: where it came from, what it was, and why it died."""
+
+    id: int
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...]
+    rule: str
+    detail: str
+
+
+class DeadLetterOutbox:
+    """Dead letters waiting for publication. One process at a time holds it, for as long as its connection lives."""
+
+    def __init__(self, conninfo: str) -> None:
+        self._connection = Connection(conninfo, "kehu-dead-letters", tuple_row)
+        self._session: object | None = None
+
+    def pending(self, limit: int) -> Sequence[Letter]:
+        """The oldest unpublished letters; none while another process holds the outbox."""
+        with self._connection.use() as conn:
+            if self._session is not conn:
+                locked = conn.execute(_LOCK).fetchone()
+                if locked is None or not locked[0]:
+                    return ()
+                self._session = conn
+            rows = conn.execute(_PENDING, (limit,), binary=True).fetchall()
+            return [
+                Letter(number, topic, partition, offset, key, value, _headers(names, values), rule, detail)
+                for number, topic, partition, offset, key, value, names, values, rule, detail in rows
+            ]
+
+    def done(self, letters: Sequence[Letter]) -> None:
+        """Keep that these were acknowledged by the broker."""
+        with self._connection.use() as conn:
+            conn.execute(_DONE, ([letter.id for letter in letters],))
+
+    def close(self) -> None:
+        """Close the connection, and let another process publish."""
+        self._connection.close()
+
+
+def _headers(names: Sequence[str], values: Sequence[bytes]) -> tuple[tuple[str, bytes], ...]:
+    return tuple(zip(names, map(bytes, values), strict=True))
