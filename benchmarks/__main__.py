@@ -10,10 +10,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import ingest
+from benchmarks import ingest, latency
 from benchmarks.figures import Figure, Figures, Settings, as_json, show
 
-GROUPS: Mapping[str, Callable[[Settings], Figures]] = {"ingest": ingest.run}
+GROUPS: Mapping[str, Callable[[Settings], Figures]] = {"ingest": ingest.run, "latency": latency.run}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -63,7 +63,7 @@ def _worked(settings: Settings, database: str, kafka: str, until: int) -> list[L
 
 
 def _two_workers(settings: Settings, server: EmbeddedPostgres, mixed: Sequence[Encoded]) -> tuple[float, ...]:
-    """The rate while both work: from the first commit of the later one to the last commit of the one that ends first."""
+    """The rate while both work: from the later one's first commit to the last commit of the one that ends first."""
     with start_broker(settings.broker, settings.folder) as kafka, fresh_database(server) as database:
         load.prepare(database, kafka, mixed)
         start = partial(Process, settings.folder, "benchmarks.worker", database, kafka, "bench")

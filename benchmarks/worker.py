@@ -2,11 +2,10 @@
 
 import sys
 
-from mode import Worker
-
 from benchmarks.lines import Lines
 from consumers.outcome import Outcomes
-from infra import bootstrap
+from infra import bootstrap, settings
+from infra.kafka import faust_app
 from infra.postgres.log import PostgresLog
 
 
@@ -18,8 +17,8 @@ def main(postgres: str, kafka: str, group: str) -> None:
         if messages := outcomes.total():
             lines.write(messages)
 
-    source = bootstrap.source(PostgresLog(postgres), kafka, group, told)
-    Worker(source, loglevel="WARNING", override_logging=False).execute_from_commandline()
+    given = settings.read(postgres=postgres, kafka=kafka, group=group)
+    faust_app.run(faust_app.build_app(given, lambda: (bootstrap.source(PostgresLog(postgres), given, told),)))
 
 
 if __name__ == "__main__":
