@@ -126,6 +126,7 @@ class KafkaSource(Service):
                 session_timeout_ms=6000,
                 heartbeat_interval_ms=1000,
                 max_poll_interval_ms=60_000,
+                metadata_max_age_ms=5000,  # a topic that is made anew, or gets more partitions, is noticed within this
             )
             try:
                 await consumer.start()

@@ -10,8 +10,10 @@ import pytest
 
 from infra.embedded.broker import EmbeddedBroker
 from infra.embedded.postgres import EmbeddedPostgres
+from infra.kafka.topics import DEAD_LETTERS, TOPICS
 from infra.postgres.migrate import migrate
 from tests.support.apache_kafka import ApacheKafka
+from tests.support.ingesting import make_anew
 
 Broker = EmbeddedBroker | ApacheKafka
 
@@ -43,3 +45,10 @@ def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     folder: Path = tmp_path_factory.mktemp("broker")
     with ApacheKafka.start(folder) if request.param == "apache" else EmbeddedBroker.start(folder / "log") as running:
         yield running
+
+
+@pytest.fixture
+def topics(broker: Broker) -> str:
+    """The address of the broker, with Kehu's topics new and empty."""
+    make_anew(broker.bootstrap_servers, [*TOPICS.values(), DEAD_LETTERS])
+    return broker.bootstrap_servers

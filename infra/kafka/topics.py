@@ -109,6 +109,8 @@ class Topics:
 
     def _describe(self, names: Sequence[str]) -> dict[str, Any]:
         try:
+            # Asked first: the client itself would try again for long, and leave its sockets open when it gives up.
+            _check_reachable(self._bootstrap)
             described = self._client().describe_topics(list(names))
         except (KafkaError, OSError) as error:
             self.close()
@@ -117,8 +119,6 @@ class Topics:
 
     def _client(self) -> KafkaAdminClient:
         if self._admin is None:
-            # Asked first: the client itself would try again for long, and leave its sockets open when it gives up.
-            _check_reachable(self._bootstrap)
             self._admin = KafkaAdminClient(
                 bootstrap_servers=self._bootstrap,
                 client_id="kehu-admin",

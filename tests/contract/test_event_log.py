@@ -165,3 +165,22 @@ def test_the_moves_of_a_batch_are_written_together_or_not_at_all(log: EventLog) 
     assert log.claim([SURVEYS, other]) == {SURVEYS: 0, other: 0}
     log.append(Batch(moves=[Move(other, 0, 5), move(0, 4)]))
     assert log.claim([SURVEYS, other]) == {SURVEYS: 4, other: 5}
+
+
+def test_counters_of_a_partition_of_somebody_else_move_without_its_position(log: EventLog) -> None:
+    log.claim([SURVEYS])
+    log.append(Batch(moves=[move(0, 1, parked=1)], park=[parked()]))
+    log.append(Batch(moves=[Move(SURVEYS, None, None, parked=-1, dead=1)]))
+    assert log.claim([SURVEYS]) == {SURVEYS: 1}
+    log.append(Batch(moves=[move(1, 2)]))
+
+
+def test_the_owner_of_partition_0_takes_over_what_waits_of_a_topic_that_is_gone(log: EventLog) -> None:
+    log.claim([SURVEYS])
+    log.append(Batch(moves=[move(0, 1, parked=1)], park=[parked()]))
+    later = NOON + timedelta(minutes=1)
+    anew, second = replace(SURVEYS, topic_id="topic-2"), replace(SURVEYS, topic_id="topic-2", number=1)
+    elsewhere = replace(SURVEYS, topic="kehu.contacts", topic_id="topic-3")
+    assert list(log.due_parked([anew, second], later, 10)) == ["survey-i"]
+    assert list(log.due_parked([second, elsewhere], later, 10)) == []
+    assert list(log.due_parked([anew], NOON, 10)) == []

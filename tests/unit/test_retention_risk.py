@@ -1,5 +1,6 @@
 """Retention risk: each rule of the scorecard at its edges, reasons that add up, and time that changes the score."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -428,3 +429,25 @@ def test_nothing_changes_before_next_change_at_and_a_sweep_is_the_score(history:
         swept = sweep(stored, end)
         assert (swept["logit"], swept["band"]) == (score(features, end).logit, score(features, end).band)
         start = end
+
+
+BY_TOPIC: tuple[tuple[Dated, ...], ...] = (
+    ((CustomerRegistered(branch="b1"), ago(900)), (CustomerProfileChanged(products=["card"]), ago(3))),
+    tuple((ContactQueued(contact_id=f"k{n}", queue="q", channel="phone"), ago(n)) for n in (500, 390, 40, 3, 0)),
+    (opened(20), due(ago(10), days=20), resolved(5)),
+    tuple(posted(n, n=n) for n in (400, 200, 179, 178, 30, 3, 0)),
+)
+
+
+@given(st.permutations([n for n, topic in enumerate(BY_TOPIC) for _ in topic]))
+@settings(max_examples=60, deadline=None)
+def test_the_order_of_messages_of_different_topics_does_not_matter(order: list[int]) -> None:
+    topics = [iter(topic) for topic in BY_TOPIC]
+    named = [iter(f"{n}-{i}" for i in range(len(topic))) for n, topic in enumerate(BY_TOPIC)]
+    events = []
+    for n in order:
+        (one,) = recorded(next(topics[n]))
+        events.append(replace(one, meta=replace(one.meta, event_id=next(named[n]))))
+    (row,) = fold(RETENTION_RISK, events).whole(RISK)
+    (usual,) = fold(RETENTION_RISK, sorted(events, key=lambda one: one.meta.occurred_at)).whole(RISK)
+    assert row["features"] == usual["features"]

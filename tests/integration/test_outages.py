@@ -1,0 +1,164 @@
+"""Servers that go away and come back under a running worker: it waits, and goes on where it was."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+from kafka import KafkaConsumer
+
+from consumers.publisher import DeadLetterPublisher
+from infra.embedded.broker import EmbeddedBroker, free_port
+from infra.embedded.postgres import EmbeddedPostgres
+from infra.kafka import codec
+from infra.kafka.topics import DEAD_LETTERS, TOPICS
+from infra.postgres.dead_letters import DeadLetterOutbox
+from infra.postgres.migrate import migrate
+from infra.settings import Settings
+from tests.support.apache_kafka import ApacheKafka
+from tests.support.ingesting import Encoded, ingesting, make_anew, publish, survey
+
+KNOWN = [*TOPICS.values(), DEAD_LETTERS]
+
+
+def surveys(first: int, last: int) -> list[Encoded]:
+    return [codec.structured(one) for number in range(first, last) for one in survey(number)]
+
+
+def counts(database: str) -> tuple[int, ...]:
+    """Read, appended, duplicate, parked, dead over all incarnations of the topics; events, and parked rows."""
+    with psycopg.connect(database) as conn:
+        row = conn.execute(
+            "SELECT sum(next_offset)::int, sum(appended)::int, sum(duplicate)::int, sum(parked)::int, sum(dead)::int,"
+            " (SELECT count(*)::int FROM kehu.stored_events), (SELECT count(*)::int FROM kehu.parked)"
+            " FROM kehu.positions"
+        ).fetchone()
+    assert row is not None
+    return tuple(row)
+
+
+@pytest.fixture
+def settings(database: str, topics: str) -> Settings:
+    return Settings(postgres=database, kafka=topics, group=f"test-{uuid4()}")
+
+
+def test_a_worker_that_starts_before_its_broker_waits_for_it(database: str, tmp_path: Path) -> None:
+    port = free_port()
+    settings = Settings(postgres=database, kafka=f"127.0.0.1:{port}")
+
+    async def run() -> None:
+        with ExitStack() as later:
+            async with ingesting(settings) as counted:
+                later.enter_context(await asyncio.to_thread(EmbeddedBroker.start, tmp_path / "broker.log", port))
+                await asyncio.to_thread(make_anew, settings.kafka, KNOWN)
+                await publish(settings.kafka, surveys(0, 50))
+                await counted.until(100)
+
+    asyncio.run(run())
+    assert counts(database) == (100, 100, 0, 0, 0, 150, 0)
+
+
+@pytest.mark.kafka
+def test_a_broker_that_restarts_is_waited_for(database: str, tmp_path: Path) -> None:
+    with ApacheKafka.start(tmp_path) as broker:
+        make_anew(broker.bootstrap_servers, KNOWN)
+        settings = Settings(postgres=database, kafka=broker.bootstrap_servers)
+
+        async def run() -> None:
+            async with ingesting(settings) as counted:
+                await publish(settings.kafka, surveys(0, 100))
+                await counted.until(200)
+                await asyncio.to_thread(broker.restart)
+                await publish(settings.kafka, surveys(100, 150))
+                await counted.until(300, 60)
+
+        asyncio.run(run())
+    assert counts(database) == (300, 300, 0, 0, 0, 450, 0)
+
+
+def test_a_store_that_restarts_is_waited_for(topics: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("own")
+    with own_postgres(folder) as server:
+        database = server.create_database("kehu")
+        migrate(database)
+        settings = Settings(postgres=database, kafka=topics, group=f"test-{uuid4()}")
+
+        async def run() -> None:
+            async with ingesting(settings) as counted:
+                await publish(settings.kafka, surveys(0, 100))
+                await counted.until(200)
+                await asyncio.to_thread(server.stop, "immediate", forget=False)
+                await publish(settings.kafka, surveys(100, 150))
+                await asyncio.to_thread(server.restart, running=False)
+                await counted.until(300)
+
+        asyncio.run(run())
+        assert counts(database) == (300, 300, 0, 0, 0, 450, 0)
+
+
+def own_postgres(folder: Path) -> AbstractContextManager[EmbeddedPostgres]:
+    for path in (folder, *folder.parents[:2]):
+        path.chmod(0o755)
+    return EmbeddedPostgres.start(folder / "data")
+
+
+def test_a_topic_that_is_made_anew_is_read_from_its_beginning(settings: Settings) -> None:
+    late, early = surveys(9000, 9001)[::-1]
+
+    async def run() -> None:
+        async with ingesting(settings) as counted:
+            await publish(settings.kafka, [*surveys(0, 100), late])
+            await counted.until(201)
+            await asyncio.to_thread(make_anew, settings.kafka, ["kehu.surveys"])
+            await publish(settings.kafka, [*surveys(50, 200), early])
+            await counted.until(201 + 301)
+
+    asyncio.run(run())
+    # What waited for a message of the old topic came with the new one. Some messages may be read twice: once before the
+    # worker knows of the new topic, and again from its beginning.
+    read, appended, duplicate, parked, dead, events, waiting = counts(settings.postgres)
+    assert (appended, parked, dead, events, waiting) == (402, 0, 0, 603, 0)
+    assert (read, duplicate >= 100) == (appended + duplicate, True)
+
+
+def test_dead_letters_reach_their_topic_once_with_what_refused_them(settings: Settings) -> None:
+    bad: list[Encoded] = [(b"c%d" % n, b"{not json %d" % n, [("x-channel", b"app")]) for n in range(250)]
+
+    async def run() -> None:
+        async with ingesting(settings) as counted:
+            await publish(settings.kafka, bad)
+            await counted.until(250)
+        async with DeadLetterPublisher(DeadLetterOutbox(settings.postgres), settings.kafka) as publisher:
+            await asyncio.to_thread(all_published, settings.postgres)
+            assert not publisher.crashed
+
+    asyncio.run(run())
+    found = {
+        value: headers for value, headers in lying_on(settings.kafka, DEAD_LETTERS) if value in {v for _, v, _ in bad}
+    }
+    assert len(found) == 250
+    for _, value, _ in bad:
+        assert found[value]["kehu-rule"] == b"bad-json"
+        assert found[value]["x-channel"] == b"app"
+
+
+def all_published(database: str) -> None:
+    with psycopg.connect(database, autocommit=True) as conn:
+        for _ in range(400):
+            row = conn.execute("SELECT count(*) FROM kehu.dead_letters WHERE NOT published").fetchone()
+            if row == (0,):
+                return
+            conn.execute("SELECT pg_sleep(0.05)")
+    raise TimeoutError("dead letters are not published")
+
+
+def lying_on(servers: str, topic: str) -> Iterator[tuple[bytes, dict[str, bytes]]]:
+    consumer = KafkaConsumer(topic, bootstrap_servers=servers, auto_offset_reset="earliest", consumer_timeout_ms=2000)
+    try:
+        for record in consumer:
+            yield record.value, dict(record.headers)
+    finally:
+        consumer.close()
