@@ -10,10 +10,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import ingest, latency
+from benchmarks import ingest, latency, rebuild
 from benchmarks.figures import Figure, Figures, Settings, as_json, show
 
-GROUPS: Mapping[str, Callable[[Settings], Figures]] = {"ingest": ingest.run, "latency": latency.run}
+GROUPS: Mapping[str, Callable[[Settings], Figures]] = {
+    "ingest": ingest.run,
+    "latency": latency.run,
+    "rebuild": rebuild.run,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -27,6 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     given = parser.parse_args(arguments)
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=130)
     figures: dict[str, Figure] = {}
     with tempfile.TemporaryDirectory(prefix="kehu-bench-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)  # the embedded PostgreSQL of a root user runs as somebody else

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import orjson
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 T = TypeVar("T")
 
@@ -63,7 +63,7 @@ def alternating(rounds: int, *ways: Callable[[], T]) -> list[list[T]]:
 
 def show(figures: Figures, console: Console) -> None:
     """Print the figures as a table."""
-    table = Table("figure", "value", "unit", "against", "ratio", "what it stands against")
+    table = Table(*(Column(name, no_wrap=True) for name in ("figure", "value", "unit", "against", "ratio")), "of")
     for name, one in figures.items():
         table.add_row(name, _number(one.value), one.unit, _number(one.against), _number(one.ratio), one.of)
     console.print(table)

@@ -21,45 +21,42 @@ def run(settings: Settings) -> Figures:
     events = settings.events or EVENTS
     mixed, few = load.messages(events), load.messages(max(events // PLAIN_SHARE, 100), defects=False)
     with start_postgres(settings.folder) as server:
-        one, plain, two = alternating(
+        one, tenth, plain, two = alternating(
             settings.rounds,
-            partial(_one_worker, settings, server, mixed),
+            partial(_one_worker, settings, server, mixed, copying=True),
+            partial(_one_worker, settings, server, load.messages(events // 10)),
             partial(_plain, settings, server, few),
             partial(_two_workers, settings, server, mixed),
         )
-    rate, limit, first, last, rss, small_rss = (middle([found[n] for found in one]) for n in range(6))
+    rate, rss, limit = (middle([found[n] for found in one]) for n in range(3))
+    small_rate, small_rss, _ = (middle([found[n] for found in tenth]) for n in range(3))
     return {
         "ingest_vs_copy": Figure(rate, "events/s", limit, "COPY of the same rows"),
         "ingest_vs_plain": Figure(rate, "events/s", middle([r for (r,) in plain]), "a Faust agent, one save per event"),
         "ingest_two_workers": Figure(middle([r for (r,) in two]), "events/s", rate, "one worker"),
-        "ingest_growth": Figure(last, "events/s", first, "a tenth of the history"),
+        "ingest_growth": Figure(rate, "events/s", small_rate, "a tenth of the history"),
         "worker_rss_mb": Figure(rss, "MiB", small_rss, "a tenth of the history"),
     }
 
 
 def rate(lines: Sequence[Line]) -> float:
     """Messages a second between two commits: the first batch is where the clock starts, its messages do not count."""
+    if len(lines) < 2:
+        return 0.0  # all in one batch: nothing to measure
     return sum(line["messages"] for line in lines[1:]) / (lines[-1]["at"] - lines[0]["at"])
 
 
-def _one_worker(settings: Settings, server: EmbeddedPostgres, mixed: Sequence[Encoded]) -> tuple[float, ...]:
+def _one_worker(
+    settings: Settings, server: EmbeddedPostgres, mixed: Sequence[Encoded], copying: bool = False
+) -> tuple[float, ...]:
+    """Messages a second, the most memory, and how many messages a second it would be if only their rows were copied."""
     with start_broker(settings.broker, settings.folder) as kafka, fresh_database(server) as database:
         load.prepare(database, kafka, mixed)
-        lines = _worked(settings, database, kafka, len(mixed))
-        transactions = written(database)
-        limit = len(mixed) / copy(database, transactions)
-    done, tenth = 0.0, 0
-    while done < len(mixed) / 10:
-        done += lines[tenth]["messages"]
-        tenth += 1
-    first, last = rate(lines[: max(tenth, 2)]), rate(lines[-max(tenth, 2) :])
-    return rate(lines), limit, first, last, lines[-1]["rss"], lines[tenth - 1]["rss"]
-
-
-def _worked(settings: Settings, database: str, kafka: str, until: int) -> list[Line]:
-    with Process(settings.folder, "benchmarks.worker", database, kafka, "bench") as worker:
-        worker.wait_until(lambda: load.read(database) >= until)
-    return worker.lines
+        with Process(settings.folder, "benchmarks.worker", database, kafka, "bench") as worker:
+            worker.wait_until(lambda: load.read(database) >= len(mixed))
+        lines = worker.lines
+        limit = len(mixed) / copy(database, written(database)) if copying else 0.0
+    return rate(lines), lines[-1]["rss"], limit
 
 
 def _two_workers(settings: Settings, server: EmbeddedPostgres, mixed: Sequence[Encoded]) -> tuple[float, ...]:

@@ -24,6 +24,7 @@ from projections.catalogue import ALL
 RATE = 2000
 """Messages a second."""
 TICK = 0.01
+WATCHED = ("log", *(projection.name for projection in ALL))
 Mark = tuple[float, int]
 """When it was seen, and the position that it had come to."""
 
@@ -42,22 +43,22 @@ class Watch:
     """Listens for marks of the log and of each projection."""
 
     postgres: str
-    marks: dict[str, list[Mark]] = field(default_factory=lambda: {name: [] for name in _WATCHED})
+    marks: dict[str, list[Mark]] = field(default_factory=lambda: {name: [] for name in WATCHED})
     _stop: Event = field(default_factory=Event)
     _ready: Event = field(default_factory=Event)
+    _thread: Thread = field(init=False)
 
     def __enter__(self) -> "Watch":
         with psycopg.connect(self.postgres) as conn:
             conn.execute(_TRIGGERS)
-        self._thread().start()
+        self._thread = Thread(target=self._listen)
+        self._thread.start()
         self._ready.wait()
         return self
 
     def __exit__(self, *_error: object) -> None:
         self._stop.set()
-
-    def _thread(self) -> Thread:
-        return Thread(target=self._listen, daemon=True)
+        self._thread.join()
 
     def _listen(self) -> None:
         with psycopg.connect(self.postgres, autocommit=True) as conn:
@@ -76,9 +77,6 @@ class Watch:
     def reached(self, position: int) -> bool:
         """Whether the log and every projection have come so far."""
         return all(marks and marks[-1][1] >= position for marks in self.marks.values())
-
-
-_WATCHED = ("log", *(projection.name for projection in ALL))
 
 
 def run(settings: Settings) -> Figures:
@@ -115,7 +113,7 @@ def _worked(settings: Settings, database: str, kafka: str, encoded: Sequence[Enc
         worker.wait_until(lambda: load.read(database) >= len(warm) and watch.reached(_head(database)))
         sent = asyncio.run(_paced(kafka, measured))
         worker.wait_until(lambda: load.read(database) >= len(encoded) and watch.reached(_head(database)))
-    times = []
+    times: list[tuple[float, ...]] = []
     for event_id, position in _positions(database):
         if event_id in sent:
             commit = watch.seen("log", position)

@@ -15,7 +15,7 @@ from benchmarks.lines import Lines
 from infra.kafka.topics import TOPICS
 
 
-class Told(faust.Record, serializer="json"):
+class Told(faust.Record, serializer="json"):  # type: ignore[misc, call-arg]
     """The part of a CloudEvent that the agent works with."""
 
     subject: str
@@ -82,7 +82,7 @@ def main(postgres: str, kafka: str, folder: str) -> None:
         broker_heartbeat_interval=1.0,
     )
 
-    @app.agent(app.topic(*TOPICS.values(), value_type=Told))
+    @app.agent(app.topic(*TOPICS.values(), value_type=Told))  # type: ignore[untyped-decorator]
     async def ingest(stream: Any) -> None:
         async for value in stream:
             customers.tell(value.subject, value.type, value.data)

@@ -25,16 +25,20 @@ _numbers = count(1)
 
 
 class NotFinished(KehuError):
-    """A process of the benchmark ended or did not finish in time. Look into the log that is named."""
+    """A process of the benchmark failed or did not finish in time. The end of what it logged follows."""
 
 
 @contextmanager
 def start_broker(kind: str, folder: Path) -> Iterator[str]:
     """A fresh broker; its bootstrap servers. The embedded one never frees memory: take a new one for each load."""
-    if kind != "embedded":
-        raise KehuError(f"--broker {kind}: only embedded is there")
-    with EmbeddedBroker.start(folder / f"broker-{next(_numbers)}.log") as broker:
-        yield broker.bootstrap_servers
+    if kind == "apache":
+        from tests.support.apache_kafka import ApacheKafka  # fetches its jars: only for those who ask for it
+
+        with ApacheKafka.start(folder / f"kafka-{next(_numbers)}") as node:
+            yield node.bootstrap_servers
+    else:
+        with EmbeddedBroker.start(folder / f"broker-{next(_numbers)}.log") as broker:
+            yield broker.bootstrap_servers
 
 
 @contextmanager
@@ -81,13 +85,16 @@ class Process:
         deadline = time.monotonic() + PATIENCE
         while not happened():
             if self._process.poll() is not None or time.monotonic() > deadline:
-                raise NotFinished(str(self._log))
+                raise self._not_finished()
             time.sleep(0.05)
 
     def wait(self) -> None:
         """Wait until it ends by itself. Raises NotFinished."""
         if self._process.wait(PATIENCE):
-            raise NotFinished(str(self._log))
+            raise self._not_finished()
+
+    def _not_finished(self) -> NotFinished:
+        return NotFinished(f"{self._path.name}: {self._log.read_text(errors='replace')[-2000:]}")
 
     def stop(self) -> None:
         """Ask it to end, and wait; after 20 s it is killed."""
