@@ -28,6 +28,7 @@ from domain.ports import (
 )
 from domain.values import Event, Fact, Meta, Recorded
 from infra.errors import Unreadable
+from infra.failpoints import reach
 
 SNAPSHOT_EVERY = 200
 ATTEMPTS = 3
@@ -109,6 +110,7 @@ class Ingest:
         for attempt in range(ATTEMPTS):
             try:
                 decided = decide()
+                reach("decided")
                 self._log.append(decided.batch)
             except Conflict:
                 # Another partition wrote the same stream or the same id: what we remember is old.

@@ -24,6 +24,7 @@ from consumers.patience import Patience
 from domain.errors import DomainError
 from domain.ports import Conflict, Fenced, Message, Partition, Unavailable
 from infra.errors import KehuError
+from infra.failpoints import reach
 
 log = structlog.get_logger("kehu.ingest")
 T = TypeVar("T")
@@ -197,11 +198,13 @@ class KafkaSource(Service):
             if not batch:
                 return
             started = monotonic()
+            reach("polled")
             try:
                 outcomes = await self._in_thread(self._store_thread, self._ingest.take, batch)
             except (Fenced, Conflict, Unavailable) as error:
                 self._claim_again(error)
                 return
+            reach("answered")
             self._on_outcomes(outcomes, monotonic() - started)
             for tp in polled:
                 if tp in self._next:

@@ -13,6 +13,7 @@ import structlog
 
 from domain.ports import EventLog, Fenced
 from domain.values import Position, Recorded
+from infra.failpoints import reach
 from projections.declare import Changes, Key, Projection, Row, Table
 
 log = structlog.get_logger("kehu.projector")
@@ -140,8 +141,10 @@ class Projector:
                 self._stop(projection, f"at position {event.position} ({event.name}): {type(error).__name__}: {error}")
                 return
         assert last is not None
+        reach("folded")
         try:
             self.models.save(projection, position, last, rows.changes)
+            reach("saved")
         except Fenced:
             log.warning("another projector moved this projection", projection=projection.name, position=position)
 

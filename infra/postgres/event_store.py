@@ -15,6 +15,7 @@ from eventsourcing.utils import Environment, EnvType
 from psycopg.rows import tuple_row
 
 from domain.ports import Batch, Conflict, DeadLetter, Fenced, Move, Parked
+from infra.failpoints import reach
 from infra.postgres.mapper import KehuMapper, OwnedEvent
 
 EventRow = tuple[str, int, str, bytes, str | None]
@@ -34,7 +35,9 @@ def write(conn: "psycopg.Connection[Any]", rows: Sequence[EventRow], batch: Batc
     with conn.cursor(row_factory=tuple_row) as cur:
         if batch is not None:
             _write_around(cur, batch)
-        return _write_events(cur, rows) if rows else None
+        last = _write_events(cur, rows) if rows else None
+        reach("committing", conn)
+        return last
 
 
 def _write_events(cur: "psycopg.Cursor[tuple[Any, ...]]", rows: Sequence[EventRow]) -> int:
@@ -45,22 +48,28 @@ def _write_events(cur: "psycopg.Cursor[tuple[Any, ...]]", rows: Sequence[EventRo
         (len(rows),),
     )
     last, recorded_at = cast("tuple[int, int]", cur.fetchone())
+    reach("numbered", cur.connection)
+    half = last - len(rows) // 2
     columns = "originator_id, originator_version, topic, state, notification_id, recorded_at, customer_id"
     with cur.copy(f"COPY kehu.stored_events ({columns}) FROM STDIN (FORMAT BINARY)") as copy:
         copy.set_types(["text", "int8", "text", "bytea", "int8", "int8", "text"])
         for position, (stream, version, topic, state, customer) in enumerate(rows, last - len(rows) + 1):
             copy.write_row((stream, version, topic, state, position, recorded_at, customer))
+            if position == half:
+                reach("copying", cur.connection)
     cur.execute(f"NOTIFY {CHANNEL}")
     return last
 
 
 def _write_around(cur: "psycopg.Cursor[tuple[Any, ...]]", batch: Batch) -> None:
     _move(cur, batch.moves)
+    reach("moved", cur.connection)
     if batch.inbox:
         with cur.copy("COPY kehu.inbox (key, content, stream) FROM STDIN (FORMAT BINARY)") as copy:
             copy.set_types(["bytea", "bytea", "text"])
             for entry in batch.inbox:
                 copy.write_row((entry.key, entry.content, entry.stream))
+        reach("remembered", cur.connection)
     if batch.unpark:
         cur.execute("DELETE FROM kehu.parked WHERE seq = ANY(%s)", (batch.unpark,))
         _all_there(cur, len(batch.unpark))

@@ -10,6 +10,7 @@ from psycopg.rows import tuple_row
 from domain import registry
 from domain.ports import Batch, Conflict, LoadedStream, Message, Parked, Partition, Snapshot, Unavailable
 from domain.values import Position, Recorded
+from infra.failpoints import reach
 from infra.postgres import connection
 from infra.postgres.event_store import EventRow, write
 from infra.postgres.mapper import to_recorded, to_state
@@ -90,6 +91,7 @@ class PostgresLog:
         def append(conn: Connection) -> Position:
             with conn.transaction():
                 last = write(conn, rows, batch)
+            reach("committed", conn)
             return Position(last) if last is not None else _head(conn)
 
         return self._with(append)

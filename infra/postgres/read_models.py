@@ -15,6 +15,7 @@ from psycopg.types.json import Jsonb
 
 from domain.ports import Fenced
 from domain.values import Position
+from infra.failpoints import reach
 from infra.postgres.connection import Connection
 from projections.declare import Changes, Key, Projection, Row, Table
 
@@ -111,6 +112,7 @@ class PostgresReadModels:
             )
             if moved.rowcount != 1:
                 raise Fenced(f"projection {projection.name} is not at position {expected}")
+            reach("saving", conn)
             for table, rows in changes.items():
                 _write(conn, projection, table, rows)
 
