@@ -10,13 +10,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import ingest, latency, rebuild
+from benchmarks import ingest, latency, profile, rebuild
 from benchmarks.figures import Figure, Figures, Settings, as_json, show
 
 GROUPS: Mapping[str, Callable[[Settings], Figures]] = {
     "ingest": ingest.run,
     "latency": latency.run,
     "rebuild": rebuild.run,
+    "profile": profile.run,
 }
 
 

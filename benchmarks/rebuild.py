@@ -10,7 +10,6 @@ from benchmarks import load, plain_projection
 from benchmarks.figures import Figure, Figures, Settings, alternating, middle
 from benchmarks.servers import Process, fresh_database, start_postgres
 from consumers.ingest import Ingest
-from domain.ports import Message, Partition
 from infra import bootstrap
 from infra.embedded.postgres import EmbeddedPostgres
 from infra.kafka.producer import Encoded
@@ -21,7 +20,6 @@ from projections.catalogue import ALL
 
 EVENTS = 100_000
 PLAIN_SHARE = 50
-AT_ONCE = 2000
 
 
 def run(settings: Settings) -> Figures:
@@ -53,7 +51,7 @@ def run(settings: Settings) -> Figures:
 
 
 def _fill(postgres: str, encoded: Sequence[Encoded]) -> None:
-    """The messages in the log, in the order in which they were published, and without a broker."""
+    """The messages in the log, without a broker."""
     migrate(postgres)
     models = PostgresReadModels(postgres)
     for projection in ALL:
@@ -61,14 +59,7 @@ def _fill(postgres: str, encoded: Sequence[Encoded]) -> None:
     models.close()
     log = PostgresLog(postgres)
     ingest = Ingest(log, bootstrap.decoder(), bootstrap.now)
-    partitions = {topic: Partition(topic, topic, 0) for topic, _, _ in encoded}
-    ingest.claim(list(partitions.values()))
-    offsets = dict.fromkeys(partitions, 0)
-    for first in range(0, len(encoded), AT_ONCE):
-        batch: dict[Partition, list[Message]] = {}
-        for topic, key, value in encoded[first : first + AT_ONCE]:
-            batch.setdefault(partitions[topic], []).append(Message(partitions[topic], offsets[topic], 0, key, value))
-            offsets[topic] += 1
+    for batch in load.batches(ingest, encoded):
         ingest.take(batch)
     log.close()
 
@@ -89,7 +80,7 @@ def _read(postgres: str) -> tuple[float, float]:
     )
     with psycopg.connect(postgres) as conn:
         started, position = time.perf_counter(), 0
-        while rows := conn.execute(query, (position, AT_ONCE), binary=True).fetchall():
+        while rows := conn.execute(query, (position, load.AT_ONCE), binary=True).fetchall():
             position = rows[-1][4]
     return position / (time.perf_counter() - started), 0.0
 

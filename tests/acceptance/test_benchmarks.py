@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.__main__ import main
+from benchmarks.profile import STEPS
 
 FIGURES = {
     "ingest": {"ingest_vs_copy", "ingest_vs_plain", "ingest_two_workers", "ingest_growth", "worker_rss_mb"},
@@ -16,6 +17,7 @@ FIGURES = {
         "commit_to_visible_p99_ms",
         "produce_to_visible_p99_ms",
     },
+    "profile": {"event_us"} | {f"{step}_share" for step in STEPS},
     "rebuild": {"rebuild_vs_read", "rebuild_vs_projection_runner", "rebuild_growth", "rebuild_rss_mb"},
 }
 
