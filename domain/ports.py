@@ -34,8 +34,9 @@ class Partition:
 class Move:
     """A partition's position goes from `expected` to `next_offset`, and the outcomes of the messages in between.
 
-    Both are None when only counters move: of a partition that somebody else owns, or whose topic is gone. `appended + duplicate + parked + dead` is the number of
-    messages read; a parked message that is tried again later counts -1 parked and +1 for what became of it.
+    Both are None when only counters move: of a partition that somebody else owns, or whose topic is gone.
+    `appended + duplicate + parked + dead` is the number of messages read; a parked message that is tried again later
+    counts -1 parked and +1 for what became of it.
     """
 
     partition: Partition

@@ -60,7 +60,9 @@ class Failpoints:
         times, action = self._armed.pop(step)
         if times > 1:
             self._armed[step] = (times - 1, action)
-        elif action in ("kill", "stop"):
+            return
+        os.write(2, f"failpoint {step} {action}\n".encode())  # at once: the process may not live to flush
+        if action in ("kill", "stop"):
             os.kill(os.getpid(), signal.SIGKILL if action == "kill" else signal.SIGSTOP)
         elif wire is not None:
             with socket.socket(fileno=os.dup(wire.fileno())) as end:
