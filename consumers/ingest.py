@@ -179,7 +179,9 @@ class _Deciding:
     def messages(self, polled: Mapping[Partition, Sequence[Message]]) -> "_Deciding":
         decoded: list[Decoded] = []
         for partition, messages in polled.items():
-            self._moves[partition] = (self._ingest.positions[partition], messages[-1].offset + 1, Outcomes())
+            outcomes = Outcomes({Outcome.APPENDED: len(messages)})
+            self._moves[partition] = (self._ingest.positions[partition], messages[-1].offset + 1, outcomes)
+            self.outcomes.update(outcomes)
             for message in messages:
                 try:
                     decoded.append(self._ingest.decode(message))
@@ -290,7 +292,8 @@ class _Deciding:
         stream.state = state
         batch.inbox.append(InboxEntry(one.key, one.content, one.stream))
         self._seen[one.key] = one.content
-        self._count(one.message, Outcome.APPENDED if events else Outcome.DUPLICATE)
+        if not events:
+            self._count(one.message, Outcome.DUPLICATE)
         if stream.version // SNAPSHOT_EVERY > before // SNAPSHOT_EVERY:
             kind, dumped = handling.dump_state(state)
             batch.snapshots.append(Snapshot(one.stream, stream.version, kind, dumped))
@@ -326,15 +329,19 @@ class _Deciding:
         self._count(message, Outcome.DEAD)
 
     def _count(self, message: Message, outcome: Outcome, n: int = 1) -> None:
+        """Every message counts as appended until something else became of it, since most of them are."""
         move = self._moves.get(message.partition)
         if move is None:
             # A parked message of a partition without new messages, or of one that is not ours: only its counters move.
             position = self._ingest.positions.get(message.partition)
             move = self._moves[message.partition] = (position, position, Outcomes())
-        move[2][outcome] += n
-        self.outcomes[outcome] += n
+        for counts in (move[2], self.outcomes):
+            counts[outcome] += n
+            counts[Outcome.APPENDED] -= n
 
     def _closed(self) -> "_Deciding":
+        if not self.outcomes[Outcome.APPENDED]:
+            del self.outcomes[Outcome.APPENDED]
         for partition, (expected, following, counts) in self._moves.items():
             self.batch.moves.append(
                 Move(

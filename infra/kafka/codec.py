@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, lru_cache
 from hashlib import blake2b
 from re import compile as pattern
 from typing import Any
@@ -253,8 +253,13 @@ def _unknown(given: str) -> Unreadable:
         if registration.name == name:
             newest = registration.version
             return Unreadable("unknown-version", f"{name} is known up to version {newest}, not {number[:10]!r}")
-    closest = ", ".join(get_close_matches(given, readable())) or "`kehu events catalog` lists all"
-    return Unreadable("unknown-type", f"{given[:80]!r} is not in the catalogue; the closest: {closest}")
+    return Unreadable("unknown-type", f"{given[:80]!r} is not in the catalogue; the closest: {_closest(given[:80])}")
+
+
+@lru_cache(maxsize=256)
+def _closest(given: str) -> str:
+    """Kept, since it takes as long as twenty good messages, and a channel that is wrong is wrong many times."""
+    return ", ".join(get_close_matches(given, readable())) or "`kehu events catalog` lists all"
 
 
 def _meta(attributes: Mapping[str, Any], now: datetime, limits: Limits) -> Meta:

@@ -30,7 +30,7 @@ _EVENT = "e.originator_id, e.originator_version, e.topic, e.state, e.notificatio
 # snapshot between two. The subquery with its order keeps the planner at one look into the index per stream, whatever
 # it believes about a table that it has not analysed yet.
 _LOAD = f"""WITH newest AS (SELECT wanted.stream, s.version, s.kind, s.state
-        FROM unnest(%s::text[]) AS wanted (stream) LEFT JOIN kehu.snapshots s USING (stream))
+        FROM unnest(%b::text[]) AS wanted (stream) LEFT JOIN kehu.snapshots s USING (stream))
     SELECT stream, version, kind, state, NULL::bigint, NULL::timestamptz FROM newest WHERE version IS NOT NULL
     UNION ALL
     SELECT e.* FROM newest CROSS JOIN LATERAL (SELECT {_EVENT} FROM kehu.stored_events e
@@ -77,7 +77,7 @@ class PostgresLog:
         return self._with(lambda conn: _load(conn, list(streams)))
 
     def seen(self, keys: Collection[bytes]) -> Mapping[bytes, bytes]:
-        query = "SELECT key, content FROM kehu.inbox WHERE key = ANY(%s)"
+        query = "SELECT key, content FROM kehu.inbox WHERE key = ANY(%b)"
         return self._with(
             lambda conn: {bytes(k): bytes(c) for k, c in conn.execute(query, (list(keys),), binary=True).fetchall()}
         )
@@ -148,7 +148,7 @@ def _load(conn: Connection, streams: list[str]) -> Mapping[str, LoadedStream]:
     waiting = conn.execute(
         "SELECT stream, topic, topic_id, partition, kafka_offset, kafka_timestamp, key, value, header_names,"
         " header_values, rule, detail, parked_at, expires_at, next_try_at, tries, seq"
-        " FROM kehu.parked WHERE stream = ANY(%s) ORDER BY seq",
+        " FROM kehu.parked WHERE stream = ANY(%b) ORDER BY seq",
         (streams,),
         binary=True,
     )
