@@ -6,7 +6,7 @@ CHECKED := domain projections consumers infra examples benchmarks tests
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 .DEFAULT_GOAL := help
 
-.PHONY: help demo setup test test-kafka bench lint format lock clean
+.PHONY: help demo setup test test-kafka faults bench lint format lock clean
 
 help: ## Print every target with a sentence
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,10 @@ test: setup ## Set up everything and pass the tests
 
 test-kafka: setup ## Pass the tests that need Apache Kafka (from Maven Central; needs Java 17 and Maven)
 	$(BIN)/python -m pytest -m kafka
+
+faults: setup ## Kill, freeze and cut off workers and servers, and hunt builds that are wrong on purpose (SEED=1 FAULTS=60)
+	$(BIN)/python -m tests.faults.campaign --seed $(or $(SEED),1) --faults $(or $(FAULTS),60)
+	$(BIN)/python -m tests.faults.mutants --seed $(or $(SEED),1)
 
 bench: setup ## Measure ingest, latency and rebuild beside their limits, in less than ten minutes
 	$(BIN)/python -m benchmarks all

@@ -81,7 +81,7 @@ class Ingest:
     def claim(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
         """Become the owner of these partitions: their next offsets, from the event store."""
         claimed = self._log.claim(partitions)
-        self._streams.clear()
+        self._streams.clear()  # also what a batch that failed has left in them
         self.positions.update(claimed)
         return claimed
 
@@ -117,9 +117,6 @@ class Ingest:
                 self._streams.clear()
                 if attempt == ATTEMPTS - 1:
                     raise
-            except BaseException:
-                self._streams.clear()
-                raise
             else:
                 self._remember(decided)
                 return decided.outcomes

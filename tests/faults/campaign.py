@@ -6,6 +6,7 @@ servers under them, and ends with a quiet worker that catches up. After each rou
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import time
 from argparse import ArgumentParser
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -25,6 +26,7 @@ from aiokafka import AIOKafkaProducer
 from infra.embedded.broker import EmbeddedBroker
 from infra.embedded.postgres import EmbeddedPostgres
 from tests.faults.checker import Place, told, violations
+from tests.faults.folding import differences
 from tests.faults.workload import Sent, Workload
 from tests.support.apache_kafka import ApacheKafka
 from tests.support.processes import ROOT, until
@@ -34,7 +36,6 @@ OTHER_STEPS = ("polled", "decided", "answered", "folded", "saved")
 MAX_RECORDS = 40
 """Small batches, so that a chunk reaches every step many times."""
 CHUNK = 1200
-PATIENCE = 40.0
 
 
 @dataclass(slots=True)
@@ -45,18 +46,33 @@ class Servers:
     kafka: ApacheKafka | EmbeddedBroker
     folder: Path
     database: str
+    disk: Path | None = None
+    """The small disk that holds the database, where one can be made."""
 
     @classmethod
     @contextmanager
     def start(cls, folder: Path, *, apache: bool) -> "Iterator[Servers]":
         """Both servers, with schema and topics."""
         with ExitStack() as running:
+            disk = running.enter_context(small_disk(folder))
             postgres = running.enter_context(EmbeddedPostgres.start(folder / "postgres"))
             broker = ApacheKafka.start(folder / "kafka") if apache else EmbeddedBroker.start(folder / "broker.log")
             running.enter_context(broker)
             servers = cls(postgres, broker, folder, postgres.create_database("kehu"))
+            servers.disk = disk
+            if disk is not None:
+                servers.move_to(disk)
             servers.kehu(ROOT, "setup", "--partitions", "2").wait(60)
             yield servers
+
+    def move_to(self, disk: Path) -> None:
+        """Keep the database on that disk."""
+        space = disk / "space"
+        space.mkdir()
+        shutil.chown(space, "nobody")
+        with psycopg.connect(self.postgres.url(), autocommit=True) as conn:
+            conn.execute(f"CREATE TABLESPACE small LOCATION '{space}'".encode())
+            conn.execute("ALTER DATABASE kehu SET TABLESPACE small")
 
     def kehu(self, code: Path, *arguments: str, fail: str = "", log: str = "setup.log") -> "subprocess.Popen[bytes]":
         """A process of the code in that folder."""
@@ -73,6 +89,21 @@ class Servers:
             )
 
 
+@contextmanager
+def small_disk(folder: Path) -> Iterator[Path | None]:
+    """A disk in memory that can be filled. Only root may mount one; others go without."""
+    disk = folder / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=512m,mode=0777", "tmpfs", str(disk)]
+    if os.geteuid() or subprocess.run(mount, check=False, capture_output=True).returncode:
+        yield None
+        return
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=False)
+
+
 @dataclass(slots=True)
 class Campaign:
     """Rounds of faults on one pair of servers. `code` is the folder whose workers are tried."""
@@ -80,6 +111,9 @@ class Campaign:
     servers: Servers
     seed: int
     code: Path = ROOT
+    patience: float = 40.0
+    rivals: bool = False
+    """Whether each worker is of a group of its own, and so believes all partitions to be its own."""
     published: dict[Place, Sent] = field(default_factory=dict)
     faults: Counter[str] = field(default_factory=Counter)
     rounds: int = 0
@@ -96,7 +130,7 @@ class Campaign:
         plans = list(plan) if plan is not None else [self._draw(), self._draw()]
         log = f"round-{self.rounds}.log"
         group = f"round-{self.rounds}"
-        workers = [self._worker(group, fail, log) for fail in plans]
+        workers = [self._worker(f"{group}-{n}" if self.rivals else group, fail, log) for n, fail in enumerate(plans)]
         try:
             asyncio.run(self._publish(self.workload.chunk(CHUNK)))
             disturb = self.random.choice(DISTURBANCES) if plan is None else _nothing
@@ -113,7 +147,7 @@ class Campaign:
         for line in (self.servers.folder / log).read_text(errors="replace").splitlines():
             if line.startswith("failpoint "):
                 self.faults[line.removeprefix("failpoint ")] += 1
-        return violations(self.servers.database, self.published)
+        return violations(self.servers.database, self.published) + differences(self.servers.database)
 
     def _draw(self) -> str:
         """Some cuts, which a worker survives, and perhaps a step at which it dies or freezes."""
@@ -156,7 +190,7 @@ class Campaign:
 
     def _until(self, happened: Callable[[], bool], otherwise: str, log: str) -> None:
         try:
-            until(happened, PATIENCE)
+            until(happened, self.patience)
         except TimeoutError:
             end = (self.servers.folder / log).read_text(errors="replace")[-3000:]
             at = dict(zip(("read", "folded", "stored", "parked"), self._progress(), strict=True))
@@ -232,6 +266,20 @@ def _connections_are_ended(of: Campaign, _group: str, _log: str, _workers: objec
         of.faults["connection ended by the server"] += len(conn.execute(query).fetchall())
 
 
+def _disk_is_full(of: Campaign, _group: str, log: str, _workers: object) -> None:
+    """No room for a while: for nothing that grows, until somebody makes room."""
+    if of.servers.disk is None:
+        return
+    filler = of.servers.disk / "filler"
+    with suppress(OSError), filler.open("wb", buffering=0) as file:
+        while file.write(b"\0" * 1_000_000):
+            pass
+    with suppress(TimeoutError):
+        until(lambda: "No space left" in (of.servers.folder / log).read_text(errors="replace"), 4)
+        of.faults["disk full"] += 1
+    filler.unlink()
+
+
 DISTURBANCES: tuple[Disturb, ...] = (
     _nothing,
     _nothing,
@@ -242,6 +290,7 @@ DISTURBANCES: tuple[Disturb, ...] = (
     _both_are_killed,
     _zombie_wakes,
     _connections_are_ended,
+    _disk_is_full,
 )
 
 

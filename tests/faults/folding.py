@@ -1,0 +1,48 @@
+"""Read models are the fold of the log: all rows are made once more, in memory, and compared with PostgreSQL's."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from consumers.projector import Projector
+from domain import handling as _events_are_registered_by_importing_it  # noqa: F401
+from infra.memory.read_models import MemoryReadModels
+from infra.postgres.log import PostgresLog
+from projections.catalogue import ALL
+from projections.declare import Projection
+
+TIMED = {"band", "probability", "logit", "reasons", "scored_at", "next_change_at", "position"}
+"""Columns that also change because time passes, of a projection that is swept."""
+
+
+def differences(database: str) -> list[str]:
+    """The rows that a fold of the whole log gives otherwise."""
+    log = PostgresLog(database)
+    again = MemoryReadModels()
+    Projector(log, again, ALL).run_until_caught_up()
+    log.close()
+    with psycopg.connect(database, row_factory=dict_row, options="-c timezone=UTC") as conn:
+        return [said for projection in ALL for said in _of(conn, again, projection)][:20]
+
+
+def _of(conn: "psycopg.Connection[dict[str, Any]]", again: MemoryReadModels, projection: Projection) -> Iterator[str]:
+    left_out = TIMED if projection.sweep else set()
+    for table in projection.tables:
+        rows = conn.execute(f"SELECT * FROM kehu.{table.name}".encode())
+        shown = {tuple(row[name] for name in table.key): _plain(row, left_out) for row in rows}
+        made = {
+            key: _plain({**dict(zip(table.key, key, strict=True)), **row, "position": position}, left_out)
+            for key, (position, row) in again.rows.get((projection.name, table.name), {}).items()
+        }
+        for key in shown.keys() | made.keys():
+            if shown.get(key) != made.get(key):
+                yield f"{table.name} {key} is {shown.get(key)}, the log says {made.get(key)}"
+
+
+def _plain(row: Mapping[str, Any], left_out: set[str]) -> str:
+    """A row as JSON, its keys in one order."""
+    kept = {name: value for name, value in row.items() if name not in left_out}
+    return json.dumps(kept, sort_keys=True, default=lambda value: value.isoformat())

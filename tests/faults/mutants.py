@@ -1,0 +1,167 @@
+"""Builds that are wrong on purpose. The campaign must catch each: a rule that catches nothing is no rule.
+
+`python -m tests.faults.mutants` makes a copy of the code for each, changes one place, and lets rounds of faults run on
+it until the checker complains or nothing goes on any more.
+"""
+
+import shutil
+import sys
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import mkdtemp
+
+from infra.kafka.topics import DEAD_LETTERS, TOPICS
+from tests.faults.campaign import Campaign, Servers, Stuck
+from tests.support.ingesting import make_anew
+from tests.support.processes import ROOT
+
+PACKAGES = ("domain", "projections", "consumers", "infra", "examples")
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One wrong build: `old` stands once in `file` and becomes `new`. `plan` is KEHU_FAIL of each worker."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    plan: tuple[str, ...] = ("",)
+    rounds: int = 2
+    rivals: bool = False
+    """Whether the workers are of different groups, so that both believe the partitions to be theirs."""
+
+    def build(self, folder: Path) -> Path:
+        """A copy of the code with the change in it."""
+        code = folder / self.name.replace(" ", "-")
+        for package in PACKAGES:
+            shutil.copytree(ROOT / package, code / package, ignore=shutil.ignore_patterns("__pycache__"))
+        path = code / self.file
+        text = path.read_text()
+        if text.count(self.old) != 1:
+            raise LookupError(f"{self.name}: its place is {text.count(self.old)} times in {self.file}; mend the mutant")
+        path.write_text(text.replace(self.old, self.new))
+        return code
+
+
+STORE, INGEST, SOURCE = "infra/postgres/event_store.py", "consumers/ingest.py", "consumers/kafka_source.py"
+
+MUTANTS = (
+    Mutant(
+        "position committed before the rows",
+        STORE,
+        '    reach("moved", cur.connection)\n',
+        '    cur.execute("COMMIT")\n    cur.execute("BEGIN")\n    reach("moved", cur.connection)\n',
+        ("remembered@4=kill",),
+    ),
+    Mutant("inbox not written", STORE, "    if batch.inbox:\n", "    if not batch.moves:\n"),
+    Mutant(
+        "no compare and swap",
+        STORE,
+        '" WHERE coalesce(wanted.expected, p.next_offset) = p.next_offset ORDER',
+        '" ORDER',
+        ("", ""),
+        rivals=True,
+    ),
+    Mutant(
+        "positions with holes",
+        STORE,
+        '"UPDATE kehu.log_head SET n = n + %s,',
+        '"UPDATE kehu.log_head SET n = n + %s + (random() < 0.1)::int,',
+    ),
+    Mutant("one message of a batch passed over", INGEST, "messages[-1].offset + 1", "messages[-1].offset + 2"),
+    Mutant("later messages overtake a parked one", INGEST, "if stream.waiting and events:", "if False:"),
+    Mutant("other content taken for a repetition", INGEST, "if known == one.content:", "if True:"),
+    Mutant(
+        "parked messages stay after they applied",
+        INGEST,
+        "            self.batch.unpark.append(waiting.parked.seq)\n",
+        "            pass\n",
+    ),
+    Mutant(
+        "streams remembered after a batch that failed",
+        INGEST,
+        "        self._streams.clear()  # also what a batch that failed has left in them\n",
+        "",
+        ("copying@3=cut,numbered@5=cut",),
+    ),
+    Mutant(
+        "unknown outcome taken for success",
+        SOURCE,
+        "                self._claim_again(error)\n                return\n            reach",
+        "                self._next |= {tp: records[-1].offset + 1 for tp, records in polled.items()}\n"
+        "                return\n            reach",
+        ("copying@3=cut,remembered@5=cut",),
+    ),
+    Mutant(
+        "reading on before the stored position",
+        SOURCE,
+        "self._seek(tp, positions[partition])",
+        "self._seek(tp, max(0, positions[partition] - 7))",
+        ("answered@4=kill",),
+    ),
+    Mutant("dead letters swallowed", STORE, "    if batch.dead:\n", "    if not batch.moves:\n"),
+    Mutant(
+        "rows of a read model saved after its position",
+        "infra/postgres/read_models.py",
+        '            reach("saving", conn)\n',
+        '            conn.execute("COMMIT")\n            conn.execute("BEGIN")\n            reach("saving", conn)\n',
+        ("saving@2=kill",),
+    ),
+    Mutant(
+        "one event in two hundred not folded",
+        "consumers/projector.py",
+        "        wanted = [e for e in events if e.name in projection.handles]\n",
+        "        wanted = [e for e in events if e.name in projection.handles and (e.position or 0) % 200]\n",
+    ),
+)
+
+
+def hunt(mutant: Mutant, servers: Servers, seed: int) -> str | None:
+    """What the campaign says of this mutant; None when it finds nothing."""
+    servers.database = servers.postgres.create_database(mutant.name.replace(" ", "_"))
+    make_anew(servers.kafka.bootstrap_servers, [*TOPICS.values(), DEAD_LETTERS])
+    servers.kehu(ROOT, "setup").wait(60)
+    campaign = Campaign(servers, seed, mutant.build(servers.folder), patience=12, rivals=mutant.rivals)
+    for _ in range(mutant.rounds):
+        try:
+            if found := campaign.round(mutant.plan):
+                return found[0]
+        except Stuck as stuck:
+            return str(stuck).splitlines()[0]
+    return None
+
+
+def run(seed: int, names: Sequence[str], *, apache: bool, say: Callable[[str], None] = print) -> list[str]:
+    """Hunt mutants; returns the names of those that were not caught."""
+    folder = Path(mkdtemp(prefix="kehu-mutants-"))
+    folder.chmod(0o755)
+    survived = []
+    with Servers.start(folder, apache=apache) as servers:
+        for mutant in _chosen(names):
+            caught = hunt(mutant, servers, seed)
+            say(f"{'caught  ' if caught else 'SURVIVED'}  {mutant.name}{': ' + caught[:140] if caught else ''}")
+            if caught is None:
+                survived.append(mutant.name)
+    return survived
+
+
+def _chosen(names: Sequence[str]) -> Iterator[Mutant]:
+    yield from (mutant for mutant in MUTANTS if not names or mutant.name in names)
+
+
+def main() -> None:
+    """The hunt from the command line; ends with 1 when a mutant survives."""
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help="mutants by name; all by default")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--broker", choices=["embedded", "apache"], default="apache")
+    given = parser.parse_args()
+    survived = run(given.seed, given.names, apache=given.broker == "apache")
+    sys.exit(f"not caught: {', '.join(survived)}" if survived else 0)
+
+
+if __name__ == "__main__":
+    main()
