@@ -65,6 +65,7 @@ class KafkaSource(Service):
         self._on_outcomes = on_outcomes
         self._partitions: dict[TopicPartition, Partition] = {}
         self._next: dict[TopicPartition, int] = {}
+        self._standing: set[Partition] = set()
         self._claimed = True
         self._patience = Patience(log)
         self._writing = asyncio.Lock()
@@ -94,6 +95,7 @@ class KafkaSource(Service):
         """The group takes all partitions back."""
         self._next.clear()  # what was fetched is dropped
         async with self._writing:
+            self._next.clear()  # what was claimed meanwhile, too
             self._ingest.release()
 
     @Service.task
@@ -110,6 +112,8 @@ class KafkaSource(Service):
                 continue  # raised once after an assignment, although the partition is paused
             except OffsetOutOfRangeError as error:
                 await self._find_beginning(error)
+            except Exception as error:
+                await self._set_aside(error)
             else:
                 if polled:
                     await self._take(polled)
@@ -123,6 +127,7 @@ class KafkaSource(Service):
                 group_id=self._group,
                 enable_auto_commit=False,
                 auto_offset_reset="none",
+                isolation_level="read_committed",  # what a channel took back was never said
                 max_partition_fetch_bytes=4 * 1024 * 1024,
                 session_timeout_ms=6000,
                 heartbeat_interval_ms=1000,
@@ -163,7 +168,8 @@ class KafkaSource(Service):
                     return
                 for tp, partition in wanted.items():
                     self._partitions[tp] = partition
-                    self._seek(tp, positions[partition])
+                    if partition not in self._standing:
+                        self._seek(tp, positions[partition])
                 self._claimed = True
         except AWAY as error:
             self._patience.failed("partitions are not claimed yet", error)
@@ -211,6 +217,24 @@ class KafkaSource(Service):
                     self._next[tp] = self._ingest.positions[self._partitions[tp]]
         await self._tell_kafka()
 
+    async def _set_aside(self, error: Exception) -> None:
+        """The client cannot read what it fetched: the partition stands still where it is, and the others go on."""
+        consumer = self._consumer
+        assert consumer is not None
+        for tp, offset in list(self._next.items()):
+            if tp not in consumer.assignment():
+                continue
+            consumer.seek(tp, offset)
+            try:
+                await consumer.getmany(tp, timeout_ms=500, max_records=self._max_records)
+            except (NoOffsetForPartitionError, OffsetOutOfRangeError):
+                continue
+            except Exception as why:
+                self._standing.add(self._partitions[tp])
+                reason = f"{type(why).__name__}: {why}"
+                log.error("partition stands still", topic=tp.topic, partition=tp.partition, offset=offset, error=reason)
+        self._claim_again(error)  # what was fetched to find out is read again
+
     async def _find_beginning(self, error: OffsetOutOfRangeError) -> None:
         """A position is not in its topic: the topic was made anew, or its oldest messages were deleted unread."""
         consumer = self._consumer
@@ -223,8 +247,15 @@ class KafkaSource(Service):
             self._claim_again(away)
             return
         for tp, start in starts.items():
-            if self._next.get(tp, start) < start:
-                first, last = self._next[tp], start - 1
+            at, end = self._next.get(tp, start), consumer.highwater(tp)
+            if end is not None and at > end:
+                # Whatever is written there next would be taken for read already.
+                self._standing.add(self._partitions[tp])
+                log.error("the broker has lost messages", topic=tp.topic, partition=tp.partition, position=at, end=end)
+                consumer.pause(tp)
+                del self._next[tp]
+            elif at < start:
+                first, last = at, start - 1
                 log.error(
                     "messages were deleted unread", topic=tp.topic, partition=tp.partition, first=first, last=last
                 )
@@ -233,14 +264,16 @@ class KafkaSource(Service):
     @Service.timer(2.0)
     async def _watch_topics(self) -> None:
         """A topic that was deleted and made anew has another id, and its positions start at 0."""
-        if not self._next:
+        if self._consumer is None or not self._claimed:
             return
         try:
             ids = await self._in_thread(self._admin_thread, self._admin.ids, self._topics)
         except AWAY:
             return  # a broker that is away holds nothing up here: there is nothing to read either
         async with self._writing:
-            if any(p.topic_id != ids.get(tp.topic) for tp, p in self._partitions.items() if tp in self._next):
+            assert self._consumer is not None
+            mine = self._consumer.assignment()
+            if any(p.topic_id != ids.get(tp.topic) for tp, p in self._partitions.items() if tp in mine):
                 self._claim_again(Unavailable("a topic was made anew"))
 
     @Service.timer(1.0)

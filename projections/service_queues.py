@@ -207,16 +207,21 @@ def _waiting(rows: Rows, event: Recorded, item: Row) -> None:
     rows.put(ITEMS, (event.originator_id,), {**item, "status": "waiting"})
 
 
+def _while_open(item: Row, status: str) -> Row:
+    """A case that waits for somebody outside goes on waiting, whoever gets it."""
+    return item if item["status"] == "waiting" else {**item, "status": status}
+
+
 def _assigned(rows: Rows, event: Recorded, item: Row) -> None:
     assigned: Any = event.event
     queue = _move(rows, item, assigned.queue, event.meta.occurred_at)
-    rows.put(ITEMS, (event.originator_id,), {**item, "queue": queue, "status": "assigned", "owner": assigned.owner})
+    rows.put(ITEMS, (event.originator_id,), {**_while_open(item, "assigned"), "queue": queue, "owner": assigned.owner})
 
 
 def _escalated(rows: Rows, event: Recorded, item: Row) -> None:
     escalated: Any = event.event
     queue = _move(rows, item, escalated.to_queue, event.meta.occurred_at)
-    rows.put(ITEMS, (event.originator_id,), {**item, "queue": queue, "status": "escalated"})
+    rows.put(ITEMS, (event.originator_id,), {**_while_open(item, "escalated"), "queue": queue})
 
 
 def _resumed(rows: Rows, event: Recorded, item: Row) -> None:

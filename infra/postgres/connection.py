@@ -10,6 +10,8 @@ from psycopg.rows import RowFactory
 from domain.ports import Unavailable
 
 R = TypeVar("R")
+NETWORK = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 10_000}
+"""A network that swallows packets is noticed in ten seconds, not in hours. Without meaning for unix sockets."""
 
 
 class Connection(Generic[R]):
@@ -36,6 +38,7 @@ class Connection(Generic[R]):
                     autocommit=True,
                     row_factory=self._row_factory,
                     connect_timeout=5,
+                    **NETWORK,
                     application_name=self._name,
                     options=self._options,
                 )

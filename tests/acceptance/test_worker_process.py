@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import os
-import shutil
 import subprocess
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -22,7 +20,7 @@ from infra.kafka import codec
 from infra.kafka.producer import send
 from infra.kafka.topics import DEAD_LETTERS
 from tests.support.builders import fact
-from tests.support.processes import Kehu, until
+from tests.support.processes import Kehu, require, until
 
 # What does not depend on when a batch ended: a score is that of the moment when a row was looked at, and the order of
 # messages of different topics is nobody's promise.
@@ -83,9 +81,7 @@ def test_five_kills_leave_what_a_run_without_kills_leaves(kehu: Kehu, postgres_s
 
 def kcat(kehu: Kehu, topic: str, lines: list[bytes]) -> None:
     """Publish lines with kcat: the key before the first tab. It does not understand the embedded broker."""
-    if shutil.which("kcat") is None:
-        reason = "kcat is not installed"
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    require("kcat")
     header = f"content-type={codec.STRUCTURED}"
     command = ["kcat", "-P", "-b", kehu.kafka, "-t", topic, "-K", "\\t", "-H", header, "-X", "acks=all"]
     subprocess.run(command, input=b"\n".join(lines), check=True, timeout=60, capture_output=True)

@@ -1,6 +1,7 @@
 """Servers that go away and come back under a running worker: it waits, and goes on where it was."""
 
 import asyncio
+import subprocess
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
@@ -20,6 +21,7 @@ from infra.postgres.migrate import migrate
 from infra.settings import Settings
 from tests.support.apache_kafka import ApacheKafka
 from tests.support.ingesting import Encoded, ingesting, make_anew, publish, survey
+from tests.support.processes import require
 
 KNOWN = [*TOPICS.values(), DEAD_LETTERS]
 
@@ -103,6 +105,40 @@ def own_postgres(folder: Path) -> AbstractContextManager[EmbeddedPostgres]:
     for path in (folder, *folder.parents[:2]):
         path.chmod(0o755)
     return EmbeddedPostgres.start(folder / "data")
+
+
+@pytest.mark.parametrize("codec_name", ["gzip", "snappy", "lz4", "zstd"])
+def test_channels_compress_as_they_like(settings: Settings, codec_name: str) -> None:
+    async def run() -> None:
+        async with ingesting(settings) as counted:
+            await publish(settings.kafka, surveys(0, 50), compression=codec_name)
+            await counted.until(100)
+
+    asyncio.run(run())
+    assert counts(settings.postgres) == (100, 100, 0, 0, 0, 150, 0)
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize("broker", ["apache"], indirect=True)
+def test_a_message_that_the_client_cannot_read_stops_its_partition_only(settings: Settings) -> None:
+    """The client reads names of headers as UTF-8 before anybody else can look at them; kcat sends any bytes."""
+    require("kcat")
+    command = [b"kcat", b"-P", b"-b", settings.kafka.encode(), b"-t", b"kehu.surveys", b"-p", b"0", b"-H", b"x-\xff=1"]
+    spoilt = b"{}\n"
+
+    async def run() -> None:
+        async with ingesting(settings) as counted:
+            await publish(settings.kafka, surveys(0, 5), partition=0)
+            await counted.until(10)
+            await asyncio.to_thread(subprocess.run, command, input=spoilt, check=True, timeout=30, capture_output=True)
+            await publish(settings.kafka, surveys(5, 10), partition=0)
+            await publish(settings.kafka, surveys(10, 60), partition=1)
+            await counted.until(110)
+
+    asyncio.run(run())
+    with psycopg.connect(settings.postgres) as conn:
+        query = "SELECT partition, next_offset FROM kehu.positions WHERE topic = 'kehu.surveys' ORDER BY partition"
+        assert conn.execute(query).fetchall() == [(0, 10), (1, 100)]
 
 
 def test_a_topic_that_is_made_anew_is_read_from_its_beginning(settings: Settings) -> None:

@@ -67,10 +67,19 @@ def survey(number: int) -> list[Fact]:
     ]
 
 
-async def publish(servers: str, messages: Sequence[Encoded], topic: str = "kehu.surveys") -> None:
+async def publish(
+    servers: str,
+    messages: Sequence[Encoded],
+    topic: str = "kehu.surveys",
+    *,
+    compression: str | None = None,
+    partition: int | None = None,
+) -> None:
     """Publish values with their keys and headers, in order."""
-    async with AIOKafkaProducer(bootstrap_servers=servers, acks="all", enable_idempotence=False) as producer:
-        sent = [await producer.send(topic, v, key=k, headers=h) for k, v, h in messages]
+    async with AIOKafkaProducer(
+        bootstrap_servers=servers, acks="all", enable_idempotence=False, compression_type=compression
+    ) as producer:
+        sent = [await producer.send(topic, v, key=k, headers=h, partition=partition) for k, v, h in messages]
         await asyncio.gather(*sent)
 
 

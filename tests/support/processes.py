@@ -1,6 +1,7 @@
 """The command line as its users run it: in processes of its own, which are waited for and killed."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -11,6 +12,7 @@ from threading import Event
 from typing import IO, Any
 
 import psycopg
+import pytest
 
 ROOT = Path(__file__).parents[2]
 KEHU = [sys.executable, "-m", "infra.cli"]
@@ -88,3 +90,10 @@ def until(happened: Callable[[], bool], seconds: float = 60) -> None:
             return
         never.wait(0.05)
     raise TimeoutError("it did not happen in time")
+
+
+def require(program: str) -> None:
+    """Skip the test without this program; in CI that is a failure."""
+    if shutil.which(program) is None:
+        reason = f"{program} is not installed"
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
