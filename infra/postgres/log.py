@@ -8,7 +8,7 @@ import psycopg
 from psycopg.rows import tuple_row
 
 from domain import registry
-from domain.ports import Batch, Conflict, LoadedStream, Message, Parked, Partition, Snapshot, Unavailable
+from domain.ports import Batch, Conflict, LoadedStream, Message, Parked, Partition, Snapshot
 from domain.values import Position, Recorded
 from infra.failpoints import reach
 from infra.postgres import connection
@@ -18,12 +18,6 @@ from infra.postgres.mapper import to_recorded, to_state
 T = TypeVar("T")
 Connection = psycopg.Connection[tuple[Any, ...]]
 
-# A client that is frozen inside COPY holds its locks against every timeout of PostgreSQL, so a writer that waits too
-# long ends the backends of ours that have been waiting for their client inside a transaction.
-NAME = "kehu-ingest"
-_END_FROZEN = f"""SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-    WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_name = '{NAME}'
-    AND wait_event = 'ClientRead' AND xact_start < clock_timestamp() - interval '2 s'"""  # noqa: S608
 _EVENT = "e.originator_id, e.originator_version, e.topic, e.state, e.notification_id, e.recorded_at"
 
 # Snapshots and the events after them in one statement, so that both are of one moment: another worker may replace a
@@ -42,8 +36,7 @@ class PostgresLog:
     """Streams, inbox, positions and parked messages."""
 
     def __init__(self, conninfo: str) -> None:
-        options = "-c lock_timeout=3s -c idle_in_transaction_session_timeout=4s"
-        self._connection = connection.Connection(conninfo, NAME, tuple_row, options)
+        self._connection = connection.Connection(conninfo, "kehu-ingest", tuple_row)
 
     def close(self) -> None:
         """Close the connection."""
@@ -124,9 +117,6 @@ class PostgresLog:
                 return work(conn)
             except psycopg.errors.UniqueViolation as error:
                 raise Conflict(str(error.diag.constraint_name)) from error
-            except psycopg.errors.LockNotAvailable as error:
-                ended = len(conn.execute(_END_FROZEN).fetchall())
-                raise Unavailable(f"waited for a lock, ended {ended} frozen transactions") from error
 
 
 def _head(conn: Connection) -> Position:
