@@ -26,7 +26,7 @@ from domain.ports import (
     Partition,
     Snapshot,
 )
-from domain.values import Event, Fact, Meta, Recorded
+from domain.values import Event, Fact, Meta, Recorded, value
 from infra.errors import Unreadable
 from infra.failpoints import reach
 
@@ -34,7 +34,7 @@ SNAPSHOT_EVERY = 200
 ATTEMPTS = 3
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Decoded:
     """A readable message: its fact, its identity in the inbox, the digest of its content, and its stream."""
 
