@@ -57,7 +57,7 @@ def run(settings: Settings) -> Figures:
             ingest = Ingest(log, _timed(spent, "decode", bootstrap.decoder()), bootstrap.now)
             for batch in load.batches(ingest, mixed):
                 started = time.perf_counter()
-                ingest.take(batch)
+                ingest.take(ingest.read(batch))
                 spent["whole"] += time.perf_counter() - started
         log.close()
     spent["commit"] = spent["append"] - spent["write"] - spent["make_rows"]

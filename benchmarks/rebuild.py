@@ -60,7 +60,7 @@ def _fill(postgres: str, encoded: Sequence[Encoded]) -> None:
     log = PostgresLog(postgres)
     ingest = Ingest(log, bootstrap.decoder(), bootstrap.now)
     for batch in load.batches(ingest, encoded):
-        ingest.take(batch)
+        ingest.take(ingest.read(batch))
     log.close()
 
 

@@ -26,7 +26,7 @@ from domain.ports import (
     Partition,
     Snapshot,
 )
-from domain.values import Event, Fact, Meta, Recorded
+from domain.values import Event, Fact, Meta, Recorded, value
 from infra.errors import Unreadable
 from infra.failpoints import reach
 
@@ -34,7 +34,7 @@ SNAPSHOT_EVERY = 200
 ATTEMPTS = 3
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Decoded:
     """A readable message: its fact, its identity in the inbox, the digest of its content, and its stream."""
 
@@ -45,8 +45,19 @@ class Decoded:
     stream: str
 
 
+@value
+class Refusal:
+    """A message that cannot be read, and why."""
+
+    message: Message
+    error: Unreadable
+
+
 Decode = Callable[[Message], Decoded]
 """Raises Unreadable for a message that cannot be read."""
+
+Read = Mapping[Partition, Sequence[Decoded | Refusal]]
+"""One batch that was read: the messages of each partition in order."""
 
 
 @dataclass(slots=True)
@@ -90,13 +101,23 @@ class Ingest:
         self.positions.clear()
         self._streams.clear()
 
-    def take(self, polled: Mapping[Partition, Sequence[Message]]) -> Outcomes:
+    def read(self, polled: Mapping[Partition, Sequence[Message]]) -> Read:
+        """Decode the messages of one batch. It needs no state, so any thread may do it ahead of time."""
+        return {partition: [self._read(message) for message in messages] for partition, messages in polled.items()}
+
+    def _read(self, message: Message) -> Decoded | Refusal:
+        try:
+            return self.decode(message)
+        except Unreadable as error:
+            return Refusal(message, error)
+
+    def take(self, read: Read) -> Outcomes:
         """Store one batch: for each partition the messages from its position on, in order.
 
         Raises Fenced when a partition has another owner, Unavailable when the store is away: claim again, and go on
         from the positions that it returns.
         """
-        return self._store(lambda: _Deciding(self, self._clock()).messages(polled))
+        return self._store(lambda: _Deciding(self, self._clock()).messages(read))
 
     def retry_parked(self, limit: int = 500) -> Outcomes:
         """Try the parked messages whose time has come, and let those that have expired die."""
@@ -173,17 +194,17 @@ class _Deciding:
         self.outcomes = Outcomes()
         self.forget: set[str] = set()
 
-    def messages(self, polled: Mapping[Partition, Sequence[Message]]) -> "_Deciding":
+    def messages(self, read: Read) -> "_Deciding":
         decoded: list[Decoded] = []
-        for partition, messages in polled.items():
-            outcomes = Outcomes({Outcome.APPENDED: len(messages)})
-            self._moves[partition] = (self._ingest.positions[partition], messages[-1].offset + 1, outcomes)
+        for partition, ones in read.items():
+            outcomes = Outcomes({Outcome.APPENDED: len(ones)})
+            self._moves[partition] = (self._ingest.positions[partition], ones[-1].message.offset + 1, outcomes)
             self.outcomes.update(outcomes)
-            for message in messages:
-                try:
-                    decoded.append(self._ingest.decode(message))
-                except Unreadable as error:
-                    self._die(message, error.rule, error.detail)
+            for one in ones:
+                if isinstance(one, Decoded):
+                    decoded.append(one)
+                else:
+                    self._die(one.message, one.error.rule, one.error.detail)
         streams = self._ingest.fetch({one.stream for one in decoded})
         self._seen = self._ingest.seen([one.key for one in decoded] + _waiting_keys(streams))
         for one in decoded:

@@ -4,6 +4,9 @@ A `mode` service, as Faust supervises them; but with its own consumer, since an 
 The truth about positions is in PostgreSQL: partitions stay paused until they are claimed there, and whatever goes wrong
 with a batch, they are paused and claimed again. What is committed to Kafka serves lag tools only. All work on the store
 runs in one thread, so heartbeats go on while a transaction waits; a broker or store that is away is waited for.
+
+While that thread stores a batch, the next one is fetched and decoded. It is worth something only if the one before was
+stored and the partitions are still ours: otherwise it is dropped, and fetched again from the claimed positions.
 """
 
 import asyncio
@@ -18,7 +21,7 @@ from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRa
 from aiokafka.structs import ConsumerRecord, OffsetAndMetadata
 from mode import Service
 
-from consumers.ingest import Ingest
+from consumers.ingest import Ingest, Read
 from consumers.outcome import Outcomes
 from consumers.patience import Patience
 from domain.errors import DomainError
@@ -64,6 +67,8 @@ class KafkaSource(Service):
         self._max_records = max_records
         self._on_outcomes = on_outcomes
         self._partitions: dict[TopicPartition, Partition] = {}
+        # Where to read on, for the partitions that are ours. Whoever loses them puts another dict in its place, so that
+        # a batch that was fetched before can tell.
         self._next: dict[TopicPartition, int] = {}
         self._standing: set[Partition] = set()
         self._claimed = True
@@ -76,7 +81,7 @@ class KafkaSource(Service):
         self._committed_at = 0.0
 
     async def on_stop(self) -> None:
-        self._next.clear()
+        self._next = {}
         async with self._writing:
             pass  # the batch in flight ends; a thread cannot be cancelled
         if self._consumer is not None:
@@ -93,7 +98,7 @@ class KafkaSource(Service):
 
     async def on_revoked(self) -> None:
         """The group takes all partitions back."""
-        self._next.clear()  # what was fetched is dropped
+        self._next = {}  # what was fetched is dropped
         async with self._writing:
             self._next.clear()  # what was claimed meanwhile, too
             self._ingest.release()
@@ -103,6 +108,7 @@ class KafkaSource(Service):
         consumer = await self._connected()
         if consumer is None:
             return
+        storing: asyncio.Task[None] | None = None
         while not self.should_stop:
             if not self._claimed and self._patience.over:
                 await self._claim()
@@ -112,11 +118,16 @@ class KafkaSource(Service):
                 continue  # raised once after an assignment, although the partition is paused
             except OffsetOutOfRangeError as error:
                 await self._find_beginning(error)
+                continue
             except Exception as error:
                 await self._set_aside(error)
-            else:
-                if polled:
-                    await self._take(polled)
+                continue
+            owned, batch = self._next, self._ahead(polled)
+            if storing is not None:
+                await storing
+            storing = asyncio.create_task(self._store(owned, batch)) if batch else None
+        if storing is not None:
+            await storing
 
     async def _connected(self) -> AIOKafkaConsumer | None:
         """The consumer, once a broker answers; None when the worker is stopped before."""
@@ -186,22 +197,27 @@ class KafkaSource(Service):
         """Fenced, or the outcome is unknown: only the store knows the positions."""
         assert self._consumer is not None
         self._consumer.pause(*self._consumer.assignment())
-        self._next.clear()
+        self._next = {}
         self._claimed = False
         self._patience.failed("asking the store for the positions", error)
 
-    async def _take(self, polled: Mapping[TopicPartition, Sequence[ConsumerRecord[bytes, bytes]]]) -> None:
+    def _ahead(self, polled: Mapping[TopicPartition, Sequence[ConsumerRecord[bytes, bytes]]]) -> Read:
+        """What was polled, decoded; without partitions that are no longer ours."""
+        batch: dict[Partition, list[Message]] = {}
+        for tp, records in polled.items():
+            following = self._next.get(tp)
+            if following is None:
+                continue
+            partition = self._partitions[tp]
+            messages = [_message(partition, r) for r in records if r.offset >= following]
+            if messages:
+                batch[partition] = messages
+                self._next[tp] = messages[-1].offset + 1
+        return self._ingest.read(batch)
+
+    async def _store(self, owned: Mapping[TopicPartition, int], batch: Read) -> None:
         async with self._writing:
-            batch: dict[Partition, list[Message]] = {}
-            for tp, records in polled.items():
-                following = self._next.get(tp)
-                if following is None:
-                    continue
-                partition = self._partitions[tp]
-                messages = [_message(partition, r) for r in records if r.offset >= following]
-                if messages:
-                    batch[partition] = messages
-            if not batch:
+            if owned is not self._next:
                 return
             started = monotonic()
             reach("polled")
@@ -212,9 +228,6 @@ class KafkaSource(Service):
                 return
             reach("answered")
             self._on_outcomes(outcomes, monotonic() - started)
-            for tp in polled:
-                if tp in self._next:
-                    self._next[tp] = self._ingest.positions[self._partitions[tp]]
         await self._tell_kafka()
 
     async def _set_aside(self, error: Exception) -> None:
@@ -293,7 +306,8 @@ class KafkaSource(Service):
             return
         assert self._consumer is not None
         self._committed_at = monotonic()
-        offsets = {tp: OffsetAndMetadata(offset, "") for tp, offset in self._next.items()}
+        stored = self._ingest.positions
+        offsets = {tp: OffsetAndMetadata(stored[self._partitions[tp]], "") for tp in self._next}
         try:
             await asyncio.wait_for(self._consumer.commit(offsets), 2)
         except (KafkaError, TimeoutError) as error:
@@ -321,5 +335,5 @@ def _message(partition: Partition, record: "ConsumerRecord[bytes, bytes]") -> Me
         record.timestamp,
         record.key,
         record.value,
-        tuple((k, v or b"") for k, v in record.headers),
+        tuple([(k, v or b"") for k, v in record.headers]) if record.headers else (),
     )

@@ -4,7 +4,6 @@ The books are closed every month by starting a new stream, so that an account th
 load than a new one. The core banking system owns the balance; Kehu keeps what its read models need.
 """
 
-from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
@@ -12,12 +11,12 @@ from pydantic import Field
 
 from domain.errors import NotYet, Refused
 from domain.registry import register
-from domain.values import Dimensions, Event, Fact, Flag, Id, Label, Meta, Money, StreamName, require_customer
+from domain.values import Dimensions, Event, Fact, Flag, Id, Label, Meta, Money, StreamName, require_customer, value
 
 
 def stream_name(account_id: str, booked_on: date) -> StreamName:
     """The stream of one account's month."""
-    return StreamName(f"account-{account_id}:{booked_on.year:04}-{booked_on.month:02}")
+    return StreamName(f"account-{account_id}:{booked_on.isoformat()[:7]}")
 
 
 # --- events: their names and fields are what is stored. Change them only with a new version and an upcaster. ---
@@ -51,7 +50,7 @@ Posting = tuple[int, str, bool]
 """Minor units, currency, and whether it was reversed."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AccountMonth:
     """The postings of one account in one month, by transaction id.
 

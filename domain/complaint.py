@@ -1,7 +1,7 @@
 """Complaint (and every other case with a deadline). Stream `complaint-{complaint_id}`."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -23,6 +23,7 @@ from domain.values import (
     Text,
     fingerprint,
     require_customer,
+    value,
 )
 
 CaseType = Literal["complaint", "consultation", "service_request", "dispute", "data_request"]
@@ -164,7 +165,7 @@ NEEDS_NOTICE = frozenset({"external_appraisal"})
 """Pauses that stop a statutory clock only when the customer was told: CBIRC Order 3 of 2020, on external appraisal."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Clock:
     """One deadline of a case, under the preset version that it began with; `due_at` is None while it is stopped."""
 
@@ -174,7 +175,7 @@ class Clock:
     due_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Complaint:
     """Where a case stands, and what a later decision needs to know.
 

@@ -1,7 +1,7 @@
 """Contact: one conversation on any channel, from the queue to its end. Stream `contact-{contact_id}`."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -21,6 +21,7 @@ from domain.values import (
     StreamName,
     fingerprint,
     require_customer,
+    value,
 )
 
 
@@ -80,7 +81,7 @@ class ContactAbandoned(Event):
 Status = Literal["waiting", "active", "ended", "abandoned"]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Contact:
     """Where a contact stands. `opening` is the fingerprint of its first fact, to know it when it is sent twice."""
 

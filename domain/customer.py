@@ -1,6 +1,6 @@
 """Customer: who they are, what they allow, who looks after them. Stream `customer-{customer_id}`."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import date, datetime
 from typing import Annotated, Literal
 
@@ -8,7 +8,7 @@ from pydantic import AwareDatetime, Field, StringConstraints
 
 from domain.errors import NotYet, Refused
 from domain.registry import register
-from domain.values import Dimensions, Event, Fact, Id, Label, Meta, StreamName, fingerprint
+from domain.values import Dimensions, Event, Fact, Id, Label, Meta, StreamName, fingerprint, value
 
 Products = Annotated[tuple[Label, ...], Field(max_length=50)]
 
@@ -71,7 +71,7 @@ class CustomerClosed(Event):
 PROFILE = ("name", "email", "phone", "country", "products", "branch", "product", "segment", "project_id")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Customer:
     """What is known of a customer: profile fields, consents, manager, and whether the relationship has ended.
 

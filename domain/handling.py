@@ -15,48 +15,44 @@ class Aggregate:
     """One aggregate: its stream for a fact, its decision, its fold, and how its state becomes JSON."""
 
     kind: str
-    stream: Callable[[Fact], StreamName]
+    stream: Callable[[Any, Meta], StreamName]
     decide: Callable[[Any, Fact], tuple[Event, ...]]
     evolve: Callable[[Any, Event, Meta], object]
     state: TypeAdapter[Any]
 
 
-def _data(fact: Fact) -> Any:
-    return fact.data
-
-
 AGGREGATES = (
     Aggregate(
         "customer",
-        lambda fact: customer.stream_name(fact.meta.customer_id),
+        lambda _data, meta: customer.stream_name(meta.customer_id),
         customer.decide,
         customer.evolve,
         TypeAdapter(customer.Customer),
     ),
     Aggregate(
         "contact",
-        lambda fact: contact.stream_name(_data(fact).contact_id),
+        lambda data, _meta: contact.stream_name(data.contact_id),
         contact.decide,
         contact.evolve,
         TypeAdapter(contact.Contact),
     ),
     Aggregate(
         "complaint",
-        lambda fact: complaint.stream_name(_data(fact).complaint_id),
+        lambda data, _meta: complaint.stream_name(data.complaint_id),
         complaint.decide,
         complaint.evolve,
         TypeAdapter(complaint.Complaint),
     ),
     Aggregate(
         "survey",
-        lambda fact: survey.stream_name(_data(fact).invitation_id),
+        lambda data, _meta: survey.stream_name(data.invitation_id),
         survey.decide,
         survey.evolve,
         TypeAdapter(survey.Survey),
     ),
     Aggregate(
         "account",
-        lambda fact: account.stream_name(_data(fact).account_id, _data(fact).booked_on),
+        lambda data, _meta: account.stream_name(data.account_id, data.booked_on),
         account.decide,
         account.evolve,
         TypeAdapter(account.AccountMonth),
@@ -81,7 +77,7 @@ def aggregate_of(event: Event) -> Aggregate:
 
 def stream_of(fact: Fact) -> StreamName:
     """The stream that a fact goes to."""
-    return aggregate_of(fact.data).stream(fact)
+    return aggregate_of(fact.data).stream(fact.data, fact.meta)
 
 
 def handle(state: object | None, fact: Fact) -> tuple[object, tuple[Event, ...]]:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Protocol
 
 from domain.errors import DomainError
-from domain.values import Position, Recorded
+from domain.values import Position, Recorded, value
 
 
 class Fenced(DomainError):
@@ -48,7 +48,7 @@ class Move:
     dead: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Message:
     """A message as it came: position, key, headers and bytes, kept so that nothing of it is lost."""
 
@@ -60,7 +60,7 @@ class Message:
     headers: tuple[tuple[str, bytes], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class InboxEntry:
     """`key` is the digest of (source, id), `content` that of what the message says, `stream` where it went."""
 

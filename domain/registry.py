@@ -6,6 +6,7 @@ CloudEvents type is `kehu.<name>.v<version>`. The others are derived by a decisi
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from domain.errors import UnknownName
 from domain.upcasts import UPCASTS
@@ -14,7 +15,7 @@ from domain.values import Event
 TYPE_PREFIX = "kehu."
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Registration:
     """One event class under its stored name. `version` is the newest; older ones are upcast when read."""
 
@@ -23,12 +24,12 @@ class Registration:
     event: type[Event]
     published: bool
 
-    @property
+    @cached_property
     def topic(self) -> str:
         """What the event store's `topic` column holds: `complaint.opened.v1`."""
         return f"{self.name}.v{self.version}"
 
-    @property
+    @cached_property
     def type(self) -> str:
         """The CloudEvents type: `kehu.complaint.opened.v1`."""
         return TYPE_PREFIX + self.topic

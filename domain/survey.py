@@ -1,6 +1,6 @@
 """Survey: one invitation and what came of it. Stream `survey-{invitation_id}`."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
@@ -21,6 +21,7 @@ from domain.values import (
     dimensions,
     fingerprint,
     require_customer,
+    value,
 )
 
 Metric = Literal["csat", "nps", "ces"]
@@ -97,7 +98,7 @@ SCALES: dict[Metric, tuple[Scale, ...]] = {"csat": (5,), "nps": (10,), "ces": (5
 Status = Literal["invited", "answered", "declined", "bounced"]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Survey:
     """One invitation: what was asked, and the answer that counts.
 

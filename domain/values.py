@@ -1,13 +1,25 @@
 """Small values that every aggregate speaks in: identifiers, money, and what comes with each event."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import blake2b
-from typing import Annotated, Any, NewType, NotRequired, TypedDict
+from typing import Annotated, Any, NewType, NotRequired, TypedDict, TypeVar, dataclass_transform
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from domain.errors import Refused
+
+T = TypeVar("T")
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
+def value(kind: type[T]) -> type[T]:
+    """A dataclass that never changes once it is made: the type checker sees to it.
+
+    At run time nothing does. To guard the fields makes an object four times as expensive, and a message takes eight.
+    """
+    return dataclass(slots=True, unsafe_hash=True)(kind)
+
 
 CustomerId = NewType("CustomerId", str)
 StreamName = NewType("StreamName", str)
@@ -65,7 +77,7 @@ def dimensions(of: Any) -> DimensionValues:
     return {"branch": of.branch, "product": of.product, "segment": of.segment, "project_id": of.project_id}
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Meta:
     """What comes with an event, whatever its type: who reported it, about whom, and when it happened.
 
@@ -82,7 +94,7 @@ class Meta:
     traceparent: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Fact:
     """One validated message of a channel, ready to be decided on."""
 
@@ -90,7 +102,7 @@ class Fact:
     meta: Meta
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Recorded:
     """An event in its stream: `originator_id` and `originator_version` are the store's words for stream and version.
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
@@ -74,7 +75,7 @@ class BusinessCalendar:
 
     def midnight(self, day: date) -> datetime:
         """The instant at which a local date begins (UTC)."""
-        return self._instant(day, MIDNIGHT)
+        return _instant(self.zone, day, MIDNIGHT)
 
     def end_of_day(self, day: date) -> datetime:
         """The last microsecond of a local date (UTC): `at <= end` is right for every instant of that date."""
@@ -130,16 +131,24 @@ class BusinessCalendar:
                     left -= span.end - begin
             day += DAY
 
-    def _spans(self, day: date) -> list[Span]:
-        spans: list[Span] = []
-        for hours in self.hours(day):
-            begin = self._instant(day, hours.start)
-            end = self._instant(day + DAY if hours.end == MIDNIGHT else day, hours.end)
-            if spans:  # where clocks go forward inside the hours, two intervals could claim the same instant
-                begin = max(begin, spans[-1].end)
-            if begin < end:
-                spans.append(Span(begin, end))
-        return spans
+    def _spans(self, day: date) -> tuple[Span, ...]:
+        hours = self.hours(day)
+        return _spans(self.zone, day, hours) if hours else ()
 
-    def _instant(self, day: date, at: time) -> datetime:
-        return datetime.combine(day, at, self.tz).astimezone(UTC)
+
+@lru_cache(maxsize=4096)
+def _spans(zone: str, day: date, hours: tuple[Hours, ...]) -> tuple[Span, ...]:
+    """The opening hours of a local date as instants. Kept, since the cases of a year share its few hundred days."""
+    spans: list[Span] = []
+    for interval in hours:
+        begin = _instant(zone, day, interval.start)
+        end = _instant(zone, day + DAY if interval.end == MIDNIGHT else day, interval.end)
+        if spans:  # where clocks go forward inside the hours, two intervals could claim the same instant
+            begin = max(begin, spans[-1].end)
+        if begin < end:
+            spans.append(Span(begin, end))
+    return tuple(spans)
+
+
+def _instant(zone: str, day: date, at: time) -> datetime:
+    return datetime.combine(day, at, ZoneInfo(zone)).astimezone(UTC)

@@ -59,7 +59,8 @@ class Preset:
 
     def for_severity(self, severity: int) -> "Preset":
         """The same version with the target of this severity."""
-        return replace(self, resolve=dict(self.by_severity).get(severity, self.resolve))
+        resolve = dict(self.by_severity).get(severity, self.resolve)
+        return self if resolve == self.resolve else replace(self, resolve=resolve)
 
 
 def _needs(*names: str) -> frozenset[str]:

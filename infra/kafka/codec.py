@@ -94,8 +94,10 @@ def content(fact: Fact) -> bytes:
     Values that equal their default are left out, so a field that is added later does not change what was said before.
     """
     meta, event = fact.meta, fact.data
-    said = f"{registry.of(event).name}\0{meta.customer_id}\0{meta.occurred_at.astimezone(UTC).isoformat()}\0".encode()
-    return blake2b(said + event.__pydantic_serializer__.to_json(event, exclude_defaults=True), digest_size=16).digest()
+    at = orjson.dumps(meta.occurred_at.astimezone(UTC))[1:-1]  # as isoformat() writes it, in a quarter of its time
+    data = event.__pydantic_serializer__.to_json(event, exclude_defaults=True)
+    said = f"{registry.of(event).name}\0{meta.customer_id}\0".encode()
+    return blake2b(b"%b%b\0%b" % (said, at, data), digest_size=16).digest()
 
 
 def structured(fact: Fact) -> tuple[bytes, bytes, list[tuple[str, bytes]]]:
@@ -143,6 +145,8 @@ def _extensions(meta: Meta) -> dict[str, str]:
 
 def _envelope(message: Message, value: bytes) -> tuple[Mapping[str, Any], Any]:
     """The attributes and the data; the data of a binary message are its bytes."""
+    if not message.headers:
+        return _structured_envelope(value)
     headers = dict(message.headers)
     content_type = headers.get("content-type")
     if content_type is not None and content_type != _STRUCTURED:
@@ -221,7 +225,7 @@ def _json_object(value: bytes) -> dict[str, Any]:
 
 def _attribute(attributes: Mapping[str, Any], name: str, longest: int = 256) -> str:
     given = attributes.get(name)
-    if not isinstance(given, str) or not 1 <= len(given) <= longest or "\0" in given:
+    if type(given) is not str or not 0 < len(given) <= longest or "\0" in given:
         raise Unreadable("bad-envelope", f"the attribute {name} must be a string of 1 to {longest} characters")
     return given
 
@@ -236,8 +240,12 @@ def _registration(attributes: Mapping[str, Any], topic: str) -> tuple[registry.R
     registration, version, belongs_to = known
     if belongs_to != topic:
         raise Unreadable("wrong-topic", f"{given} belongs to {belongs_to}: publish it there")
-    content_type = attributes.get("datacontenttype")
-    if content_type not in (None, JSON) and str(content_type).partition(";")[0].strip().lower() != JSON:
+    content_type = attributes.get("datacontenttype", JSON)
+    if (
+        content_type != JSON
+        and content_type is not None
+        and str(content_type).partition(";")[0].strip().lower() != JSON
+    ):
         raise Unreadable("wrong-content-type", f"the data must be {JSON}")
     if attributes.get("dataschema") is not None:
         _attribute(attributes, "dataschema")
@@ -275,19 +283,16 @@ def _meta(attributes: Mapping[str, Any], now: datetime, limits: Limits) -> Meta:
         raise Unreadable("bad-time", "the attribute time has no zone: add Z or the offset")
     if not _EARLIEST <= occurred_at <= now + limits.future:
         raise Unreadable("time-out-of-range", f"{said} is before 1900 or more than {limits.future} ahead")
+    given = attributes.get
     return Meta(
         _attribute(attributes, "id"),
         _attribute(attributes, "source"),
         CustomerId(subject),
         occurred_at,
-        _extension(attributes, "correlationid"),
-        _extension(attributes, "causationid"),
-        _extension(attributes, "traceparent"),
+        None if given("correlationid") is None else _attribute(attributes, "correlationid"),
+        None if given("causationid") is None else _attribute(attributes, "causationid"),
+        None if given("traceparent") is None else _attribute(attributes, "traceparent"),
     )
-
-
-def _extension(attributes: Mapping[str, Any], name: str) -> str | None:
-    return None if attributes.get(name) is None else _attribute(attributes, name)
 
 
 def _event(registration: registry.Registration, version: int, data: Any) -> Event:
@@ -296,7 +301,8 @@ def _event(registration: registry.Registration, version: int, data: Any) -> Even
             data = _upcast(registration, version, data)
         if isinstance(data, bytes):
             return registration.event.model_validate_json(data)
-        return registration.event.model_validate(data)
+        event: Event = registration.event.__pydantic_validator__.validate_python(data)
+        return event
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False, include_context=False)
         if isinstance(data, bytes) and found[0]["type"] == "json_invalid":

@@ -17,12 +17,20 @@ from domain.values import CustomerId, Meta, Position, Recorded
 def to_state(recorded: Recorded) -> bytes:
     """`{"meta": …, "data": …}` as UTF-8 JSON; absent values are left out."""
     meta = recorded.meta
-    said = {"id": meta.event_id, "source": meta.source, "customer": meta.customer_id, "at": meta.occurred_at}
-    for name in ("correlation_id", "causation_id", "traceparent"):
-        if (value := getattr(meta, name)) is not None:
-            said[name] = value
+    said: dict[str, object] = {
+        "id": meta.event_id,
+        "source": meta.source,
+        "customer": meta.customer_id,
+        "at": meta.occurred_at,
+    }
+    if meta.correlation_id is not None:
+        said["correlation_id"] = meta.correlation_id
+    if meta.causation_id is not None:
+        said["causation_id"] = meta.causation_id
+    if meta.traceparent is not None:
+        said["traceparent"] = meta.traceparent
     data = recorded.event.__pydantic_serializer__.to_json(recorded.event, exclude_none=True)
-    return b'{"meta":' + orjson.dumps(said) + b',"data":' + data + b"}"
+    return b'{"meta":%b,"data":%b}' % (orjson.dumps(said), data)
 
 
 def to_recorded(

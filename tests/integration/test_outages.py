@@ -12,11 +12,14 @@ import pytest
 from kafka import KafkaConsumer
 
 from consumers.publisher import DeadLetterPublisher
+from domain.ports import Batch, Unavailable
+from domain.values import Position
 from infra.embedded.broker import EmbeddedBroker, free_port
 from infra.embedded.postgres import EmbeddedPostgres
 from infra.kafka import codec
 from infra.kafka.topics import DEAD_LETTERS, TOPICS
 from infra.postgres.dead_letters import DeadLetterOutbox
+from infra.postgres.log import PostgresLog
 from infra.postgres.migrate import migrate
 from infra.settings import Settings
 from tests.support.apache_kafka import ApacheKafka
@@ -99,6 +102,28 @@ def test_a_store_that_restarts_is_waited_for(topics: str, tmp_path_factory: pyte
 
         asyncio.run(run())
         assert counts(database) == (300, 300, 0, 0, 0, 450, 0)
+
+
+class FailsEverySecondTime(PostgresLog):
+    """A store whose answer is lost for every second batch, before anything is written."""
+
+    batches = 0
+
+    def append(self, batch: Batch) -> Position:
+        self.batches += 1
+        if self.batches % 2 == 0:
+            raise Unavailable("lost")
+        return super().append(batch)
+
+
+def test_what_was_fetched_ahead_of_a_batch_that_failed_is_fetched_again(settings: Settings) -> None:
+    async def run() -> None:
+        await publish(settings.kafka, surveys(0, 60))
+        async with ingesting(settings.model_copy(update={"max_records": 20}), FailsEverySecondTime) as counted:
+            await counted.until(120)
+
+    asyncio.run(run())
+    assert counts(settings.postgres) == (120, 120, 0, 0, 0, 180, 0)
 
 
 def own_postgres(folder: Path) -> AbstractContextManager[EmbeddedPostgres]:

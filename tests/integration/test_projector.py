@@ -58,7 +58,7 @@ def history() -> MemoryLog:
             key, value, headers = codec.structured(made)
             waiting.append(Message(Partition(topic, topic, 0), len(waiting), 0, key, value, tuple(headers)))
     ingest.claim(list(messages))
-    outcomes = ingest.take(messages)
+    outcomes = ingest.take(ingest.read(messages))
     assert outcomes[Outcome.APPENDED] > 1500
     assert outcomes[Outcome.DEAD] == outcomes[Outcome.PARKED] == 0
     return log

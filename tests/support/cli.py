@@ -123,7 +123,7 @@ def store(postgres: str, kafka: str) -> None:
     for partition, messages in held.items():
         unread = [message for message in messages if message.offset >= ingest.positions[partition]]
         if unread:
-            ingest.take({partition: unread})
+            ingest.take(ingest.read({partition: unread}))
     Projector(log, models, ALL).run_until_caught_up()
     log.close()
     models.close()

@@ -1,7 +1,7 @@
 """A worker's ingest inside a test, which waits for what it has counted."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaProducer
@@ -45,10 +45,10 @@ class Counted:
 
 
 @asynccontextmanager
-async def ingesting(settings: Settings) -> AsyncIterator[Counted]:
+async def ingesting(settings: Settings, connect: Callable[[str], PostgresLog] = PostgresLog) -> AsyncIterator[Counted]:
     """A running ingest; stopped at the end."""
     counted = Counted()
-    log = PostgresLog(settings.postgres)
+    log = connect(settings.postgres)
     try:
         async with bootstrap.source(log, settings, counted.add):
             yield counted

@@ -40,7 +40,7 @@ def ingested(bank: Bank, events: int) -> tuple[MemoryLog, Counter[Outcome]]:
             partition = topics[one.topic]
             polled[partition].append(Message(partition, offsets[one.topic], 0, one.key.encode(), one.value))
             offsets[one.topic] += 1
-        outcomes.update(ingest.take(polled))
+        outcomes.update(ingest.take(ingest.read(polled)))
     return log, outcomes
 
 

@@ -48,7 +48,7 @@ class Bench:
                 self.facts[value] = one
             messages.append(message(offset, value))
             offset += 1
-        return dict(self.ingest.take({SURVEYS: messages}))
+        return dict(self.ingest.take(self.ingest.read({SURVEYS: messages})))
 
     def names(self) -> list[str]:
         return [event.name for event in self.log.events]
