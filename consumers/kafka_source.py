@@ -29,6 +29,8 @@ from infra.failpoints import reach
 log = structlog.get_logger("kehu.ingest")
 T = TypeVar("T")
 
+RETRYING = 0.2
+"""Seconds of each second in which another round of parked messages is begun."""
 AWAY = (DomainError, KehuError, KafkaError, OSError)
 """The store or the broker does not answer, or not as expected: try again later."""
 
@@ -245,14 +247,18 @@ class KafkaSource(Service):
 
     @Service.timer(1.0)
     async def _retry_parked(self) -> None:
-        async with self._writing:
-            if not self._next:
-                return
-            try:
-                outcomes = await self._in_thread(self._store_thread, self._ingest.retry_parked)
-            except (Fenced, Conflict, Unavailable) as error:
-                self._claim_again(error)
-            else:
+        """Again and again while messages leave their queues, but never for long: what comes new must not wait."""
+        until = monotonic() + RETRYING
+        outcomes: Outcomes | None = None
+        while outcomes is None or (outcomes and monotonic() < until):
+            async with self._writing:
+                if not self._next:
+                    return
+                try:
+                    outcomes = await self._in_thread(self._store_thread, self._ingest.retry_parked)
+                except (Fenced, Conflict, Unavailable) as error:
+                    self._claim_again(error)
+                    return
                 self._on_outcomes(outcomes, 0.0)
 
     async def _tell_kafka(self) -> None:
