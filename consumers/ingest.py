@@ -6,10 +6,12 @@ be kept in memory between batches; whenever the store refuses a batch, what it t
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import chain
+from uuid import uuid1
 
 from consumers.outcome import Outcome, Outcomes
 from consumers.parking import DEEP, PAGE, WINDOW, After, Queue, Waiting, apply, backoff, let_through
@@ -27,12 +29,17 @@ from domain.ports import (
     Parked,
     Partition,
     Snapshot,
+    Unavailable,
 )
 from domain.values import Event, Fact, Meta, Recorded
 from infra.errors import Unreadable
 from infra.failpoints import reach
 
 SNAPSHOT_EVERY = 200
+POISON_AFTER = 3
+"""Processes that a message may end, one after the other, with nothing else in work."""
+ALONE_AT_ONCE = 100
+"""Messages that are taken one by one in one call, so that the caller can go on with others or end."""
 ATTEMPTS = 3
 ROOM = 10_000
 """Waiting messages that one batch reads beside those that are loaded with their streams."""
@@ -73,34 +80,69 @@ class Ingest:
         *,
         park_for: timedelta = timedelta(hours=24),
         cached_streams: int = 100_000,
+        suspects: int = 2000,
+        worker: str = "",
     ) -> None:
+        """`suspects` is how many messages a batch takes of a partition at most, `worker` a name of this process."""
         self._log = log
         self.decode = decode
         self._clock = clock
         self.park_for = park_for
         self._cached_streams = cached_streams
         self._streams: dict[str, Stream] = {}
+        self._suspects = suspects
+        self._worker = worker or str(uuid1())
+        self._careful: dict[Partition, int] = {}
         self.positions: dict[Partition, int] = {}
 
     def claim(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
-        """Become the owner of these partitions: their next offsets, from the event store."""
+        """Become the owner of these partitions: their next offsets, from the event store.
+
+        Where another process began at the same offset and ended without a word, a message may have ended it. What
+        could have been in its batch is taken one by one.
+        """
         claimed = self._log.claim(partitions)
         self._streams.clear()
         self.positions.update(claimed)
+        unclean = self._log.watch(claimed, self._worker) if claimed else {}
+        self._careful = {p: claimed[p] + self._suspects for p, processes in unclean.items() if processes}
         return claimed
 
     def release(self) -> None:
         """Forget all partitions and streams: somebody else may write them from now on."""
+        if self.positions:
+            with suppress(Unavailable):  # then the next owner is careful without need
+                self._log.unwatch(self._worker)
         self.positions.clear()
         self._streams.clear()
+        self._careful.clear()
 
     def take(self, polled: Mapping[Partition, Sequence[Message]]) -> Outcomes:
         """Store one batch: for each partition the messages from its position on, in order.
 
-        Raises Fenced when a partition has another owner, Unavailable when the store is away: claim again, and go on
-        from the positions that it returns.
+        Where there are suspects not all may be taken; the positions tell. Raises Fenced when a partition has another
+        owner, Unavailable when the store is away: claim again, and go on from the positions that it returns.
         """
+        if not self._careful:
+            return self._take(polled)
+        outcomes = Outcomes()
+        if unsuspected := {p: messages for p, messages in polled.items() if p not in self._careful}:
+            outcomes.update(self._take(unsuspected))
+        for partition in polled.keys() & self._careful.keys():
+            for message in polled[partition][:ALONE_AT_ONCE]:
+                outcomes.update(self._take_alone(message))
+            if self.positions[partition] >= self._careful[partition]:
+                del self._careful[partition]
+        return outcomes
+
+    def _take(self, polled: Mapping[Partition, Sequence[Message]]) -> Outcomes:
         return self._store(lambda: _Deciding(self, self._clock()).messages(polled))
+
+    def _take_alone(self, message: Message) -> Outcomes:
+        """Take a message that may end this process: if it has ended too many, it dies unread."""
+        if self._log.alone(message.partition, message.offset, self._worker) <= POISON_AFTER:
+            return self._take({message.partition: [message]})
+        return self._store(lambda: _Deciding(self, self._clock()).poison(message))
 
     def retry_parked(self, limit: int = 200) -> Outcomes:
         """Try the parked messages whose time has come, and let those that have expired die: so many streams at most.
@@ -212,6 +254,14 @@ class _Deciding:
             self._decide(streams[one.stream], one)
         # Queues are loaded anew with every batch: what waits in them must not fill the memory.
         self.forget.update(name for name, stream in streams.items() if stream.queue)
+        return self._closed()
+
+    def poison(self, message: Message) -> "_Deciding":
+        expected = self._ingest.positions[message.partition]
+        self._moves[message.partition] = (expected, message.offset + 1, Outcomes({Outcome.APPENDED: 1}))
+        self.outcomes[Outcome.APPENDED] += 1
+        error = Poison(f"{POISON_AFTER} processes ended with only this message in work")
+        self._die(message, error.rule, str(error))
         return self._closed()
 
     def parked(self, names: Sequence[str]) -> "_Deciding":
@@ -380,6 +430,10 @@ class _Deciding:
 
 class WaitsBehind(NotYet):
     """An older message of this stream waits already; this one keeps its place behind it."""
+
+
+class Poison(Refused):
+    """Each process that worked on this message ended. Look into the workers' logs before it is replayed."""
 
 
 class Expired(Refused):

@@ -78,8 +78,9 @@ class KafkaSource(Service):
 
     async def on_stop(self) -> None:
         self._next.clear()
-        async with self._writing:
-            pass  # the batch in flight ends; a thread cannot be cancelled
+        async with self._writing:  # the batch in flight ends; a thread cannot be cancelled
+            if self._claimed:
+                await self._in_thread(self._store_thread, self._ingest.release)
         if self._consumer is not None:
             await self._consumer.stop()
         await self._in_thread(self._admin_thread, self._admin.close)
@@ -96,7 +97,7 @@ class KafkaSource(Service):
         """The group takes all partitions back."""
         self._next.clear()  # what was fetched is dropped
         async with self._writing:
-            self._ingest.release()
+            await self._in_thread(self._store_thread, self._ingest.release)
 
     @Service.task
     async def _read(self) -> None:
@@ -211,6 +212,8 @@ class KafkaSource(Service):
             for tp in polled:
                 if tp in self._next:
                     self._next[tp] = self._ingest.positions[self._partitions[tp]]
+                    if self._next[tp] <= polled[tp][-1].offset:
+                        self._seek(tp, self._next[tp])  # suspects are taken a few at a time
         await self._tell_kafka()
 
     async def _find_beginning(self, error: OffsetOutOfRangeError) -> None:

@@ -143,6 +143,21 @@ class EventLog(Protocol):
     def claim(self, partitions: Collection[Partition]) -> Mapping[Partition, int]:
         """The next offset of each partition, made if new (0). Waits for a former owner's open transaction to end."""
 
+    def watch(self, positions: Mapping[Partition, int], worker: str) -> Mapping[Partition, int]:
+        """Keep that this process begins at these positions; how many others began at the same, and never came further.
+
+        One that ends cleanly takes itself out of that count with `unwatch`.
+        """
+
+    def unwatch(self, worker: str) -> None:
+        """This process ends cleanly."""
+
+    def alone(self, partition: Partition, offset: int, worker: str) -> int:
+        """Keep that this process works on one message only; how many processes have by now, none of which came further.
+
+        Committed at once, so that it outlives the process. The same process counts once.
+        """
+
     def load(self, streams: Collection[str], window: int = 20) -> Mapping[str, LoadedStream]:
         """The stored streams; one that does not exist (and has nothing parked) is absent.
 

@@ -14,6 +14,7 @@ from consumers.projector_service import ProjectorService
 from consumers.publisher import DeadLetterPublisher
 from domain import handling, registry
 from domain.ports import EventLog, Message
+from infra.failpoints import armed, reach
 from infra.kafka import codec
 from infra.kafka.faust_app import build_app
 from infra.kafka.topics import DEAD_LETTERS, TOPICS, Topics
@@ -38,7 +39,12 @@ def decoder(clock: Callable[[], datetime] = now, limits: codec.Limits = codec.Li
         fact = codec.decode(message, clock(), limits)
         return Decoded(message, fact, codec.identity(fact.meta), codec.content(fact), handling.stream_of(fact))
 
-    return decode
+    def decode_marked(message: Message) -> Decoded:
+        if any(name == "kehu-failpoint" for name, _ in message.headers):
+            reach("marked")
+        return decode(message)
+
+    return decode_marked if armed("marked") else decode
 
 
 def source(
@@ -46,7 +52,7 @@ def source(
 ) -> KafkaSource:
     """The worker's ingest: from the topics into the log."""
     return KafkaSource(
-        Ingest(log, decoder(), now, park_for=settings.park_for),
+        Ingest(log, decoder(), now, park_for=settings.park_for, suspects=settings.max_records),
         bootstrap=settings.kafka,
         group=settings.group,
         topics=list(TOPICS.values()),

@@ -1,6 +1,6 @@
 """The event log in memory: the reference for the conformance suite, and what unit tests of the consumers use."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -19,11 +19,29 @@ class MemoryLog:
         self.positions: dict[Partition, int] = {}
         self.counts: dict[Partition, dict[str, int]] = {}
         self.snapshots: dict[str, Snapshot] = {}
+        self.attempts: dict[Partition, tuple[int, str, int, set[str]]] = {}
         self._streams: dict[str, list[Recorded]] = {}
         self._last_seq = 0
 
     def claim(self, partitions: Collection[Partition]) -> dict[Partition, int]:
         return {p: self.positions.setdefault(p, 0) for p in partitions}
+
+    def watch(self, positions: Mapping[Partition, int], worker: str) -> dict[Partition, int]:
+        for partition, offset in positions.items():
+            at, before, unclean, alone = self.attempts.get(partition, (offset, worker, 0, set()))
+            if at != offset:
+                before, unclean, alone = worker, 0, set()
+            self.attempts[partition] = (offset, worker, unclean + (before != worker), alone)
+        return {partition: self.attempts[partition][2] for partition in positions}
+
+    def unwatch(self, worker: str) -> None:
+        self.attempts = {partition: one for partition, one in self.attempts.items() if one[1] != worker}
+
+    def alone(self, partition: Partition, offset: int, worker: str) -> int:
+        at, _, unclean, alone = self.attempts.get(partition, (offset, worker, 0, set[str]()))
+        alone = {worker} | (alone if at == offset else set())
+        self.attempts[partition] = (offset, worker, unclean, alone)
+        return len(alone)
 
     def load(self, streams: Collection[str], window: int = 20) -> dict[str, LoadedStream]:
         return {name: loaded for name in streams if (loaded := self._load(name, window)) is not None}

@@ -23,9 +23,10 @@ EventRow = tuple[str, int, str, bytes, str | None]
 
 CHANNEL = "kehu_events"
 _MESSAGE = "topic, topic_id, partition, kafka_offset, kafka_timestamp, key, value, header_names, header_values"
-_WAKE = """UPDATE kehu.parked p SET next_try_at = parked_at FROM unnest(%s::text[]) AS changed (stream)
-    WHERE p.seq = (SELECT seq FROM kehu.parked q WHERE q.stream = changed.stream ORDER BY seq LIMIT 1)
-    AND p.next_try_at IS NULL"""
+_WAKE = """UPDATE kehu.parked p SET next_try_at = parked_at
+    FROM unnest(%s::text[]) AS changed (stream) CROSS JOIN LATERAL (SELECT stream, seq FROM kehu.parked q
+        WHERE (q.stream, q.seq) > (changed.stream, 0) ORDER BY q.stream, q.seq LIMIT 1) AS oldest
+    WHERE oldest.stream = changed.stream AND p.seq = oldest.seq AND p.next_try_at IS NULL"""
 """What waits behind others has no next try until it is the oldest of its queue."""
 _MESSAGE_TYPES = ["text", "text", "int4", "int8", "int8", "bytea", "bytea", "text[]", "bytea[]"]
 
