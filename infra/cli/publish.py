@@ -8,7 +8,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from domain.ports import Message, Partition
-from infra import bootstrap
+from infra import bootstrap, settings
 from infra.cli.output import console, say
 from infra.cli.servers import NotTold, OptionalKafka, require_kafka
 from infra.errors import KehuError, Unreadable
@@ -66,5 +66,7 @@ def checked(line: bytes) -> tuple[str, bytes, bytes]:
     known = codec.readable().get(kind)
     topic = known[2] if known else ""
     key = subject.encode()
-    codec.decode(Message(Partition(topic, "", 0), 0, 0, key, line), bootstrap.now())
+    codec.decode(
+        Message(Partition(topic, "", 0), 0, 0, key, line), bootstrap.now(), bootstrap.limits(settings.accepted())
+    )
     return topic, key, line
