@@ -1,4 +1,4 @@
-"""What the fuzzer of the decoding found once, and a short run of it."""
+"""Inputs that were kept, the hardest shapes among them, and a short run of the fuzzer."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ KEPT = sorted(decode.SEEDS.glob("*.json"))
 
 
 @pytest.mark.parametrize("file", KEPT, ids=lambda file: file.stem)
-def test_what_failed_once_is_read_or_refused(file: Path) -> None:
+def test_what_was_kept_is_read_or_refused(file: Path) -> None:
     assert decode.tried(decode.kept(file))
 
 
