@@ -6,11 +6,15 @@ be kept in memory between batches; whenever the store refuses a batch, what it t
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
+from itertools import chain
+from uuid import uuid1
 
 from consumers.outcome import Outcome, Outcomes
-from consumers.parking import Waiting, backoff, let_through
+from consumers.parking import DEEP, PAGE, WINDOW, After, Queue, Waiting, apply, backoff, let_through
 from domain import handling, registry
 from domain.errors import NotYet, Refused
 from domain.ports import (
@@ -25,13 +29,20 @@ from domain.ports import (
     Parked,
     Partition,
     Snapshot,
+    Unavailable,
 )
 from domain.values import Event, Fact, Meta, Recorded, value
 from infra.errors import Unreadable
 from infra.failpoints import reach
 
 SNAPSHOT_EVERY = 200
+POISON_AFTER = 3
+"""Processes that a message may end, one after the other, with nothing else in work."""
+ALONE_AT_ONCE = 100
+"""Messages that are taken one by one in one call, so that the caller can go on with others or end."""
 ATTEMPTS = 3
+ROOM = 10_000
+"""Waiting messages that one batch reads beside those that are loaded with their streams."""
 
 
 @value
@@ -56,8 +67,9 @@ class Refusal:
 Decode = Callable[[Message], Decoded]
 """Raises Unreadable for a message that cannot be read."""
 
-Read = Mapping[Partition, Sequence[Decoded | Refusal]]
-"""One batch that was read: the messages of each partition in order."""
+One = Decoded | Refusal | Message
+Read = Mapping[Partition, Sequence[One]]
+"""One batch that was read: the messages of each partition in order; suspects as they came."""
 
 
 @dataclass(slots=True)
@@ -66,7 +78,7 @@ class Stream:
 
     state: object | None = None
     version: int = 0
-    waiting: list[Waiting] = field(default_factory=list)
+    queue: Queue = field(default_factory=Queue)
 
 
 class Ingest:
@@ -80,30 +92,52 @@ class Ingest:
         *,
         park_for: timedelta = timedelta(hours=24),
         cached_streams: int = 100_000,
+        suspects: int = 2000,
+        worker: str = "",
     ) -> None:
+        """`suspects` is how many messages a batch takes of a partition at most, `worker` a name of this process."""
         self._log = log
         self.decode = decode
         self._clock = clock
         self.park_for = park_for
         self._cached_streams = cached_streams
         self._streams: dict[str, Stream] = {}
+        self._suspects = suspects
+        self._worker = worker or str(uuid1())
+        self._careful: dict[Partition, int] = {}
         self.positions: dict[Partition, int] = {}
 
     def claim(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
-        """Become the owner of these partitions: their next offsets, from the event store."""
+        """Become the owner of these partitions: their next offsets, from the event store.
+
+        Where another process began at the same offset and ended without a word, a message may have ended it. What
+        could have been in its batch is taken one by one.
+        """
         claimed = self._log.claim(partitions)
         self._streams.clear()  # also what a batch that failed has left in them
         self.positions.update(claimed)
+        unclean = self._log.watch(claimed, self._worker) if claimed else {}
+        self._careful = {p: claimed[p] + self._suspects for p, processes in unclean.items() if processes}
         return claimed
 
     def release(self) -> None:
         """Forget all partitions and streams: somebody else may write them from now on."""
+        if self.positions:
+            with suppress(Unavailable):  # then the next owner is careful without need
+                self._log.unwatch(self._worker)
         self.positions.clear()
         self._streams.clear()
+        self._careful.clear()
 
     def read(self, polled: Mapping[Partition, Sequence[Message]]) -> Read:
-        """Decode the messages of one batch. It needs no state, so any thread may do it ahead of time."""
-        return {partition: [self._read(message) for message in messages] for partition, messages in polled.items()}
+        """Decode the messages of one batch. It needs no state, so any thread may do it ahead of time.
+
+        Suspects stay as they are: reading one may be what ends the process.
+        """
+        return {
+            partition: messages if partition in self._careful else [self._read(message) for message in messages]
+            for partition, messages in polled.items()
+        }
 
     def _read(self, message: Message) -> Decoded | Refusal:
         try:
@@ -111,16 +145,46 @@ class Ingest:
         except Unreadable as error:
             return Refusal(message, error)
 
+    def decoded(self, one: One) -> Decoded | Refusal:
+        """One of a batch, decoded by now."""
+        return self._read(one) if isinstance(one, Message) else one
+
     def take(self, read: Read) -> Outcomes:
         """Store one batch: for each partition the messages from its position on, in order.
 
-        Raises Fenced when a partition has another owner, Unavailable when the store is away: claim again, and go on
-        from the positions that it returns.
+        Where there are suspects not all may be taken; the positions tell. Raises Fenced when a partition has another
+        owner, Unavailable when the store is away: claim again, and go on from the positions that it returns.
         """
+        if not self._careful:
+            return self._take(read)
+        outcomes = Outcomes()
+        if unsuspected := {p: ones for p, ones in read.items() if p not in self._careful}:
+            outcomes.update(self._take(unsuspected))
+        for partition in read.keys() & self._careful.keys():
+            for one in read[partition][:ALONE_AT_ONCE]:
+                outcomes.update(self._take_alone(_message(one)))
+            if self.positions[partition] >= self._careful[partition]:
+                del self._careful[partition]
+        return outcomes
+
+    def is_partial(self, read: Read) -> bool:
+        """Whether not all of a batch that was taken is stored yet."""
+        return any(self.positions[p] <= _message(ones[-1]).offset for p, ones in read.items())
+
+    def _take(self, read: Read) -> Outcomes:
         return self._store(lambda: _Deciding(self, self._clock()).messages(read))
 
-    def retry_parked(self, limit: int = 500) -> Outcomes:
-        """Try the parked messages whose time has come, and let those that have expired die."""
+    def _take_alone(self, message: Message) -> Outcomes:
+        """Take a message that may end this process: if it has ended too many, it dies unread."""
+        if self._log.alone(message.partition, message.offset, self._worker) <= POISON_AFTER:
+            return self._take({message.partition: [message]})
+        return self._store(lambda: _Deciding(self, self._clock()).poison(message))
+
+    def retry_parked(self, limit: int = 200) -> Outcomes:
+        """Try the parked messages whose time has come, and let those that have expired die: so many streams at most.
+
+        The outcomes are empty when nothing left its queue; else there may be more to do at once.
+        """
         now = self._clock()
         streams = self._log.due_parked(list(self.positions), now, limit)
         if not streams:
@@ -156,11 +220,11 @@ class Ingest:
         for name in names:
             self._streams.pop(name, None)
 
-    def fetch(self, names: set[str]) -> dict[str, Stream]:
+    def fetch(self, names: set[str], window: int = WINDOW) -> dict[str, Stream]:
         """The streams by name, from memory or the store; those that do not exist are new and empty."""
         known = self._streams
         if missing := [name for name in names if name not in known]:
-            stored = self._log.load(missing)
+            stored = self._log.load(missing, window)
             for name in missing:
                 known[name] = self._rebuilt(stored[name]) if name in stored else Stream()
         return {name: known[name] for name in names}
@@ -168,18 +232,32 @@ class Ingest:
     def _rebuilt(self, stored: LoadedStream) -> Stream:
         snapshot = stored.snapshot
         state = handling.load_state(snapshot.kind, snapshot.state) if snapshot else None
-        stream = Stream(handling.fold(stored.events, state), stored.version)
-        for parked in stored.parked:
-            try:
-                decoded = self.decode(parked.message)
-                stream.waiting.append(Waiting(parked, decoded.fact, decoded.key, decoded.content))
-            except Unreadable as error:
-                stream.waiting.append(Waiting(parked, None, b"", b"", error))
-        return stream
+        queue = Queue([self._waiting(one) for one in stored.parked], stored.more)
+        queue.last = stored.parked[-1].seq if stored.parked else 0
+        return Stream(handling.fold(stored.events, state), stored.version, queue)
+
+    def behind(self, name: str, queue: Queue, limit: int) -> list[Waiting]:
+        """Read on in a queue: the messages that wait in the store behind those that are known."""
+        page = [self._waiting(one) for one in self._log.waiting(name, queue.last, limit)]
+        queue.known += page
+        queue.stored = bool(page)
+        queue.last = page[-1].parked.seq if page else queue.last
+        return page
+
+    def _waiting(self, parked: Parked) -> Waiting:
+        try:
+            decoded = self.decode(parked.message)
+        except Unreadable as error:
+            return Waiting(parked, None, b"", b"", error)
+        return Waiting(parked, decoded.fact, decoded.key, decoded.content)
 
     def seen(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         """Which of these identities the inbox knows, with their content."""
         return dict(self._log.seen(keys)) if keys else {}
+
+
+def _message(one: One) -> Message:
+    return one if isinstance(one, Message) else one.message
 
 
 class _Deciding:
@@ -190,6 +268,7 @@ class _Deciding:
         self._now = now
         self._moves: dict[Partition, tuple[int | None, int | None, Outcomes]] = {}
         self._seen: dict[bytes, bytes] = {}
+        self._room = ROOM
         self.batch = Batch()
         self.outcomes = Outcomes()
         self.forget: set[str] = set()
@@ -198,32 +277,43 @@ class _Deciding:
         decoded: list[Decoded] = []
         for partition, ones in read.items():
             outcomes = Outcomes({Outcome.APPENDED: len(ones)})
-            self._moves[partition] = (self._ingest.positions[partition], ones[-1].message.offset + 1, outcomes)
+            self._moves[partition] = (self._ingest.positions[partition], _message(ones[-1]).offset + 1, outcomes)
             self.outcomes.update(outcomes)
-            for one in ones:
+            for one in (self._ingest.decoded(one) for one in ones):
                 if isinstance(one, Decoded):
                     decoded.append(one)
                 else:
                     self._die(one.message, one.error.rule, one.error.detail)
         streams = self._ingest.fetch({one.stream for one in decoded})
-        self._seen = self._ingest.seen([one.key for one in decoded] + _waiting_keys(streams))
+        queues = [stream.queue.known for stream in streams.values()]
+        self._seen = self._ingest.seen([one.key for one in decoded] + _keys(chain.from_iterable(queues)))
         for one in decoded:
             self._decide(streams[one.stream], one)
+        # Queues are loaded anew with every batch: what waits in them must not fill the memory.
+        self.forget.update(name for name, stream in streams.items() if stream.queue)
+        return self._closed()
+
+    def poison(self, message: Message) -> "_Deciding":
+        expected = self._ingest.positions[message.partition]
+        self._moves[message.partition] = (expected, message.offset + 1, Outcomes({Outcome.APPENDED: 1}))
+        self.outcomes[Outcome.APPENDED] += 1
+        error = Poison(f"{POISON_AFTER} processes ended with only this message in work")
+        self._die(message, error.rule, str(error))
         return self._closed()
 
     def parked(self, names: Sequence[str]) -> "_Deciding":
         self._ingest.forget(names)
-        streams = self._ingest.fetch(set(names))
-        self._seen = self._ingest.seen(_waiting_keys(streams))
-        for name, stream in streams.items():
-            self._retry(name, stream)
+        streams = self._ingest.fetch(set(names), 1)
+        self._seen = self._ingest.seen(_keys(one for stream in streams.values() for one in stream.queue.known))
+        for name in names:
+            self._retry(name, streams[name])
         self.forget.update(names)
         return self._closed()
 
     def _decide(self, stream: Stream, one: Decoded) -> None:
         known = self._seen.get(one.key)
-        if known is None and stream.waiting:
-            known = next((w.content for w in stream.waiting if w.key == one.key), None)
+        if known is None and stream.queue:
+            known = stream.queue.content(one.key)
         if self._repeats(one, known):
             return
         try:
@@ -234,16 +324,27 @@ class _Deciding:
         except Refused as error:
             self._die(one.message, error.rule, str(error), one)
             return
-        if stream.waiting and events:
-            passed = let_through(state, stream.waiting)
-            if passed is None:
-                self._park(stream, one, WaitsBehind(stream.waiting[0].parked.rule))
-                return
+        behind = partial(self._behind, one.stream, stream.queue)
+        if not stream.queue or not events or not (behind(0, WINDOW) or stream.queue.unknown):
             self._record(stream, one, state, events)
-            for waiting, after in passed:
-                self._leave(stream, one.stream, waiting, after)
+            return
+        most = min(DEEP, max(self._room, WINDOW))
+        left = let_through(stream.state, state, behind, lambda key: key == one.key or key in self._seen, most)
+        if left is None:
+            self._park(stream, one, WaitsBehind(stream.queue.known[0].parked.rule if stream.queue.known else ""))
             return
         self._record(stream, one, state, events)
+        for waiting, after in left:
+            self._leave(stream, one.stream, waiting, after)
+        stream.queue.leave([waiting for waiting, _ in left])
+
+    def _behind(self, name: str, queue: Queue, start: int, limit: int) -> list[Waiting]:
+        """Messages of a queue from a place on; read from the store when they are not known yet."""
+        if start >= len(queue.known) and queue.stored:
+            page = self._ingest.behind(name, queue, limit)
+            self._room -= len(page)
+            self._seen.update(self._ingest.seen(_keys(page)))
+        return queue.known[start : start + limit]
 
     def _repeats(self, one: Decoded, known: bytes | None) -> bool:
         """Whether the id is known already; then the message is a duplicate, or dies for its other content."""
@@ -257,32 +358,22 @@ class _Deciding:
 
     def _retry(self, name: str, stream: Stream) -> None:
         """Oldest first: an expired message dies, one that applies is appended, the first that cannot holds the rest."""
-        while stream.waiting:
-            head = stream.waiting[0]
-            if head.fact is not None and head.parked.expires_at > self._now:
-                try:
-                    after = handling.handle(stream.state, head.fact)
-                except NotYet:
-                    tries = head.parked.tries + 1
-                    self.batch.delay.append((head.parked.seq, self._now + backoff(tries)))
-                    return
-                except Refused as error:
-                    self._leave(stream, name, head, error)
-                    continue
-                self._leave(stream, name, head, after)
-            else:
+        queue, taken = stream.queue, 0
+        while self._room > 0 and taken < DEEP and self._behind(name, queue, taken, PAGE):
+            head = queue.known[taken]
+            if head.fact is not None and head.parked.expires_at <= self._now:
                 story = f"{head.parked.rule}: {head.parked.detail}; since {head.parked.parked_at:%Y-%m-%d %H:%M:%S %Z}"
-                self._leave(stream, name, head, head.error or Expired(story))
+                self._leave(stream, name, head, Expired(story))
+            else:
+                try:
+                    self._leave(stream, name, head, apply(stream.state, head))
+                except NotYet:
+                    self.batch.delay.append((head.parked.seq, self._now + backoff(head.parked.tries + 1)))
+                    return
+            taken += 1
 
-    def _leave(
-        self,
-        stream: Stream,
-        name: str,
-        waiting: Waiting,
-        after: "tuple[object, tuple[Event, ...]] | Refused | Unreadable",
-    ) -> None:
+    def _leave(self, stream: Stream, name: str, waiting: Waiting, after: After) -> None:
         """A parked message leaves its queue: into the stream, or as a dead letter."""
-        stream.waiting.remove(waiting)
         message = waiting.parked.message
         if waiting.parked.seq:
             self.batch.unpark.append(waiting.parked.seq)
@@ -324,11 +415,10 @@ class _Deciding:
             detail=str(why),
             parked_at=self._now,
             expires_at=self._now + self._ingest.park_for,
-            next_try_at=self._now + backoff(0),
+            next_try_at=None if stream.queue else self._now + backoff(0),
         )
         self.batch.park.append(parked)
-        stream.waiting.append(Waiting(parked, one.fact, one.key, one.content))
-        self.forget.add(one.stream)  # its place in the queue is given by the store
+        stream.queue.park(Waiting(parked, one.fact, one.key, one.content))
         self._count(one.message, Outcome.PARKED)
 
     def _die(self, message: Message, rule: str, detail: str, one: Decoded | None = None) -> None:
@@ -379,6 +469,10 @@ class WaitsBehind(NotYet):
     """An older message of this stream waits already; this one keeps its place behind it."""
 
 
+class Poison(Refused):
+    """Each process that worked on this message ended. Look into the workers' logs before it is replayed."""
+
+
 class Expired(Refused):
     """What this message waited for did not come in time. Publish what is missing, then replay the dead letter."""
 
@@ -386,5 +480,5 @@ class Expired(Refused):
 _OTHER_CONTENT = "The same (source, id) was published before with other content. Give a new event a new id."
 
 
-def _waiting_keys(streams: Mapping[str, Stream]) -> list[bytes]:
-    return [w.key for stream in streams.values() if stream.waiting for w in stream.waiting if w.key]
+def _keys(waiting: Iterable[Waiting]) -> list[bytes]:
+    return [one.key for one in waiting if one.key]

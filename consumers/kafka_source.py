@@ -32,6 +32,8 @@ from infra.failpoints import reach
 log = structlog.get_logger("kehu.ingest")
 T = TypeVar("T")
 
+RETRYING = 0.2
+"""Seconds of each second in which another round of parked messages is begun."""
 AWAY = (DomainError, KehuError, KafkaError, OSError)
 """The store or the broker does not answer, or not as expected: try again later."""
 
@@ -82,8 +84,9 @@ class KafkaSource(Service):
 
     async def on_stop(self) -> None:
         self._next = {}
-        async with self._writing:
-            pass  # the batch in flight ends; a thread cannot be cancelled
+        async with self._writing:  # the batch in flight ends; a thread cannot be cancelled
+            if self._claimed:
+                await self._in_thread(self._store_thread, self._ingest.release)
         if self._consumer is not None:
             await self._consumer.stop()
         await self._in_thread(self._admin_thread, self._admin.close)
@@ -101,7 +104,7 @@ class KafkaSource(Service):
         self._next = {}  # what was fetched is dropped
         async with self._writing:
             self._next.clear()  # what was claimed meanwhile, too
-            self._ingest.release()
+            await self._in_thread(self._store_thread, self._ingest.release)
 
     @Service.task
     async def _read(self) -> None:
@@ -201,6 +204,12 @@ class KafkaSource(Service):
         self._claimed = False
         self._patience.failed("asking the store for the positions", error)
 
+    def _go_back(self) -> None:
+        """Read on from what is stored; what was fetched ahead is dropped."""
+        tps, self._next = list(self._next), {}
+        for tp in tps:
+            self._seek(tp, self._ingest.positions[self._partitions[tp]])
+
     def _ahead(self, polled: Mapping[TopicPartition, Sequence[ConsumerRecord[bytes, bytes]]]) -> Read:
         """What was polled, decoded; without partitions that are no longer ours."""
         batch: dict[Partition, list[Message]] = {}
@@ -228,6 +237,8 @@ class KafkaSource(Service):
                 return
             reach("answered")
             self._on_outcomes(outcomes, monotonic() - started)
+            if self._ingest.is_partial(batch):
+                self._go_back()
         await self._tell_kafka()
 
     async def _set_aside(self, error: Exception) -> None:
@@ -291,14 +302,18 @@ class KafkaSource(Service):
 
     @Service.timer(1.0)
     async def _retry_parked(self) -> None:
-        async with self._writing:
-            if not self._next:
-                return
-            try:
-                outcomes = await self._in_thread(self._store_thread, self._ingest.retry_parked)
-            except (Fenced, Conflict, Unavailable) as error:
-                self._claim_again(error)
-            else:
+        """Again and again while messages leave their queues, but never for long: what comes new must not wait."""
+        until = monotonic() + RETRYING
+        outcomes: Outcomes | None = None
+        while outcomes is None or (outcomes and monotonic() < until):
+            async with self._writing:
+                if not self._next:
+                    return
+                try:
+                    outcomes = await self._in_thread(self._store_thread, self._ingest.retry_parked)
+                except (Fenced, Conflict, Unavailable) as error:
+                    self._claim_again(error)
+                    return
                 self._on_outcomes(outcomes, 0.0)
 
     async def _tell_kafka(self) -> None:

@@ -21,8 +21,8 @@ from infra.postgres.dead_letters import DeadLetterOutbox, Letter
 log = structlog.get_logger("kehu.dead-letters")
 T = TypeVar("T")
 
-LARGEST = 900_000
-"""Bytes of a value that are published at most: brokers take 1 MiB by default. The table keeps all of them."""
+LARGEST = {"value": 900_000, "headers": 64_000, "key": 16_000}
+"""Bytes of its parts that are published at most: brokers take 1 MiB by default. The table keeps all of them."""
 AT_ONCE = 200
 
 
@@ -36,12 +36,17 @@ def outgoing(letter: Letter) -> Outgoing:
         "kehu-partition": str(letter.partition),
         "kehu-offset": str(letter.offset),
     }
-    value = letter.value
-    if value is not None and len(value) > LARGEST:
-        ours["kehu-value-bytes"] = str(len(value))
-        value = None
-    headers = [*letter.headers, *((name, text.encode()) for name, text in ours.items())]
-    return DEAD_LETTERS, letter.key, value, headers
+    sizes = {
+        "value": len(letter.value or b""),
+        "headers": sum(len(name.encode()) + len(value) for name, value in letter.headers),
+        "key": len(letter.key or b""),
+    }
+    left_out = {part: size for part, size in sizes.items() if size > LARGEST[part]}
+    ours |= {f"kehu-{part}-bytes": str(size) for part, size in left_out.items()}
+    headers = [] if "headers" in left_out else list(letter.headers)
+    headers += ((name, text.encode()) for name, text in ours.items())
+    key, value = (None if "key" in left_out else letter.key), (None if "value" in left_out else letter.value)
+    return DEAD_LETTERS, key, value, headers
 
 
 class DeadLetterPublisher(Service):

@@ -71,7 +71,10 @@ class InboxEntry:
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """A message that waits in its stream's queue. `seq` orders the queue and is given when it is stored."""
+    """A message that waits in its stream's queue. `seq` orders the queue and is given when it is stored.
+
+    `next_try_at` is None for one that waits behind others: it has a next try when it becomes the oldest.
+    """
 
     stream: str
     message: Message
@@ -79,7 +82,7 @@ class Parked:
     detail: str
     parked_at: datetime
     expires_at: datetime
-    next_try_at: datetime
+    next_try_at: datetime | None
     tries: int = 0
     seq: int = 0
 
@@ -123,12 +126,15 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class LoadedStream:
-    """What is stored of a stream: the newest snapshot, the events after it, its last version, and its parked queue."""
+    """What is stored of a stream: the newest snapshot, the events after it, its last version, and the oldest messages
+    of its parked queue; `more` tells that others wait behind them.
+    """
 
     version: int = 0
     snapshot: Snapshot | None = None
     events: tuple[Recorded, ...] = ()
     parked: tuple[Parked, ...] = ()
+    more: bool = False
 
 
 class EventLog(Protocol):
@@ -137,8 +143,29 @@ class EventLog(Protocol):
     def claim(self, partitions: Collection[Partition]) -> Mapping[Partition, int]:
         """The next offset of each partition, made if new (0). Waits for a former owner's open transaction to end."""
 
-    def load(self, streams: Collection[str]) -> Mapping[str, LoadedStream]:
-        """The stored streams; one that does not exist (and has nothing parked) is absent."""
+    def watch(self, positions: Mapping[Partition, int], worker: str) -> Mapping[Partition, int]:
+        """Keep that this process begins at these positions; how many others began at the same, and never came further.
+
+        One that ends cleanly takes itself out of that count with `unwatch`.
+        """
+
+    def unwatch(self, worker: str) -> None:
+        """This process ends cleanly."""
+
+    def alone(self, partition: Partition, offset: int, worker: str) -> int:
+        """Keep that this process works on one message only; how many processes have by now, none of which came further.
+
+        Committed at once, so that it outlives the process. The same process counts once.
+        """
+
+    def load(self, streams: Collection[str], window: int = 20) -> Mapping[str, LoadedStream]:
+        """The stored streams; one that does not exist (and has nothing parked) is absent.
+
+        Of a queue come the `window` oldest messages, or fewer when they are large.
+        """
+
+    def waiting(self, stream: str, after: int, limit: int) -> Sequence[Parked]:
+        """The messages of a stream's queue behind this `seq`, in order; at least one when there are any."""
 
     def seen(self, keys: Collection[bytes]) -> Mapping[bytes, bytes]:
         """Inbox keys that are known -> their content digest."""

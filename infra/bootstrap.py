@@ -14,14 +14,16 @@ from consumers.projector_service import ProjectorService
 from consumers.publisher import DeadLetterPublisher
 from domain import handling, registry
 from domain.ports import EventLog, Message
+from infra.failpoints import armed, reach
 from infra.kafka import codec
 from infra.kafka.faust_app import build_app
+from infra.kafka.limits import DEFAULT, Limits
 from infra.kafka.topics import DEAD_LETTERS, TOPICS, Topics
 from infra.postgres.dead_letters import DeadLetterOutbox
 from infra.postgres.log import PostgresLog
 from infra.postgres.migrate import migrate
 from infra.postgres.read_models import PostgresReadModels
-from infra.settings import Settings
+from infra.settings import Accepted, Settings
 from projections.catalogue import ALL
 
 
@@ -30,7 +32,20 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def decoder(clock: Callable[[], datetime] = now, limits: codec.Limits = codec.Limits()) -> Decode:  # noqa: B008
+def limits(accepted: Accepted) -> Limits:
+    """What the codec accepts."""
+    return Limits(
+        value_bytes=accepted.max_value_bytes,
+        headers=accepted.max_headers,
+        header_bytes=accepted.max_header_bytes,
+        nesting=accepted.max_nesting,
+        digits=accepted.max_digits,
+        ahead=accepted.max_ahead,
+        earliest=accepted.earliest,
+    )
+
+
+def decoder(clock: Callable[[], datetime] = now, limits: Limits = DEFAULT) -> Decode:
     """Reads messages as CloudEvents, with the identity, the content and the stream that the ingest asks for."""
     registry.check()
 
@@ -38,7 +53,12 @@ def decoder(clock: Callable[[], datetime] = now, limits: codec.Limits = codec.Li
         fact = codec.decode(message, clock(), limits)
         return Decoded(message, fact, codec.identity(fact.meta), codec.content(fact), handling.stream_of(fact))
 
-    return decode
+    def decode_marked(message: Message) -> Decoded:
+        if any(name == "kehu-failpoint" for name, _ in message.headers):
+            reach("marked")
+        return decode(message)
+
+    return decode_marked if armed("marked") else decode
 
 
 def source(
@@ -46,7 +66,7 @@ def source(
 ) -> KafkaSource:
     """The worker's ingest: from the topics into the log."""
     return KafkaSource(
-        Ingest(log, decoder(), now, park_for=settings.park_for),
+        Ingest(log, decoder(limits=limits(settings)), now, park_for=settings.park_for, suspects=settings.max_records),
         bootstrap=settings.kafka,
         group=settings.group,
         topics=list(TOPICS.values()),

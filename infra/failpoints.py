@@ -14,6 +14,7 @@ from infra.errors import KehuError
 
 STEPS = (
     "polled",  # a batch was fetched
+    "marked",  # a message is read that has a header of the name kehu-failpoint
     "decided",  # it was decided on, nothing is written
     "moved",  # positions moved in the open transaction
     "remembered",  # inbox written
@@ -53,6 +54,10 @@ class Failpoints:
                 raise WrongFailpoint(one)
             self._armed[step] = (int(times), action)
 
+    def armed(self, step: str) -> bool:
+        """Whether anything will happen at this step."""
+        return step in self._armed
+
     def reach(self, step: str, wire: Wire | None = None) -> None:
         """Tell that a step is reached."""
         if step not in self._armed:
@@ -71,3 +76,4 @@ class Failpoints:
 
 _failpoints = Failpoints(os.environ.get("KEHU_FAIL", ""))
 reach = _failpoints.reach
+armed = _failpoints.armed

@@ -1,11 +1,14 @@
 """Settings of a worker, from the environment: KEHU_POSTGRES, KEHU_KAFKA and so on."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import AwareDatetime, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from infra.errors import KehuError
+
+T = TypeVar("T", bound="Accepted")
 
 
 class WrongSettings(KehuError):
@@ -14,10 +17,29 @@ class WrongSettings(KehuError):
     exit_code = 2
 
 
-class Settings(BaseSettings):
-    """What a worker must know. Each field is the variable KEHU_<FIELD>; times are seconds or ISO 8601 (`PT24H`)."""
+class Accepted(BaseSettings):
+    """What a message may be at most; beyond it becomes a dead letter that says so."""
 
     model_config = SettingsConfigDict(env_prefix="KEHU_", frozen=True, extra="ignore")
+
+    max_value_bytes: int = Field(1024 * 1024, ge=1024, le=64 * 1024 * 1024)
+    """Bytes of a message's value."""
+    max_headers: int = Field(64, ge=16, le=10_000)
+    """Headers of a message."""
+    max_header_bytes: int = Field(16 * 1024, ge=1024, le=1024 * 1024)
+    """Bytes of all its headers together."""
+    max_nesting: int = Field(32, ge=4, le=500)
+    """Objects and arrays of its JSON within each other."""
+    max_digits: int = Field(40, ge=20, le=4000)
+    """Digits of one number in its JSON."""
+    max_ahead: timedelta = Field(timedelta(hours=24), ge=timedelta(0), le=timedelta(days=366))
+    """How far its event's time may be ahead of the worker's clock."""
+    earliest: AwareDatetime = datetime(1900, 1, 1, tzinfo=UTC)
+    """Events that happened before this time are refused."""
+
+
+class Settings(Accepted):
+    """What a worker must know. Each field is the variable KEHU_<FIELD>; times are seconds or ISO 8601 (`PT24H`)."""
 
     postgres: str = Field(min_length=1)
     """Connection string of PostgreSQL."""
@@ -35,8 +57,17 @@ class Settings(BaseSettings):
 
 def read(**given: object) -> Settings:
     """The settings from the environment; what is given and not None comes first. Raises WrongSettings."""
+    return _read(Settings, **given)
+
+
+def accepted() -> Accepted:
+    """What a message may be at most, from the environment. Raises WrongSettings."""
+    return _read(Accepted)
+
+
+def _read(kind: type[T], **given: object) -> T:
     try:
-        return Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+        return kind(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     except ValidationError as error:
         told = "; ".join(f"KEHU_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
         raise WrongSettings(told) from None

@@ -20,6 +20,7 @@ from infra.cli import (
     queues,
     rebuild,
     reconciliation,
+    repair,
     retention_risk,
     run,
     satisfaction,
@@ -65,9 +66,12 @@ app.add_typer(dead_letter_commands, name="dead-letters")
 dead_letter_commands.command("list")(dead_letters.list_dead_letters)
 dead_letter_commands.command("show")(dead_letters.show_dead_letter)
 dead_letter_commands.command()(dead_letters.replay)
+dead_letter_commands.command()(repair.repair)
 app.add_typer(parked_commands, name="parked")
 parked_commands.command("list")(parked.list_parked)
 parked_commands.command("show")(parked.show_parked)
+parked_commands.command("retry")(parked.retry_parked)
+parked_commands.command("release")(parked.release_parked)
 app.command()(rebuild.rebuild)
 app.add_typer(event_commands, name="events")
 event_commands.command()(events.catalog)

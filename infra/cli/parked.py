@@ -1,27 +1,39 @@
-"""`kehu parked`: messages that cannot apply yet, in the order of their next try."""
+"""`kehu parked`: messages that cannot apply yet: list and show them, try them now, or take them out of their queues."""
 
+from contextlib import suppress
 from datetime import datetime
+from getpass import getuser
 from typing import Annotated, Any
 
 import typer
 
+from domain.errors import Refused
+from domain.ports import Conflict, Message, Partition
 from infra import bootstrap
 from infra.cli.messages import for_programs, meaning, print_message
-from infra.cli.output import Csv, Json, Limit, print_json, print_rows, when
+from infra.cli.output import Csv, Json, Limit, print_json, print_rows, say, when
 from infra.cli.servers import Postgres, connected
-from infra.errors import KehuError
+from infra.errors import KehuError, Unreadable
 from infra.postgres import ops
+
+
+class Released(Refused):
+    """It was taken out of its queue by hand; the detail says why and by whom. Replay it when it may apply."""
 
 
 class NotParked(KehuError):
     """No message waits under this number: it may have been applied, or died. `kehu parked list` shows what waits."""
 
 
+Topic = Annotated[str | None, typer.Option(help="Only those that came by this topic.")]
+Rule = Annotated[str | None, typer.Option(help="Only those that this rule holds.")]
+
+
 def list_parked(
     postgres: Postgres = "",
     stream: Annotated[str | None, typer.Option(help="Only the queue of this stream, in its order.")] = None,
-    topic: Annotated[str | None, typer.Option(help="Only those that came by this topic.")] = None,
-    rule: Annotated[str | None, typer.Option(help="Only those that this rule holds.")] = None,
+    topic: Topic = None,
+    rule: Rule = None,
     limit: Limit = 50,
     as_json: Json = False,
     as_csv: Csv = False,
@@ -61,3 +73,62 @@ def show_parked(
         print_json(for_programs(found, remedy))
     else:
         print_message(f"Parked message {seq}", for_programs(found, remedy))
+
+
+def retry_parked(
+    streams: Annotated[list[str] | None, typer.Argument(metavar="STREAM…", help="Whose queues are tried.")] = None,
+    postgres: Postgres = "",
+    topic: Topic = None,
+    rule: Rule = None,
+    everything: Annotated[bool, typer.Option("--all", help="All queues.")] = False,
+) -> None:
+    """Have the oldest messages of queues tried now, and not at their next try. A running worker does it in a second.
+
+    What the oldest one lets through follows it. It waits on when it still cannot apply: later messages keep their
+    place. --topic and --rule choose by the oldest message.
+
+    Example: kehu parked retry --rule survey-not-invited-yet
+    """
+    if bool(streams) + bool(topic or rule) + everything != 1:
+        raise typer.BadParameter("say which: streams, or --topic, --rule, or --all", param_hint="STREAM")
+    with connected(postgres) as conn:
+        due = ops.retry_parked(conn, streams=streams or None, topic=topic, rule=rule)
+    if missing := sorted(set(streams or ()) - set(due)):
+        raise NotParked(", ".join(missing))
+    say(f"{len(due)} queues are due now")
+
+
+def release_parked(
+    seqs: Annotated[list[int], typer.Argument(metavar="SEQ…", help="As `kehu parked list` shows them.")],
+    reason: Annotated[str, typer.Option(help="Why they must not wait any longer.")],
+    postgres: Postgres = "",
+    by: Annotated[str, typer.Option(help="Who decides that; by default who is logged in.")] = "",
+) -> None:
+    """Take messages out of their queues: they become dead letters with the reason, and what waits behind them goes on.
+
+    All of them or none. A released message can be replayed, as any dead letter.
+
+    Example: kehu parked release 4 --reason "the invitation was deleted at its source"
+    """
+    with connected(postgres) as conn:
+        waiting = [ops.get_parked(conn, seq) for seq in dict.fromkeys(seqs)]
+        found = [_identified(one) for one in waiting if one is not None]
+        if missing := sorted({*seqs} - {one["seq"] for one in found}):
+            raise NotParked(", ".join(map(str, missing)))
+        try:
+            ops.release_parked(
+                conn, found, Released().rule, f"released by {by or getuser()}: {reason}", bootstrap.now()
+            )
+        except Conflict as error:
+            raise NotParked(str(error)) from error
+    say(f"{len(found)} parked messages released")
+
+
+def _identified(waiting: dict[str, Any]) -> dict[str, Any]:
+    """With source and id of its event, by which its dead letter is found."""
+    place = Partition(waiting["topic"], waiting["topic_id"], waiting["partition"])
+    at, stamp, headers = waiting["kafka_offset"], waiting["kafka_timestamp"], tuple(waiting["headers"])
+    with suppress(Unreadable):
+        meta = bootstrap.decoder()(Message(place, at, stamp, waiting["key"], waiting["value"], headers)).fact.meta
+        return {**waiting, "source": meta.source, "event_id": meta.event_id}
+    return waiting

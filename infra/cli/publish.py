@@ -8,7 +8,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from domain.ports import Message, Partition
-from infra import bootstrap
+from infra import bootstrap, settings
 from infra.cli.output import console, say
 from infra.cli.servers import NotTold, OptionalKafka, require_kafka
 from infra.errors import KehuError, Unreadable
@@ -37,7 +37,7 @@ def publish(
         if not line.strip():
             continue
         try:
-            messages.append(_checked(line.strip()))
+            messages.append(checked(line.strip()))
         except Unreadable as error:
             wrong.append(f"line {number}: {error.rule}: {error.detail}")
     if wrong:
@@ -54,7 +54,8 @@ def publish(
     say(f"{len(messages)} events {'are valid' if dry_run else 'published'}")
 
 
-def _checked(line: bytes) -> tuple[str, bytes, bytes]:
+def checked(line: bytes) -> tuple[str, bytes, bytes]:
+    """Topic, key and value of a CloudEvent in JSON. Raises Unreadable when no worker would accept it."""
     try:
         said = orjson.loads(line)
         kind, subject = str(said["type"]), str(said["subject"])
@@ -65,5 +66,7 @@ def _checked(line: bytes) -> tuple[str, bytes, bytes]:
     known = codec.readable().get(kind)
     topic = known[2] if known else ""
     key = subject.encode()
-    codec.decode(Message(Partition(topic, "", 0), 0, 0, key, line), bootstrap.now())
+    codec.decode(
+        Message(Partition(topic, "", 0), 0, 0, key, line), bootstrap.now(), bootstrap.limits(settings.accepted())
+    )
     return topic, key, line

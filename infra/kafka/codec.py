@@ -3,8 +3,7 @@ Unreadable, with a rule for the tables and a detail that says what to mend; pers
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from difflib import get_close_matches
 from functools import cache, lru_cache
 from hashlib import blake2b
@@ -18,6 +17,7 @@ from domain import handling, registry, upcasts
 from domain.ports import Message
 from domain.values import CustomerId, Event, Fact, Meta
 from infra.errors import Unreadable
+from infra.kafka.limits import DEFAULT, Limits, check_shape, check_size
 from infra.kafka.topics import topic_of
 
 STRUCTURED = "application/cloudevents+json"
@@ -27,22 +27,12 @@ _BATCH = b"application/cloudevents-batch"
 _CUSTOMER = pattern(r"[\w.:/@+-]{1,64}")
 _NAME = pattern(r"[a-z0-9]+")
 _NUL = pattern(rb"(?<!\\)(?:\\\\)*\\u0000")
-_EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
 _KNOWN = frozenset(
     {
         *("specversion", "id", "source", "type", "subject", "time", "datacontenttype", "dataschema", "data"),
         *("correlationid", "causationid", "traceparent"),
     }
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a message may be at most: bytes of its value, number of headers, how far ahead of now."""
-
-    value_bytes: int = 1024 * 1024
-    headers: int = 64
-    future: timedelta = timedelta(hours=24)
 
 
 @cache
@@ -62,15 +52,13 @@ def readable() -> Mapping[str, tuple[registry.Registration, int, str]]:
     }
 
 
-def decode(message: Message, now: datetime, limits: Limits = Limits()) -> Fact:
+def decode(message: Message, now: datetime, limits: Limits = DEFAULT) -> Fact:
     """The fact in a message; an older version comes as the newest. Raises Unreadable."""
     value = message.value
     if value is None:
         raise Unreadable("tombstone", "the value is null: an event cannot be deleted, publish what happened instead")
-    if len(value) > limits.value_bytes:
-        raise Unreadable("too-large", f"{len(value)} bytes, at most {limits.value_bytes} are accepted")
-    if len(message.headers) > limits.headers:
-        raise Unreadable("too-many-headers", f"{len(message.headers)} headers, at most {limits.headers} are accepted")
+    check_size(value, message.headers, limits)
+    check_shape(value, limits)
     if b"\\u0000" in value and _NUL.search(value):
         raise Unreadable("nul-character", "a string holds the NUL character: remove it")
     attributes, data = _envelope(message, value)
@@ -281,8 +269,9 @@ def _meta(attributes: Mapping[str, Any], now: datetime, limits: Limits) -> Meta:
         raise Unreadable("bad-time", "the attribute time must be an RFC 3339 time") from None
     if occurred_at.tzinfo is None:
         raise Unreadable("bad-time", "the attribute time has no zone: add Z or the offset")
-    if not _EARLIEST <= occurred_at <= now + limits.future:
-        raise Unreadable("time-out-of-range", f"{said} is before 1900 or more than {limits.future} ahead")
+    if not limits.earliest <= occurred_at <= now + limits.ahead:
+        early = f"before {limits.earliest:%Y-%m-%d}"
+        raise Unreadable("time-out-of-range", f"{said} is {early} or more than {limits.ahead} ahead")
     given = attributes.get
     return Meta(
         _attribute(attributes, "id"),

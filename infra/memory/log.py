@@ -1,6 +1,6 @@
 """The event log in memory: the reference for the conformance suite, and what unit tests of the consumers use."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -19,14 +19,35 @@ class MemoryLog:
         self.positions: dict[Partition, int] = {}
         self.counts: dict[Partition, dict[str, int]] = {}
         self.snapshots: dict[str, Snapshot] = {}
+        self.attempts: dict[Partition, tuple[int, str, int, set[str]]] = {}
         self._streams: dict[str, list[Recorded]] = {}
         self._last_seq = 0
 
     def claim(self, partitions: Collection[Partition]) -> dict[Partition, int]:
         return {p: self.positions.setdefault(p, 0) for p in partitions}
 
-    def load(self, streams: Collection[str]) -> dict[str, LoadedStream]:
-        return {name: loaded for name in streams if (loaded := self._load(name)) is not None}
+    def watch(self, positions: Mapping[Partition, int], worker: str) -> dict[Partition, int]:
+        for partition, offset in positions.items():
+            at, before, unclean, alone = self.attempts.get(partition, (offset, worker, 0, set()))
+            if at != offset:
+                before, unclean, alone = worker, 0, set()
+            self.attempts[partition] = (offset, worker, unclean + (before != worker), alone)
+        return {partition: self.attempts[partition][2] for partition in positions}
+
+    def unwatch(self, worker: str) -> None:
+        self.attempts = {partition: one for partition, one in self.attempts.items() if one[1] != worker}
+
+    def alone(self, partition: Partition, offset: int, worker: str) -> int:
+        at, _, unclean, alone = self.attempts.get(partition, (offset, worker, 0, set[str]()))
+        alone = {worker} | (alone if at == offset else set())
+        self.attempts[partition] = (offset, worker, unclean, alone)
+        return len(alone)
+
+    def load(self, streams: Collection[str], window: int = 20) -> dict[str, LoadedStream]:
+        return {name: loaded for name in streams if (loaded := self._load(name, window)) is not None}
+
+    def waiting(self, stream: str, after: int, limit: int) -> Sequence[Parked]:
+        return [one for one in self.parked.values() if one.stream == stream and one.seq > after][:limit]
 
     def seen(self, keys: Collection[bytes]) -> dict[bytes, bytes]:
         return {key: self.inbox[key] for key in keys if key in self.inbox}
@@ -37,14 +58,14 @@ class MemoryLog:
             self._move(move)
         for entry in batch.inbox:
             self.inbox[entry.key] = entry.content
-        for seq in batch.unpark:
-            del self.parked[seq]
+        changed = {one.stream for one in batch.park} | {self.parked.pop(seq).stream for seq in batch.unpark}
         for seq, at in batch.delay:
             one = self.parked[seq]
             self.parked[seq] = replace(one, next_try_at=at, tries=one.tries + 1)
         for one in batch.park:
             self._last_seq += 1
             self.parked[self._last_seq] = replace(one, seq=self._last_seq)
+        self._wake(changed)
         self.dead.extend(batch.dead)
         for snapshot in batch.snapshots:
             self.snapshots[snapshot.stream] = snapshot
@@ -72,18 +93,29 @@ class MemoryLog:
         due = [
             one
             for one in heads.values()
-            if _is_for(one.message.partition, partitions) and min(one.next_try_at, one.expires_at) <= now
+            if _is_for(one.message.partition, partitions)
+            and min(one.next_try_at or one.expires_at, one.expires_at) <= now
         ]
         return [one.stream for one in due[:limit]]
 
-    def _load(self, name: str) -> LoadedStream | None:
+    def _wake(self, streams: Collection[str]) -> None:
+        """The oldest message of a queue has a next try."""
+        oldest: dict[str, Parked] = {}
+        for one in self.parked.values():
+            oldest.setdefault(one.stream, one)
+        for name in streams:
+            if name in oldest and oldest[name].next_try_at is None:
+                first = oldest[name]
+                self.parked[first.seq] = replace(first, next_try_at=first.parked_at)
+
+    def _load(self, name: str, window: int) -> LoadedStream | None:
         events = self._streams.get(name, [])
-        parked = tuple(one for one in self.parked.values() if one.stream == name)
+        parked = tuple(self.waiting(name, 0, window + 1))
         if not events and not parked:
             return None
         snapshot = self.snapshots.get(name)
         after = snapshot.version if snapshot else 0
-        return LoadedStream(len(events), snapshot, tuple(events[after:]), parked)
+        return LoadedStream(len(events), snapshot, tuple(events[after:]), parked[:window], len(parked) > window)
 
     def _check(self, batch: Batch) -> None:
         """All refusals come before the first change: a batch is written whole or not at all."""

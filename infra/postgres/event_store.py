@@ -23,6 +23,11 @@ EventRow = tuple[str, int, str, bytes, str | None]
 
 CHANNEL = "kehu_events"
 _MESSAGE = "topic, topic_id, partition, kafka_offset, kafka_timestamp, key, value, header_names, header_values"
+_WAKE = """UPDATE kehu.parked p SET next_try_at = parked_at
+    FROM unnest(%s::text[]) AS changed (stream) CROSS JOIN LATERAL (SELECT stream, seq FROM kehu.parked q
+        WHERE (q.stream, q.seq) > (changed.stream, 0) ORDER BY q.stream, q.seq LIMIT 1) AS oldest
+    WHERE oldest.stream = changed.stream AND p.seq = oldest.seq AND p.next_try_at IS NULL"""
+"""What waits behind others has no next try until it is the oldest of its queue."""
 _MESSAGE_TYPES = ["text", "text", "int4", "int8", "int8", "bytea", "bytea", "text[]", "bytea[]"]
 
 
@@ -70,9 +75,11 @@ def _write_around(cur: "psycopg.Cursor[tuple[Any, ...]]", batch: Batch) -> None:
             for entry in batch.inbox:
                 copy.write_row((entry.key, entry.content, entry.stream))
         reach("remembered", cur.connection)
+    changed = {one.stream for one in batch.park}
     if batch.unpark:
-        cur.execute("DELETE FROM kehu.parked WHERE seq = ANY(%s)", (batch.unpark,))
+        cur.execute("DELETE FROM kehu.parked WHERE seq = ANY(%s) RETURNING stream", (batch.unpark,))
         _all_there(cur, len(batch.unpark))
+        changed.update(stream for (stream,) in cur.fetchall())
     if batch.delay:
         cur.execute(
             "UPDATE kehu.parked p SET next_try_at = d.at, tries = tries + 1"
@@ -82,6 +89,8 @@ def _write_around(cur: "psycopg.Cursor[tuple[Any, ...]]", batch: Batch) -> None:
         _all_there(cur, len(batch.delay))
     if batch.park:
         _copy_parked(cur, batch.park)
+    if changed:
+        cur.execute(_WAKE, (list(changed),))
     if batch.dead:
         _copy_dead(cur, batch.dead)
     for snapshot in batch.snapshots:

@@ -31,6 +31,59 @@ _LOAD = f"""WITH newest AS (SELECT wanted.stream, s.version, s.kind, s.state
         WHERE e.originator_id = newest.stream AND e.originator_version > coalesce(newest.version, 0)
         ORDER BY e.originator_version) AS e"""  # noqa: S608
 
+_WAITING = """p.stream, p.topic, p.topic_id, p.partition, p.kafka_offset, p.kafka_timestamp, p.key, p.value,
+    p.header_names, p.header_values, p.rule, p.detail, p.parked_at, p.expires_at, p.next_try_at, p.tries, p.seq"""
+_BYTES = 16 * 1024 * 1024
+"""Bytes of waiting messages that are loaded at once: those that lie in front of a message."""
+# A queue is read by comparing (stream, seq) as one, whose order only one index has. Asked for the stream and ordered by
+# seq, the planner might walk through everybody's messages for those of a stream that has none.
+# The oldest of each queue come first, so that large messages leave out what is furthest behind. Of a queue that does
+# not fit at all one comes without its value, to tell that there is one.
+_QUEUES = f"""SELECT {_WAITING.replace("p.value", f"CASE WHEN p.before < {_BYTES} THEN p.value END")},
+        p.n, p.before < {_BYTES}
+    FROM (SELECT q.*, coalesce(sum(octet_length(q.value)) OVER (ORDER BY q.place, q.seq), 0)
+            - coalesce(octet_length(q.value), 0) AS before
+        FROM unnest(%b::text[]) AS wanted (name) CROSS JOIN LATERAL (
+            SELECT o.*, row_number() OVER (ORDER BY o.seq) AS place, count(*) OVER () AS n
+            FROM (SELECT * FROM kehu.parked WHERE (stream, seq) > (wanted.name, 0) ORDER BY stream, seq LIMIT %b) o
+            WHERE o.stream = wanted.name) AS q) AS p
+    WHERE p.place = 1 OR (p.place < %b AND p.before < {_BYTES}) ORDER BY p.seq"""  # noqa: S608
+_BEHIND = f"""SELECT {_WAITING} FROM unnest(ARRAY[%b]::text[]) AS wanted (name) CROSS JOIN LATERAL (
+        SELECT o.*, coalesce(sum(octet_length(o.value)) OVER (ORDER BY o.seq), 0)
+            - coalesce(octet_length(o.value), 0) AS before
+        FROM (SELECT * FROM kehu.parked WHERE (stream, seq) > (wanted.name, %b) ORDER BY stream, seq LIMIT %b) o
+        WHERE o.stream = wanted.name) AS p
+    WHERE p.before < {_BYTES} ORDER BY p.seq"""  # noqa: S608
+# Only messages with a next try are looked at, and those that have expired: the index holds what is asked for, in the
+# order in which it is due, so that neither a long queue nor many of them cost more than what is returned.
+_DUE = """SELECT stream FROM (
+        SELECT due.* FROM unnest(%b::text[], %b::int4[]) AS mine (topic_id, partition) CROSS JOIN LATERAL (
+            SELECT stream, seq, least(next_try_at, expires_at) AS at FROM kehu.parked p
+            WHERE (p.topic_id, p.partition) = (mine.topic_id, mine.partition)
+            AND least(p.next_try_at, p.expires_at) <= %b ORDER BY least(p.next_try_at, p.expires_at) LIMIT %b) AS due
+    ) AS due CROSS JOIN LATERAL (SELECT seq FROM kehu.parked p
+        WHERE (p.stream, p.seq) > (due.stream, 0) ORDER BY p.stream, p.seq LIMIT 1) AS oldest
+    WHERE oldest.seq = due.seq ORDER BY at LIMIT %b"""
+_LOOKED_AT = 10
+# A topic that is made anew leaves behind what waits of the former one, for the owner of its partition 0.
+_GONE = """SELECT p.topic_id, p.partition
+    FROM kehu.positions p JOIN unnest(%b::text[], %b::text[]) AS mine (topic, topic_id)
+    ON mine.topic = p.topic AND mine.topic_id <> p.topic_id"""
+_WATCH = """INSERT INTO kehu.attempts AS a (topic_id, partition, next_offset, worker)
+    SELECT topic_id, partition, next_offset, %b
+    FROM unnest(%b::text[], %b::int4[], %b::int8[]) AS w (topic_id, partition, next_offset) ORDER BY 1, 2
+    ON CONFLICT (topic_id, partition) DO UPDATE SET next_offset = excluded.next_offset, worker = excluded.worker,
+    unclean = CASE WHEN a.next_offset = excluded.next_offset
+        THEN a.unclean + (a.worker <> excluded.worker)::int4 ELSE 0 END,
+    alone = CASE WHEN a.next_offset = excluded.next_offset THEN a.alone ELSE '{}' END
+    RETURNING topic_id, partition, unclean"""
+_ALONE = """INSERT INTO kehu.attempts AS a (topic_id, partition, next_offset, worker, alone)
+    VALUES (%b, %b, %b, %b, ARRAY[%b])
+    ON CONFLICT (topic_id, partition) DO UPDATE SET next_offset = excluded.next_offset, worker = excluded.worker,
+    alone = CASE WHEN a.next_offset = excluded.next_offset
+        THEN array_remove(a.alone, excluded.worker) || excluded.worker ELSE excluded.alone END
+    RETURNING cardinality(alone)"""
+
 
 class PostgresLog:
     """Streams, inbox, positions and parked messages."""
@@ -66,8 +119,35 @@ class PostgresLog:
 
         return self._with(claim)
 
-    def load(self, streams: Collection[str]) -> Mapping[str, LoadedStream]:
-        return self._with(lambda conn: _load(conn, list(streams)))
+    def watch(self, positions: Mapping[Partition, int], worker: str) -> Mapping[Partition, int]:
+        named = {(p.topic_id, p.number): p for p in positions}
+        places = ([p.topic_id for p in positions], [p.number for p in positions], list(positions.values()))
+
+        def watch(conn: Connection) -> Mapping[Partition, int]:
+            rows = conn.execute(_WATCH, (worker, *places)).fetchall()
+            return {named[topic_id, number]: unclean for topic_id, number, unclean in rows}
+
+        return self._with(watch)
+
+    def unwatch(self, worker: str) -> None:
+        self._with(lambda conn: conn.execute("DELETE FROM kehu.attempts WHERE worker = %s", (worker,)))
+
+    def alone(self, partition: Partition, offset: int, worker: str) -> int:
+        values = (partition.topic_id, partition.number, offset, worker, worker)
+
+        def alone(conn: Connection) -> int:
+            row = conn.execute(_ALONE, values).fetchone()
+            assert row is not None
+            return int(row[0])
+
+        return self._with(alone)
+
+    def load(self, streams: Collection[str], window: int = 20) -> Mapping[str, LoadedStream]:
+        return self._with(lambda conn: _load(conn, list(streams), window))
+
+    def waiting(self, stream: str, after: int, limit: int) -> Sequence[Parked]:
+        query = (stream, after, limit)
+        return self._with(lambda conn: list(map(_parked, conn.execute(_BEHIND, query, binary=True).fetchall())))
 
     def seen(self, keys: Collection[bytes]) -> Mapping[bytes, bytes]:
         query = "SELECT key, content FROM kehu.inbox WHERE key = ANY(%b)"
@@ -101,15 +181,17 @@ class PostgresLog:
         return self._with(_head)
 
     def due_parked(self, partitions: Collection[Partition], now: datetime, limit: int) -> Sequence[str]:
-        query = """SELECT stream FROM kehu.parked p
-            WHERE least(next_try_at, expires_at) <= %s
-            AND EXISTS (SELECT FROM unnest(%s::text[], %s::text[], %s::int[]) AS mine (topic, topic_id, partition)
-                WHERE (mine.topic_id, mine.partition) = (p.topic_id, p.partition)
-                OR (mine.topic = p.topic AND mine.partition = 0 AND mine.topic_id <> p.topic_id))
-            AND NOT EXISTS (SELECT FROM kehu.parked older WHERE older.stream = p.stream AND older.seq < p.seq)
-            ORDER BY least(next_try_at, expires_at) LIMIT %s"""
-        mine = ([p.topic for p in partitions], [p.topic_id for p in partitions], [p.number for p in partitions])
-        return self._with(lambda conn: [s for (s,) in conn.execute(query, (now, *mine, limit)).fetchall()])
+        mine = sorted((p.topic_id, p.number) for p in partitions)
+
+        def due(conn: Connection) -> Sequence[str]:
+            firsts = [p for p in partitions if p.number == 0]
+            gone = conn.execute(_GONE, ([p.topic for p in firsts], [p.topic_id for p in firsts])).fetchall()
+            places = [*mine, *gone]
+            ids, numbers = [place[0] for place in places], [place[1] for place in places]
+            values = (ids, numbers, now, limit * _LOOKED_AT, limit)
+            return [stream for (stream,) in conn.execute(_DUE, values).fetchall()]
+
+        return self._with(due)
 
     def _with(self, work: Callable[[Connection], T]) -> T:
         with self._connection.use() as conn:
@@ -125,7 +207,7 @@ def _head(conn: Connection) -> Position:
     return Position(row[0])
 
 
-def _load(conn: Connection, streams: list[str]) -> Mapping[str, LoadedStream]:
+def _load(conn: Connection, streams: list[str], window: int) -> Mapping[str, LoadedStream]:
     snapshots: dict[str, Snapshot] = {}
     events: dict[str, list[Recorded]] = {}
     for row in conn.execute(_LOAD, (streams,), binary=True).fetchall():
@@ -135,20 +217,22 @@ def _load(conn: Connection, streams: list[str]) -> Mapping[str, LoadedStream]:
         else:
             events.setdefault(row[0], []).append(to_recorded(*row))
     parked: dict[str, list[Parked]] = {}
-    waiting = conn.execute(
-        "SELECT stream, topic, topic_id, partition, kafka_offset, kafka_timestamp, key, value, header_names,"
-        " header_values, rule, detail, parked_at, expires_at, next_try_at, tries, seq"
-        " FROM kehu.parked WHERE stream = ANY(%b) ORDER BY seq",
-        (streams,),
-        binary=True,
-    )
-    for stream, topic, topic_id, number, offset, stamp, key, value, names, values, *rest in waiting.fetchall():
-        headers = tuple(zip(names, map(bytes, values), strict=True))
-        message = Message(Partition(topic, topic_id, number), offset, stamp, key, value, headers)
-        parked.setdefault(stream, []).append(Parked(stream, message, *rest))
+    more: dict[str, bool] = {}
+    for *waiting, n, fits in conn.execute(_QUEUES, (streams, window + 1, window + 1), binary=True).fetchall():
+        queue = parked.setdefault(waiting[0], [])
+        if fits:
+            queue.append(_parked(waiting))
+        more[waiting[0]] = n > len(queue)
     loaded = {}
     for stream in {*snapshots, *events, *parked}:
         snapshot, after = snapshots.get(stream), tuple(events.get(stream, ()))
         version = after[-1].originator_version if after else snapshot.version if snapshot else 0
-        loaded[stream] = LoadedStream(version, snapshot, after, tuple(parked.get(stream, ())))
+        oldest = tuple(parked.get(stream, ()))
+        loaded[stream] = LoadedStream(version, snapshot, after, oldest, more.get(stream, False))
     return loaded
+
+
+def _parked(row: Sequence[Any]) -> Parked:
+    stream, topic, topic_id, number, offset, stamp, key, value, names, values, *rest = row
+    headers = tuple(zip(names, map(bytes, values), strict=True))
+    return Parked(stream, Message(Partition(topic, topic_id, number), offset, stamp, key, value, headers), *rest)

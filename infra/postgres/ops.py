@@ -1,7 +1,9 @@
-"""What operators ask the event store: what became of a message, what waits, what died. Rows are plain dicts."""
+"""What operators ask the event store: what became of a message, what waits, what died; and what they do
+about it. Rows are plain dicts."""
 
 # ruff: noqa: S608 (what is put together are lists of our own columns; values are always parameters)
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -9,11 +11,14 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
+from domain.ports import Batch, DeadLetter, Message, Move, Partition
+from infra.postgres.event_store import write
+
 Connection = psycopg.Connection[Any]
 Row = dict[str, Any]
 
 _PLACE = "topic, topic_id, partition, kafka_offset, kafka_timestamp"
-_DEAD = f"id, {_PLACE}, rule, detail, stream, source, event_id, died_at, published, replayed_at"
+_DEAD = f"id, {_PLACE}, rule, detail, stream, source, event_id, died_at, published, replayed_at, repaired_as"
 _PARKED = f"seq, stream, {_PLACE}, rule, detail, parked_at, next_try_at, expires_at, tries"
 _BYTES = "key, value, header_names, header_values"
 _EVENT = "position, recorded_at, stream, version, type, customer_id, meta, data"
@@ -68,6 +73,12 @@ def mark_replayed(conn: Connection, letter_ids: Sequence[int]) -> int:
     return conn.execute(query, (list(letter_ids),)).rowcount
 
 
+def mark_repaired(conn: Connection, letter_id: int, event_id: str) -> None:
+    """Keep under which id the repaired event of this dead letter was published."""
+    query = "UPDATE kehu.dead_letters SET replayed_at = clock_timestamp(), repaired_as = %s WHERE id = %s"
+    conn.execute(query, (event_id, letter_id))
+
+
 def list_parked(
     conn: Connection,
     *,
@@ -81,6 +92,42 @@ def list_parked(
         AND (%(topic)s::text IS NULL OR topic = %(topic)s) AND (%(rule)s::text IS NULL OR rule = %(rule)s)
         ORDER BY CASE WHEN %(stream)s::text IS NULL THEN least(next_try_at, expires_at) END, seq LIMIT %(limit)s"""
     return _rows(conn, query, {"stream": stream, "topic": topic, "rule": rule, "limit": limit})
+
+
+def retry_parked(
+    conn: Connection, *, streams: Sequence[str] | None = None, topic: str | None = None, rule: str | None = None
+) -> list[str]:
+    """Make the oldest messages of these queues due now, for the worker that owns them to try; returns the streams.
+
+    Without `streams` those of all queues whose oldest message came by the topic and is held by the rule.
+    """
+    query = """UPDATE kehu.parked p SET next_try_at = clock_timestamp()
+        WHERE (%(streams)s::text[] IS NULL OR stream = ANY(%(streams)s))
+        AND (%(topic)s::text IS NULL OR topic = %(topic)s) AND (%(rule)s::text IS NULL OR rule = %(rule)s)
+        AND (%(streams)s::text[] IS NOT NULL OR next_try_at IS NOT NULL)
+        AND NOT EXISTS (SELECT FROM kehu.parked older WHERE older.stream = p.stream AND older.seq < p.seq)
+        RETURNING stream"""
+    values = {"streams": None if streams is None else list(streams), "topic": topic, "rule": rule}
+    return sorted(row["stream"] for row in _rows(conn, query, values))
+
+
+def release_parked(conn: Connection, waiting: Sequence[Row], rule: str, detail: str, at: datetime) -> None:
+    """Waiting messages, as `get_parked` gives them, become dead letters: all in the caller's transaction or none.
+
+    `source` and `event_id` are kept where a row has them. Raises Conflict when one does not wait any more.
+    """
+    batch = Batch(unpark=[row["seq"] for row in waiting])
+    leaving: Counter[Partition] = Counter()
+    for row in waiting:
+        partition = Partition(row["topic"], row["topic_id"], row["partition"])
+        leaving[partition] += 1
+        story = f"{detail}; it waited since {row['parked_at']:%Y-%m-%d %H:%M:%S %Z} for {row['rule']}"
+        headers = tuple(row["headers"])
+        message = Message(partition, row["kafka_offset"], row["kafka_timestamp"], row["key"], row["value"], headers)
+        batch.dead.append(DeadLetter(message, rule, story, row["stream"], row.get("source"), row.get("event_id"), at))
+    # Whoever owns the partitions goes on with their positions: only counters move.
+    batch.moves = [Move(partition, None, None, parked=-n, dead=n) for partition, n in leaving.items()]
+    write(conn, [], batch)
 
 
 def get_parked(conn: Connection, seq: int) -> Row | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import psycopg
 
 from domain.complaint import ComplaintOpened
+from domain.survey import SurveyDeclined
 from domain.values import CustomerId, Fact, Meta
 from infra.kafka import codec
 from infra.kafka.producer import publish
@@ -83,6 +84,66 @@ def test_what_kafka_cannot_take_back_is_told(copied: History) -> None:
     assert "1 have neither key nor value" in done.err
 
 
+def test_a_dead_letter_is_repaired_under_a_new_id_that_names_the_old_one(copied: History) -> None:
+    assert copied("setup").code == 0
+    (letter,) = copied("dead-letters", "list", "--rule", "same-id-other-content", "--json").rows
+    asked = ("dead-letters", "repair", str(letter["id"]), "--set", "data.queue=told", "--set", "data.severity=2")
+    event = copied(*asked, "--dry-run").rows
+    assert (event["id"], event["causationid"]) == (f"told-opened.repair-{letter['id']}", "told-opened")
+    assert (event["data"]["queue"], event["data"]["severity"]) == ("told", 2)
+    assert copied("dead-letters", "show", str(letter["id"]), "--json").rows["repaired_as"] is None
+    assert copied(*asked).out == f"dead letter {letter['id']} was repaired and published as {event['id']}\n"
+    assert copied(*asked).code == 0
+    store(copied.postgres, copied.kafka)
+    (traced,) = copied("trace", event["id"], "--json").rows
+    assert (traced["outcomes"], traced["stream"]) == (["appended"], "complaint-told-4")
+    assert traced["events"][0]["meta"]["causation_id"] == "told-opened"
+    kept = copied("dead-letters", "show", str(letter["id"]), "--json").rows
+    assert (kept["repaired_as"], kept["replayed_at"] is None) == (event["id"], False)
+    assert json.loads(kept["value"])["data"]["queue"] == "complaints"
+    assert {row["balanced"] for row in copied("show", "reconciliation", "--json").rows} == {True}
+
+
+def test_what_cannot_be_read_is_repaired_from_a_file(copied: History, tmp_path: Path) -> None:
+    assert copied("setup").code == 0
+    (letter,) = copied("dead-letters", "list", "--rule", "wrong-content-type", "--json").rows
+    refused = copied("dead-letters", "repair", str(letter["id"]), "--set", "data.score=5")
+    assert (refused.code, "--file" in refused.err) == (1, True)
+    file = tmp_path / "edited.json"
+    file.write_bytes((ROOT / "tests" / "data" / "events" / "survey.invited.v1.json").read_bytes())
+    assert copied("dead-letters", "repair", str(letter["id"]), "--file", str(file)).code == 0
+    store(copied.postgres, copied.kafka)
+    event_id = copied("dead-letters", "show", str(letter["id"]), "--json").rows["repaired_as"]
+    assert copied("trace", event_id, "--json").rows[0]["outcomes"] == ["appended"]
+
+
+def test_a_repair_that_no_worker_would_accept_is_not_published(copied: History) -> None:
+    (letter,) = copied("dead-letters", "list", "--rule", "same-id-other-content", "--json").rows
+    asked = ("dead-letters", "repair", str(letter["id"]))
+    wrong = copied(*asked, "--set", "data.mood=bad")
+    assert (wrong.code, "bad-data: kehu.complaint.opened.v1: mood" in wrong.err) == (1, True)
+    assert copied(*asked, "--set", "data.mood=bad", "--remove", "data.mood", "--dry-run").code == 0
+    assert copied(*asked).code == 2
+    assert copied(*asked, "--set", "data.mood").code == 2
+    assert copied(*asked, "--remove", "data.mood").code == 2
+    assert copied(*asked, "--set", "id.mood=1").code == 2
+    assert copied("dead-letters", "repair", "999999", "--set", "data.mood=1").code == 1
+    assert copied("dead-letters", "show", str(letter["id"]), "--json").rows["repaired_as"] is None
+
+
+def test_an_event_in_binary_mode_is_repaired_too(copied: History) -> None:
+    assert copied("setup").code == 0
+    late = ComplaintOpened(complaint_id="told-5", channel="app", queue="told", regime="moon_law")
+    meta = Meta("told-binary", "/told", CustomerId("c-told"), copied.now - timedelta(days=1))
+    key, value, headers = codec.binary(Fact(late, meta))
+    asyncio.run(publish(copied.kafka, [("kehu.complaints", key, value, headers)]))
+    store(copied.postgres, copied.kafka)
+    (letter,) = copied("dead-letters", "list", "--rule", "unknown-regime", "--json").rows
+    repaired = copied("dead-letters", "repair", str(letter["id"]), "--remove", "data.regime", "--dry-run")
+    assert repaired.rows["data"]["complaint_id"] == "told-5"
+    assert repaired.rows["id"] == f"told-binary.repair-{letter['id']}"
+
+
 def test_parked_messages_are_listed_and_shown(history: History) -> None:
     (listed,) = history("parked", "list", "--stream", "survey-told-3", "--json").rows
     assert listed["rule"] == "survey-not-invited-yet"
@@ -91,6 +152,56 @@ def test_parked_messages_are_listed_and_shown(history: History) -> None:
     assert json.loads(shown["value"])["id"] == "told-answer"
     assert "The invitation has not arrived yet" in shown["remedy"]
     assert "told-answer" in history("parked", "show", str(listed["seq"])).out
+
+
+def test_a_parked_message_is_due_when_an_operator_says_so(copied: History) -> None:
+    with psycopg.connect(copied.postgres) as conn:
+        conn.execute("UPDATE kehu.parked SET next_try_at = clock_timestamp() + interval '1 hour'")
+    (before,) = copied("parked", "list", "--stream", "survey-told-3", "--json").rows
+    assert copied("parked", "retry", "survey-told-3").out == "1 queues are due now\n"
+    (after,) = copied("parked", "list", "--stream", "survey-told-3", "--json").rows
+    assert after["next_try_at"] < before["next_try_at"]
+    waiting = copied("parked", "list", "--json", "--limit", "1000").rows
+    queues = {row["stream"] for row in waiting}
+    assert copied("parked", "retry", "--all").out == f"{len(queues)} queues are due now\n"
+    assert copied("parked", "retry", "--topic", "kehu.customers").out == "0 queues are due now\n"
+    unknown = copied("parked", "retry", "survey-nobody")
+    assert (unknown.code, "survey-nobody" in unknown.err) == (1, True)
+    assert copied("parked", "retry").code == 2
+    assert copied("parked", "retry", "survey-told-3", "--all").code == 2
+
+
+def test_a_released_message_is_a_dead_letter_with_who_and_why(copied: History) -> None:
+    (waits,) = copied("parked", "list", "--stream", "survey-told-3", "--json").rows
+    asked = ("parked", "release", str(waits["seq"]), "--reason", "never invited", "--by", "operator-7")
+    assert copied(*asked).out == "1 parked messages released\n"
+    assert copied("parked", "list", "--stream", "survey-told-3", "--json").rows == []
+    (letter,) = copied("dead-letters", "list", "--rule", "released", "--json").rows
+    assert (letter["stream"], letter["source"], letter["event_id"]) == ("survey-told-3", "/told", "told-answer")
+    assert letter["detail"].startswith("released by operator-7: never invited; it waited since ")
+    assert letter["detail"].endswith(" for survey-not-invited-yet")
+    shown = copied("dead-letters", "show", str(letter["id"]), "--json").rows
+    assert json.loads(shown["value"])["id"] == "told-answer"
+    assert "taken out of its queue by hand" in shown["remedy"]
+    assert {row["balanced"] for row in copied("show", "reconciliation", "--json").rows} == {True}
+    assert copied(*asked).code == 1
+
+
+def test_what_waits_behind_a_released_message_goes_on(copied: History) -> None:
+    first, second = (
+        codec.structured(
+            Fact(SurveyDeclined(invitation_id="told-9"), Meta(f"told-{n}", "/told", CustomerId("c-told"), copied.now))
+        )
+        for n in ("first", "second")
+    )
+    assert copied("setup").code == 0
+    asyncio.run(publish(copied.kafka, [("kehu.surveys", *one) for one in (first, second)]))
+    store(copied.postgres, copied.kafka)
+    head, behind = copied("parked", "list", "--stream", "survey-told-9", "--json").rows
+    assert behind["next_try_at"] is None
+    assert copied("parked", "release", str(head["seq"]), "--reason", "sent twice").code == 0
+    (left,) = copied("parked", "list", "--stream", "survey-told-9", "--json").rows
+    assert (left["seq"], left["next_try_at"] is None) == (behind["seq"], False)
 
 
 def test_an_event_is_traced_to_its_stream_its_kin_and_its_rows(history: History) -> None:

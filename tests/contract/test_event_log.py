@@ -122,6 +122,82 @@ def test_parked_messages_are_due_by_the_oldest_of_their_stream(log: EventLog) ->
     assert log.load(["survey-i"]) == {}
 
 
+def test_processes_that_end_at_the_same_position_are_counted(log: EventLog) -> None:
+    other = replace(SURVEYS, number=1)
+    assert log.watch({SURVEYS: 5, other: 0}, "a") == {SURVEYS: 0, other: 0}
+    assert log.watch({SURVEYS: 5}, "a") == {SURVEYS: 0}
+    assert log.watch({SURVEYS: 5, other: 7}, "b") == {SURVEYS: 1, other: 0}
+    assert log.watch({SURVEYS: 5, other: 7}, "c") == {SURVEYS: 2, other: 1}
+    log.unwatch("b")
+    assert log.watch({SURVEYS: 5}, "d") == {SURVEYS: 3}
+    log.unwatch("d")
+    assert log.watch({SURVEYS: 5, other: 7}, "e") == {SURVEYS: 0, other: 2}
+    assert log.watch({SURVEYS: 6}, "f") == {SURVEYS: 0}
+
+
+def test_processes_that_worked_on_one_message_only_are_counted_once_each(log: EventLog) -> None:
+    assert [log.alone(SURVEYS, 5, worker) for worker in "aab"] == [1, 1, 2]
+    assert log.watch({SURVEYS: 5}, "c") == {SURVEYS: 1}
+    assert log.alone(SURVEYS, 5, "c") == 3
+    assert log.alone(SURVEYS, 6, "c") == 1
+    log.watch({SURVEYS: 7}, "d")
+    assert log.alone(SURVEYS, 7, "d") == 1
+
+
+def test_of_a_long_queue_the_oldest_messages_are_loaded_and_the_rest_is_read_on(log: EventLog) -> None:
+    log.claim([SURVEYS])
+    queue = [parked(0), *(replace(parked(n), next_try_at=None) for n in range(1, 7))]
+    log.append(Batch(moves=[move(0, 8, parked=8)], park=[*queue, parked(7, "survey-j")]))
+    loaded = log.load(["survey-i", "survey-j"], 3)
+    assert {name: (len(stream.parked), stream.more) for name, stream in loaded.items()} == {
+        "survey-i": (3, True),
+        "survey-j": (1, False),
+    }
+    assert [one.message.offset for one in loaded["survey-i"].parked] == [0, 1, 2]
+    assert [one.next_try_at for one in loaded["survey-i"].parked[1:]] == [None, None]
+    last = loaded["survey-i"].parked[-1].seq
+    behind = log.waiting("survey-i", last, 2)
+    assert [one.message.offset for one in behind] == [3, 4]
+    assert [replace(one, seq=0) for one in behind] == queue[3:5]
+    assert [one.message.offset for one in log.waiting("survey-i", behind[-1].seq, 10)] == [5, 6]
+    assert list(log.waiting("survey-j", loaded["survey-j"].parked[0].seq, 10)) == []
+    assert not log.load(["survey-i"], 7)["survey-i"].more
+
+
+def test_a_message_that_becomes_the_oldest_of_its_queue_is_due_at_once(log: EventLog) -> None:
+    log.claim([SURVEYS])
+    asleep = replace(parked(1), next_try_at=None)
+    log.append(Batch(moves=[move(0, 2, parked=2)], park=[parked(0), asleep]))
+    first, second = log.load(["survey-i"])["survey-i"].parked
+    log.append(Batch(moves=[move(2, 2)], delay=[(first.seq, NOON + timedelta(hours=1))]))
+    assert list(log.due_parked([SURVEYS], NOON + timedelta(minutes=5), 10)) == []
+    log.append(Batch(moves=[move(2, 2, parked=-1)], unpark=[first.seq]))
+    assert list(log.due_parked([SURVEYS], NOON, 10)) == ["survey-i"]
+    log.append(Batch(moves=[move(2, 2, parked=-1)], unpark=[second.seq]))
+    log.append(Batch(moves=[move(2, 3, parked=1)], park=[asleep]))
+    assert list(log.due_parked([SURVEYS], NOON, 10)) == ["survey-i"]
+
+
+def test_what_waits_behind_an_expired_message_is_not_due(log: EventLog) -> None:
+    log.claim([SURVEYS])
+    behind = replace(parked(1), next_try_at=None, expires_at=NOON)
+    log.append(Batch(moves=[move(0, 2, parked=2)], park=[replace(parked(0), next_try_at=NOON), behind]))
+    assert list(log.due_parked([SURVEYS], NOON, 10)) == ["survey-i"]
+
+
+def test_large_messages_are_loaded_a_few_at_a_time(log: EventLog) -> None:
+    log.claim([SURVEYS])
+    large = [replace(one, message=replace(one.message, value=b"x" * 5_000_000)) for one in map(parked, range(5))]
+    log.append(Batch(moves=[move(0, 6, parked=6)], park=[*large, parked(5, "survey-j")]))
+    loaded = log.load(["survey-i", "survey-j"])
+    found = [*loaded["survey-i"].parked]
+    assert found[0].message.value == large[0].message.value
+    assert len(loaded["survey-j"].parked) == 1
+    while loaded["survey-i"].more and (page := log.waiting("survey-i", found[-1].seq, 10)):
+        found += page
+    assert [one.message.offset for one in found] == [0, 1, 2, 3, 4]
+
+
 def test_a_dead_letter_may_hold_any_bytes(log: EventLog) -> None:
     log.claim([SURVEYS])
     what = replace(message(0, b"\x00\xff"), key=None, headers=(("a\x00", b"\x00"),))

@@ -1,0 +1,287 @@
+"""A long-run fuzzer of the decoding: `python -m tests.fuzz.decode --inputs 2000000 --seed 1`.
+
+Good messages of every type are damaged in their bytes, their structure and their headers. Each input must be read or be
+refused by a rule, within a second. What does neither is kept in tests/data/fuzz, where a test tries it for ever.
+"""
+
+import json
+import sys
+from argparse import ArgumentParser
+from base64 import b64decode, b64encode
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from random import Random
+from time import perf_counter
+from typing import Any
+
+import orjson
+
+from domain.ports import Message, Partition
+from domain.values import Fact
+from infra import bootstrap
+from infra.errors import Unreadable
+from infra.kafka import codec
+from infra.kafka.topics import TOPICS, topic_of
+from tests.support.golden import PUBLISHED
+
+SEEDS = Path(__file__).parents[1] / "data" / "fuzz"
+NOW = datetime(2026, 3, 2, tzinfo=UTC)
+SLOW = 1.0
+"""Seconds that no input may take."""
+
+ODD: tuple[Any, ...] = (
+    *(None, True, False, 0, -1, 1, 2**31, 2**63, -(2**63), 2**64 - 1, 0.1, -0.0, 1e308, 5e-324),
+    *(
+        "",
+        " ",
+        "0",
+        "null",
+        "\0",
+        "\ud7ff",
+        "\U0010ffff",
+        "é" * 300,
+        "a" * 70_000,
+        "2026-02-30",
+        "9999-12-31T23:59:60Z",
+    ),
+    *("2026-03-01T00:00:00+23:59", "0001-01-01T00:00:00Z", "kehu.survey.invited.v99", "-P1D", "../../"),
+    *([], {}, [[]], {"": ""}, [None] * 50, {"a": {"b": {"c": {}}}}),
+)
+CHUNKS = (
+    *(
+        b"\\u0000",
+        b"\\ud800",
+        b"\\",
+        b'"',
+        b"{",
+        b"}",
+        b"[",
+        b"]",
+        b",",
+        b":",
+        b"\xff",
+        b"\xc3\x28",
+        b"\xef\xbb\xbf",
+        b"\0",
+    ),
+    *(
+        b"1e999",
+        b"-",
+        b"NaN",
+        b"Infinity",
+        b"0" * 50,
+        b"9" * 5000,
+        b"[" * 2000,
+        b'{"a":' * 600,
+        b"//",
+        b"/**/",
+        b"null",
+    ),
+)
+NAMES = (
+    *("content-type", "ce_specversion", "ce_type", "ce_id", "ce_source", "ce_subject", "ce_time", "ce_dataschema"),
+    *("ce_datacontenttype", "ce_correlationid", "ce_causationid", "ce_traceparent", "ce_", "CE_id", "x", "", "\udcff"),
+)
+CONTENTS = (
+    *(b"", b"1.0", b"\xff", b"application/json", b"application/cloudevents+json; charset=utf-8", b"text/plain"),
+    *(
+        b"application/cloudevents-batch+json",
+        b"APPLICATION/JSON",
+        b"c-100023",
+        b"2026-03-01T10:00:00Z",
+        b"\0",
+        b"x" * 20_000,
+    ),
+)
+
+
+def good() -> list[Message]:
+    """One message of every type that may be published, in both modes."""
+    made = []
+    for golden in PUBLISHED:
+        place = Partition(topic_of(golden.topic), "t", 0)
+        plain = Message(place, 0, 0, golden.event["subject"].encode(), orjson.dumps(golden.event))
+        fact = codec.decode(plain, NOW)
+        for mode in (codec.structured, codec.binary):
+            key, value, headers = mode(fact)
+            made.append(Message(place, 0, 0, key, value, tuple(headers)))
+    return made
+
+
+def inputs(random: Random) -> Iterator[Message]:
+    """Damaged messages, without end."""
+    sound = good()
+    while True:
+        message = random.choice(sound)
+        for _ in range(random.choice((1, 1, 1, 2, 3, 6))):
+            message = random.choice(DAMAGES)(message, random)
+        yield message
+
+
+def _bytes(message: Message, random: Random) -> Message:
+    """Bits turned over, pieces cut out, doubled or put in."""
+    value = bytearray(message.value or b"")
+    for _ in range(random.randint(1, 4)):
+        at = random.randint(0, len(value))
+        end = min(len(value), at + random.choice((0, 1, 1, 2, 8, 40)))
+        match random.randrange(4):
+            case 0 if at < len(value):
+                value[at] ^= 1 << random.randrange(8)
+            case 1:
+                del value[at:end]
+            case 2:
+                value[at:at] = value[at:end] * random.randint(1, 5)
+            case _:
+                value[at:at] = random.choice(CHUNKS)
+    return replace(message, value=bytes(value))
+
+
+def _structure(message: Message, random: Random) -> Message:
+    """A value somewhere in the JSON replaced, removed, or added under another name."""
+    try:
+        parsed = json.loads(message.value or b"")
+    except (ValueError, RecursionError):
+        return _bytes(message, random)
+    holder = parsed
+    while isinstance(holder, dict) and holder:
+        name = random.choice(list(holder))
+        if isinstance(holder[name], dict) and random.random() < 0.7:
+            holder = holder[name]
+            continue
+        match random.randrange(4):
+            case 0:
+                del holder[name]
+            case 1:
+                holder[random.choice((name.upper(), name + "_", "data_base64", "", "unheard_of"))] = holder[name]
+            case _:
+                holder[name] = random.choice(ODD)
+        break
+    return replace(message, value=json.dumps(parsed, ensure_ascii=random.random() < 0.5).encode(errors="surrogatepass"))
+
+
+def _headers(message: Message, random: Random) -> Message:
+    """Headers changed, removed, doubled or added."""
+    headers = list(message.headers)
+    match random.randrange(4):
+        case 0 if headers:
+            headers.pop(random.randrange(len(headers)))
+        case 1 if headers:
+            at = random.randrange(len(headers))
+            headers[at] = (headers[at][0], random.choice(CONTENTS))
+        case 2 if headers:
+            headers.append(random.choice(headers))
+        case _:
+            headers += [(random.choice(NAMES), random.choice(CONTENTS))] * random.choice((1, 1, 2, 80))
+    return replace(message, headers=tuple(headers))
+
+
+def _place(message: Message, random: Random) -> Message:
+    """Another topic or key, or no value."""
+    match random.randrange(3):
+        case 0:
+            return replace(message, partition=replace(message.partition, topic=random.choice(list(TOPICS.values()))))
+        case 1:
+            return replace(message, key=random.choice((None, b"", b"\xff", b"c-100024", b"x" * 100_000)))
+        case _:
+            return replace(message, value=random.choice((None, b"", random.randbytes(random.randint(1, 200)))))
+
+
+Damage = Callable[[Message, Random], Message]
+DAMAGES: tuple[Damage, ...] = (_bytes, _bytes, _structure, _structure, _structure, _headers, _place)
+_decode = bootstrap.decoder(lambda: NOW)
+
+
+def tried(message: Message) -> str:
+    """The rule that refused a message, or `read`; raises AssertionError for what is neither."""
+    try:
+        fact = _decode(message).fact
+    except Unreadable as error:
+        return _checked(error)
+    except Exception as error:
+        raise AssertionError(f"{type(error).__name__}: {error}") from error
+    assert isinstance(fact, Fact)
+    again = codec.decode(replace(message, **_encoded(fact)), NOW)
+    assert codec.content(again) == codec.content(fact), "published again, it says something else"
+    return "read"
+
+
+def _checked(refused: Unreadable) -> str:
+    """Whether a refusal says enough, and not too much."""
+    assert refused.rule, "no rule"
+    assert refused.detail, f"{refused.rule} without a detail"
+    assert len(refused.detail) <= 1000, f"{refused.rule}: {len(refused.detail)} characters of detail"
+    return refused.rule
+
+
+def _encoded(fact: Fact) -> dict[str, Any]:
+    key, value, headers = codec.structured(fact)
+    return {"key": key, "value": value, "headers": tuple(headers)}
+
+
+def keep(message: Message, why: str) -> Path:
+    """Write an input down, for the test that tries it again."""
+    told = {
+        "why": why,
+        "topic": message.partition.topic,
+        "key": _text(message.key),
+        "value": _text(message.value),
+        "headers": [[name.encode(errors="surrogateescape").hex(), _text(value)] for name, value in message.headers],
+    }
+    file = SEEDS / f"{sha256(orjson.dumps(told)).hexdigest()[:16]}.json"
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(orjson.dumps(told, option=orjson.OPT_INDENT_2))
+    return file
+
+
+def kept(file: Path) -> Message:
+    """An input that was written down."""
+    told = orjson.loads(file.read_bytes())
+    headers = tuple(
+        (bytes.fromhex(name).decode(errors="surrogateescape"), b64decode(value)) for name, value in told["headers"]
+    )
+    key, value = (None if told[name] is None else b64decode(told[name]) for name in ("key", "value"))
+    return Message(Partition(told["topic"], "t", 0), 0, 0, key, value, headers)
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else b64encode(value).decode()
+
+
+def run(number: int, seed: int, say: Callable[[str], None] = print) -> tuple[Counter[str], list[Path]]:
+    """Try that many inputs: how many came to which rule, and the files of those that failed."""
+    rules: Counter[str] = Counter()
+    failed: list[Path] = []
+    started = perf_counter()
+    for index, message in zip(range(1, number + 1), inputs(Random(seed)), strict=False):
+        before = perf_counter()
+        try:
+            rules[tried(message)] += 1
+            took = perf_counter() - before
+            assert took < SLOW, f"took {took:.1f} s"
+        except AssertionError as error:
+            failed.append(keep(message, str(error)[:300]))
+            say(f"input {index}: {error}; kept as {failed[-1].name}")
+        if index % 500_000 == 0:
+            say(f"{index:>9} inputs, {index / (perf_counter() - started):.0f} a second")
+    return rules, failed
+
+
+def main() -> None:
+    """The fuzzer from the command line; exits with 1 when an input failed."""
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("--inputs", type=int, default=100_000)
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    rules, failed = run(given.inputs, given.seed)
+    for rule, n in rules.most_common():
+        print(f"{n:>9}  {rule}")
+    print(f"seed {given.seed}: {given.inputs} inputs, {len(failed)} failed")
+    sys.exit(bool(failed))
+
+
+if __name__ == "__main__":
+    main()
