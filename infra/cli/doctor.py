@@ -14,7 +14,6 @@ from infra.cli.servers import Connection, Held, OptionalKafka, OptionalPostgres,
 from infra.errors import KehuError
 from infra.kafka.topics import TOPICS
 from infra.postgres import migrate, ops
-from infra.postgres.read_models import schema_of
 from projections.catalogue import ALL
 
 OK, WARNING, WRONG, SKIPPED = "ok", "warning", "wrong", "skipped"
@@ -137,8 +136,7 @@ def _schema(pending: list[str]) -> Check:
 
 
 def _read_models(conn: Connection) -> Iterator[Check]:
-    wanted = [f"{schema_of(p)}.{table.name}" for p in ALL for table in p.tables]
-    wanted += [f"kehu.{table.name}" for p in ALL for table in p.tables]
+    wanted = [f"kehu.{table.name}" for p in ALL for table in p.tables]
     rows = conn.execute(
         "SELECT name FROM unnest(%s::text[]) name WHERE to_regclass(name) IS NULL", (wanted,)
     ).fetchall()
@@ -146,7 +144,7 @@ def _read_models(conn: Connection) -> Iterator[Check]:
         missing = ", ".join(row["name"] for row in rows)
         yield Check("read models", WRONG, f"missing: {missing}", "Run `kehu setup`.")
     else:
-        yield Check("read models", OK, f"{len(wanted) // 2} tables of {len(ALL)} projections")
+        yield Check("read models", OK, f"{len(wanted)} tables of {len(ALL)} projections")
 
 
 def _ingest(conn: Connection, topics: Held | None) -> Iterator[Check]:
@@ -189,7 +187,7 @@ def _projections(conn: Connection, now: datetime) -> Iterator[Check]:
             continue
         name = f"projection {row['name']}"
         if row["error"]:
-            remedy = f"Mend the cause, then run `kehu rebuild {row['name']}` and restart the workers."
+            remedy = f"Mend the cause (new code: restart the workers), then run `kehu projections retry {row['name']}`."
             yield Check(name, WRONG, f"stopped {row['error']}", remedy)
         elif row["behind"] > LAGS:
             yield Check(name, WARNING, f"{row['behind']} events behind", "Check that a `kehu worker` runs.")
