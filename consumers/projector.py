@@ -14,6 +14,7 @@ import structlog
 from domain.ports import EventLog, Fenced
 from domain.values import Position, Recorded
 from infra.failpoints import reach
+from projections.completeness import Folded, digests
 from projections.declare import Changes, Key, Projection, Row, Standing, Table
 
 log = structlog.get_logger("kehu.projector")
@@ -34,8 +35,15 @@ class ReadModels(Protocol):
     def due(self, projection: Projection, now: datetime, limit: int) -> Mapping[Key, Row]:
         """Rows of the first table whose `next_change_at` has come."""
 
-    def save(self, projection: Projection, expected: Position, position: Position, changes: Changes) -> None:
-        """Write rows and position in one transaction; raises Fenced when the position is not the expected one."""
+    def save(
+        self,
+        projection: Projection,
+        expected: Position,
+        position: Position,
+        changes: Changes,
+        folded: Folded,
+    ) -> None:
+        """Write rows, position and what was folded in one transaction; raises Fenced when the position is another."""
 
     def stopped(self, projection: Projection, position: Position, error: str) -> None:
         """Keep why the projection stopped, unless another projector moved it from this position."""
@@ -92,8 +100,11 @@ class Projector:
             return 0
         start = min(position for _, position in running)
         events = self.log.read(start, self.batch)
+        marks = dict(digests(events))
         for projection, position in running:
-            self._fold(projection, position, [e for e in events if e.position is not None and e.position > position])
+            self._fold(
+                projection, position, [e for e in events if e.position is not None and e.position > position], marks
+            )
         return len(events)
 
     def run_until_caught_up(self, progress: Callable[[Position], None] = lambda _position: None) -> Position:
@@ -112,7 +123,7 @@ class Projector:
             table = projection.tables[0]
             changed = {key: (position, projection.sweep(row, now)) for key, row in rows.items()}
             if changed:
-                self._save(projection, position, position, {table: changed})
+                self._save(projection, position, position, {table: changed}, Folded())
                 swept += len(changed)
         return swept
 
@@ -128,7 +139,9 @@ class Projector:
     def _lowest(self) -> Position:
         return min((position for _, position in self._running()), default=Position(0))
 
-    def _fold(self, projection: Projection, position: Position, events: Sequence[Recorded]) -> None:
+    def _fold(
+        self, projection: Projection, position: Position, events: Sequence[Recorded], marks: Mapping[Position, int]
+    ) -> None:
         if not events:
             return
         rows = BatchRows(lambda table, keys: self.models.load(projection, table, keys))
@@ -138,12 +151,13 @@ class Projector:
             for table, key in projection.keys(event):
                 keys.setdefault(table, set()).add(key)
         rows.prefetch(keys)
-        last = events[-1].position
+        last, folded = events[-1].position, Folded()
         for event in wanted:
             assert event.position is not None
             rows.position = event.position
             try:
                 projection.fold(rows, event)
+                folded.add(event.position, marks[event.position])
             except Exception as error:
                 # Never skip: a row that was not folded would be missed silently.
                 where = f"at position {event.position} ({event.name})"
@@ -151,11 +165,13 @@ class Projector:
                 return
         assert last is not None
         reach("folded")
-        self._save(projection, position, last, rows.changes)
+        self._save(projection, position, last, rows.changes, folded)
 
-    def _save(self, projection: Projection, expected: Position, position: Position, changes: Changes) -> None:
+    def _save(
+        self, projection: Projection, expected: Position, position: Position, changes: Changes, folded: Folded
+    ) -> None:
         try:
-            self.models.save(projection, expected, position, changes)
+            self.models.save(projection, expected, position, changes, folded)
             reach("saved")
         except Fenced:
             log.warning("another projector moved this projection", projection=projection.name, position=expected)

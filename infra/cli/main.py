@@ -16,6 +16,7 @@ from infra.cli import (
     doctor,
     events,
     parked,
+    projections,
     publish,
     queues,
     rebuild,
@@ -42,6 +43,7 @@ event_commands = typer.Typer(no_args_is_help=True, help="The contract with the c
 dead_letter_commands = typer.Typer(
     no_args_is_help=True, help="Messages that can never apply, with the rule that refused them."
 )
+projection_commands = typer.Typer(no_args_is_help=True, help="The read models: how they stand, rest and go on.")
 parked_commands = typer.Typer(no_args_is_help=True, help="Messages that cannot apply yet.")
 
 
@@ -68,6 +70,12 @@ dead_letter_commands.command()(dead_letters.replay)
 app.add_typer(parked_commands, name="parked")
 parked_commands.command("list")(parked.list_parked)
 parked_commands.command("show")(parked.show_parked)
+app.add_typer(projection_commands, name="projections")
+projection_commands.command()(projections.status)
+projection_commands.command()(projections.pause)
+projection_commands.command()(projections.resume)
+projection_commands.command()(projections.retry)
+projection_commands.command()(projections.check)
 app.command()(rebuild.rebuild)
 app.add_typer(event_commands, name="events")
 event_commands.command()(events.catalog)

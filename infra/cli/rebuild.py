@@ -25,23 +25,20 @@ from consumers.projector import Projector
 from domain.values import Position
 from infra import bootstrap
 from infra.cli.output import Json, console, print_rows, say
-from infra.cli.servers import Postgres
+from infra.cli.projections import Name, chosen
+from infra.cli.servers import Postgres, connected
 from infra.errors import KehuError
 from infra.postgres.builds import Build, Builds
 from infra.postgres.compare import Compared, compare, snapshot
+from infra.postgres.completeness import first_hole
 from infra.postgres.log import PostgresLog
 from infra.postgres.read_models import PostgresReadModels
-from projections.catalogue import ALL
 from projections.declare import Projection
 
 BATCH = 2000
 NEAR = 2 * BATCH
 """Events that a candidate may lack when the live build is held for the comparison."""
 TRIES = 100
-
-
-class UnknownProjection(KehuError):
-    """There is no such read model."""
 
 
 class WrongChoice(KehuError):
@@ -54,6 +51,10 @@ class Stopped(KehuError):
     """A projection stopped at an event that it cannot fold. Mend it and run the command again."""
 
 
+class Incomplete(KehuError):
+    """A build does not hold every event of the log once. Nothing was switched: `--drop` it and report the defect."""
+
+
 class NothingToGoBackTo(KehuError):
     """There is no former build of this projection that this release can fold."""
 
@@ -63,7 +64,7 @@ class NeverAhead(KehuError):
 
 
 def rebuild(
-    name: Annotated[str, typer.Argument(help=f"{', '.join(p.name for p in ALL)}, or all.")],
+    name: Name,
     postgres: Postgres = "",
     switch: Annotated[bool, typer.Option("--switch", help="Let readers see the new build.")] = False,
     rollback: Annotated[bool, typer.Option("--rollback", help="Let readers see the former build again.")] = False,
@@ -80,10 +81,6 @@ def rebuild(
     """
     if switch + rollback + drop > 1:
         raise WrongChoice
-    names = name.replace("-", "_")
-    chosen = [projection for projection in ALL if names in ("all", projection.name)]
-    if not chosen:
-        raise UnknownProjection(f"{name}: use {', '.join(p.name for p in ALL)} or all")
     columns = (TextColumn("{task.description:<18}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
     with (
         _quiet(),
@@ -92,7 +89,9 @@ def rebuild(
         Progress(*columns, console=console(stderr=True)) as progress,
     ):
         work = Rebuild(postgres, log, builds, progress)
-        done = [work.drop(one) if drop else work.back(one) if rollback else work.build(one, switch) for one in chosen]
+        done = [
+            work.drop(one) if drop else work.back(one) if rollback else work.build(one, switch) for one in chosen(name)
+        ]
     print_rows("Builds", done, as_json, people=_for_people)
     if not as_json:
         _print_differences(done)
@@ -125,6 +124,7 @@ class Rebuild:
             compared_at, tables = self._compare(projection, candidate, fold)
             fold.to(self.log.head())
             seconds = monotonic() - started
+            self._prove(projection, candidate)
             if switch:
                 self._switch(projection, candidate, fold)
             events = fold.position() - began
@@ -173,6 +173,11 @@ class Rebuild:
                 fold.to(live.position)
                 seen = stack.enter_context(snapshot(self.postgres))
             return live.position, compare(seen, projection, live, candidate, bootstrap.now())
+
+    def _prove(self, projection: Projection, build: Build) -> None:
+        with connected(self.postgres) as conn:
+            if hole := first_hole(conn, projection, build):
+                raise Incomplete(f"{projection.name}: {hole}")
 
     def _switch(self, projection: Projection, build: Build, fold: "_Folding") -> None:
         for _ in range(TRIES):

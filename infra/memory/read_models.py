@@ -5,6 +5,7 @@ from datetime import datetime
 
 from domain.ports import Fenced
 from domain.values import Position
+from projections.completeness import Folded
 from projections.declare import Changes, Key, Projection, Row, Standing, Table
 
 
@@ -15,6 +16,7 @@ class MemoryReadModels:
         self.rows: dict[tuple[str, str], dict[Key, tuple[Position, Row]]] = {}
         self._positions: dict[str, Position] = {}
         self.errors: dict[str, str] = {}
+        self.folded: dict[str, dict[int, tuple[int, int]]] = {}
 
     def standing(self, projections: Sequence[Projection]) -> dict[str, Standing]:
         return {p.name: Standing(self.position(p), self.errors.get(p.name)) for p in projections}
@@ -39,11 +41,16 @@ class MemoryReadModels:
         expected: Position,
         position: Position,
         changes: Changes,
+        folded: Folded,
     ) -> None:
         if self.position(projection) != expected:
             raise Fenced(f"projection {projection.name} is not at position {expected}")
         self._positions[projection.name] = position
         self.errors.pop(projection.name, None)
+        known = self.folded.setdefault(projection.name, {})
+        for start, (n, together) in folded.ranges.items():
+            before = known.get(start, (0, 0))
+            known[start] = before[0] + n, before[1] ^ together
         for table, rows in changes.items():
             stored = self.rows.setdefault((projection.name, table.name), {})
             for key, (touched, row) in rows.items():

@@ -4,7 +4,7 @@ A build has a schema of its own: `satisfaction_v1`, then `satisfaction_v1_b2`. V
 `kehu` show the live build, so that a reader needs neither version nor build.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -46,8 +46,14 @@ class Build:
         return f"{self.name}_v{self.version}" + (f"_b{self.build}" if self.build > 1 else "")
 
 
-COLUMNS = "name, version, build, state, position, error, paused"
+_FIELDS = ("name", "version", "build", "state", "position", "error", "paused")
+COLUMNS = ", ".join(_FIELDS)
 Conn = psycopg.Connection[dict[str, Any]]
+
+
+def of_row(row: Mapping[str, Any]) -> Build:
+    """The build that a row with these columns, and maybe others, describes."""
+    return Build(**{name: row[name] for name in _FIELDS})
 
 
 class Builds:
@@ -76,7 +82,7 @@ class Builds:
         """State -> the build of this projection that is in it."""
         with self._connection.use() as conn:
             found = conn.execute(f"SELECT {COLUMNS} FROM projection_builds WHERE name = %s", (name,))  # noqa: S608
-            return {row["state"]: Build(**row) for row in found}
+            return {row["state"]: of_row(row) for row in found}
 
     def set_up(self, projection: Projection) -> None:
         """Make the first build with its views if there is none, and what is missing of the live one.
@@ -170,7 +176,7 @@ class Builds:
 def _locked(conn: Conn, name: str, state: str) -> Build | None:
     query = f"SELECT {COLUMNS} FROM projection_builds WHERE name = %s AND state = %s FOR UPDATE"  # noqa: S608
     row = conn.execute(query, (name, state)).fetchone()
-    return Build(**row) if row else None
+    return of_row(row) if row else None
 
 
 def _make_tables(conn: Conn, projection: Projection, build: Build) -> None:

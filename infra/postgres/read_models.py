@@ -17,6 +17,7 @@ from domain.values import Position
 from infra.failpoints import reach
 from infra.postgres.builds import COLUMNS, Build, Builds, names
 from infra.postgres.connection import Connection
+from projections.completeness import Folded
 from projections.declare import Changes, Key, Projection, Row, Standing, Table
 
 
@@ -82,18 +83,22 @@ class PostgresReadModels:
         with self._connection.use() as conn:
             return _by_key(table, conn.execute(query, (now, limit)).fetchall())
 
-    def save(self, projection: Projection, expected: Position, position: Position, changes: Changes) -> None:
+    def save(
+        self, projection: Projection, expected: Position, position: Position, changes: Changes, folded: Folded
+    ) -> None:
         build = self._build(projection)
         with self._connection.use() as conn, conn.transaction():
             # The state too: a build that is switched meanwhile belongs to somebody else.
             moved = conn.execute(
-                "UPDATE projection_builds SET position = %s, updated_at = clock_timestamp(), error = NULL"
+                "UPDATE projection_builds SET position = %s, updated_at = clock_timestamp(), error = NULL,"
+                " counted_from = coalesce(counted_from, position)"
                 " WHERE name = %s AND version = %s AND build = %s AND state = %s AND position = %s AND NOT paused",
                 (position, build.name, build.version, build.build, build.state, expected),
             )
             if moved.rowcount != 1:
                 raise Fenced(f"projection {projection.name} is not at position {expected}")
             reach("saving", conn)
+            _count(conn, build, folded)
             for table, rows in changes.items():
                 _write(conn, build.schema, table, rows)
 
@@ -127,6 +132,21 @@ class PostgresReadModels:
         if projection.name not in self._builds:
             self.standing([projection])
         return self._builds[projection.name]
+
+
+def _count(conn: "psycopg.Connection[Any]", build: Build, folded: Folded) -> None:
+    if not folded.ranges:
+        return
+    conn.execute(
+        "INSERT INTO projection_folds AS f (name, version, build, range_start, events, digest)"
+        " SELECT %s, %s, %s, * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[])"
+        " ON CONFLICT (name, version, build, range_start)"
+        " DO UPDATE SET events = f.events + excluded.events, digest = f.digest # excluded.digest",
+        (
+            *(build.name, build.version, build.build, list(folded.ranges)),
+            *map(list, zip(*folded.ranges.values(), strict=True)),
+        ),
+    )
 
 
 def _write(

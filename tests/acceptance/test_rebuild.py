@@ -161,7 +161,7 @@ def test_a_new_version_is_built_beside_the_old_one_and_can_be_switched_back(
 ) -> None:
     there = one(copied.postgres, INVITATIONS)
     second = replace(SATISFACTION, version=2)
-    monkeypatch.setattr("infra.cli.rebuild.ALL", (second,))
+    monkeypatch.setattr("infra.cli.projections.ALL", (second,))
     with closing(PostgresLog(copied.postgres)) as log, closing(PostgresReadModels(copied.postgres)) as models:
         models.create(second)
         assert Projector(log, models, [second]).run_once() == 0, "the views still show version 1"
