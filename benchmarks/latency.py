@@ -34,7 +34,7 @@ CREATE FUNCTION bench_log() RETURNS trigger LANGUAGE plpgsql AS
 CREATE FUNCTION bench_projection() RETURNS trigger LANGUAGE plpgsql AS
     $$ BEGIN PERFORM pg_notify('bench', NEW.name || ' ' || NEW.position); RETURN NULL; END $$;
 CREATE TRIGGER bench AFTER UPDATE ON kehu.log_head FOR EACH ROW EXECUTE FUNCTION bench_log();
-CREATE TRIGGER bench AFTER UPDATE ON kehu.projections FOR EACH ROW EXECUTE FUNCTION bench_projection();
+CREATE TRIGGER bench AFTER UPDATE ON kehu.projection_builds FOR EACH ROW EXECUTE FUNCTION bench_projection();
 """
 
 

@@ -14,13 +14,17 @@ import structlog
 from domain.ports import EventLog, Fenced
 from domain.values import Position, Recorded
 from infra.failpoints import reach
-from projections.declare import Changes, Key, Projection, Row, Table
+from projections.completeness import Folded, digests
+from projections.declare import Changes, Key, Projection, Row, Standing, Table
 
 log = structlog.get_logger("kehu.projector")
 
 
 class ReadModels(Protocol):
     """Where rows and positions of projections are kept."""
+
+    def standing(self, projections: Sequence[Projection]) -> Mapping[str, Standing]:
+        """How each projection stands, by name; one that is absent is not kept here."""
 
     def position(self, projection: Projection) -> Position:
         """The last position that is folded; 0 at the start."""
@@ -31,11 +35,18 @@ class ReadModels(Protocol):
     def due(self, projection: Projection, now: datetime, limit: int) -> Mapping[Key, Row]:
         """Rows of the first table whose `next_change_at` has come."""
 
-    def save(self, projection: Projection, expected: Position, position: Position, changes: Changes) -> None:
-        """Write rows and position in one transaction; raises Fenced when the position is not the expected one."""
+    def save(
+        self,
+        projection: Projection,
+        expected: Position,
+        position: Position,
+        changes: Changes,
+        folded: Folded,
+    ) -> None:
+        """Write rows, position and what was folded in one transaction; raises Fenced when the position is another."""
 
-    def stopped(self, projection: Projection, error: str | None) -> None:
-        """Keep why the projection stopped; None when it runs."""
+    def stopped(self, projection: Projection, position: Position, error: str) -> None:
+        """Keep why the projection stopped, unless another projector moved it from this position."""
 
 
 class BatchRows:
@@ -73,25 +84,27 @@ class BatchRows:
 
 @dataclass(slots=True)
 class Projector:
-    """Keeps projections up with the log, one batch at a time."""
+    """Keeps projections up with the log, one batch at a time. What stopped or rests is left out until it may go on."""
 
     log: EventLog
     models: ReadModels
     projections: Sequence[Projection]
     batch: int = 2000
     stopped: dict[str, str] = field(default_factory=dict)
+    """Name -> where and why, of those that cannot fold an event."""
 
     def run_once(self) -> int:
         """Fold the next events into every projection that stands at the lowest position; returns how many were read."""
-        running = {p.name: (p, self.models.position(p)) for p in self.projections if p.name not in self.stopped}
+        running = self._running()
         if not running:
             return 0
-        start = min(position for _, position in running.values())
+        start = min(position for _, position in running)
         events = self.log.read(start, self.batch)
-        if not events:
-            return 0
-        for projection, position in running.values():
-            self._fold(projection, position, [e for e in events if e.position is not None and e.position > position])
+        marks = dict(digests(events))
+        for projection, position in running:
+            self._fold(
+                projection, position, [e for e in events if e.position is not None and e.position > position], marks
+            )
         return len(events)
 
     def run_until_caught_up(self, progress: Callable[[Position], None] = lambda _position: None) -> Position:
@@ -103,24 +116,32 @@ class Projector:
     def sweep(self, now: datetime, limit: int = 2000) -> int:
         """Re-evaluate the rows whose time has come; returns how many."""
         swept = 0
-        for projection in self.projections:
-            if projection.sweep is None or projection.name in self.stopped:
+        for projection, position in self._running():
+            if projection.sweep is None:
                 continue
-            position = self.models.position(projection)
             rows = self.models.due(projection, now, limit)
             table = projection.tables[0]
             changed = {key: (position, projection.sweep(row, now)) for key, row in rows.items()}
             if changed:
-                self.models.save(projection, position, position, {table: changed})
+                self._save(projection, position, position, {table: changed}, Folded())
                 swept += len(changed)
         return swept
 
-    def _lowest(self) -> Position:
-        return min(
-            (self.models.position(p) for p in self.projections if p.name not in self.stopped), default=Position(0)
-        )
+    def _running(self) -> list[tuple[Projection, Position]]:
+        standing = self.models.standing(self.projections)
+        self.stopped = {name: one.error for name, one in standing.items() if one.error}
+        return [
+            (projection, one.position)
+            for projection in self.projections
+            if (one := standing.get(projection.name)) and not one.error and not one.paused
+        ]
 
-    def _fold(self, projection: Projection, position: Position, events: Sequence[Recorded]) -> None:
+    def _lowest(self) -> Position:
+        return min((position for _, position in self._running()), default=Position(0))
+
+    def _fold(
+        self, projection: Projection, position: Position, events: Sequence[Recorded], marks: Mapping[Position, int]
+    ) -> None:
         if not events:
             return
         rows = BatchRows(lambda table, keys: self.models.load(projection, table, keys))
@@ -130,25 +151,32 @@ class Projector:
             for table, key in projection.keys(event):
                 keys.setdefault(table, set()).add(key)
         rows.prefetch(keys)
-        last = events[-1].position
+        last, folded = events[-1].position, Folded()
         for event in wanted:
             assert event.position is not None
             rows.position = event.position
             try:
                 projection.fold(rows, event)
+                folded.add(event.position, marks[event.position])
             except Exception as error:
                 # Never skip: a row that was not folded would be missed silently.
-                self._stop(projection, f"at position {event.position} ({event.name}): {type(error).__name__}: {error}")
+                where = f"at position {event.position} ({event.name})"
+                self._stop(projection, position, f"{where}: {type(error).__name__}: {error}")
                 return
         assert last is not None
         reach("folded")
+        self._save(projection, position, last, rows.changes, folded)
+
+    def _save(
+        self, projection: Projection, expected: Position, position: Position, changes: Changes, folded: Folded
+    ) -> None:
         try:
-            self.models.save(projection, position, last, rows.changes)
+            self.models.save(projection, expected, position, changes, folded)
             reach("saved")
         except Fenced:
-            log.warning("another projector moved this projection", projection=projection.name, position=position)
+            log.warning("another projector moved this projection", projection=projection.name, position=expected)
 
-    def _stop(self, projection: Projection, error: str) -> None:
+    def _stop(self, projection: Projection, position: Position, error: str) -> None:
         log.error("projection stopped", projection=projection.name, error=error)
         self.stopped[projection.name] = error
-        self.models.stopped(projection, error)
+        self.models.stopped(projection, position, error)

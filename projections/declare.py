@@ -60,3 +60,12 @@ class Projection:
     fold: Callable[[Rows, Recorded], None]
     sweep: Callable[[Row, Any], Row] | None = None
     """Re-evaluates one row of the first table for a moment; for projections whose rows carry `next_change_at`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far a projection is folded, and what keeps it from going on: where and why it stopped, or that it rests."""
+
+    position: Position
+    error: str | None = None
+    paused: bool = False

@@ -14,7 +14,8 @@ from infra.cli.servers import Connection, Held, OptionalKafka, OptionalPostgres,
 from infra.errors import KehuError
 from infra.kafka.topics import TOPICS
 from infra.postgres import migrate, ops
-from infra.postgres.read_models import schema_of
+from infra.postgres.builds import of_row
+from infra.postgres.completeness import first_hole
 from projections.catalogue import ALL
 
 OK, WARNING, WRONG, SKIPPED = "ok", "warning", "wrong", "skipped"
@@ -23,6 +24,8 @@ LONG = timedelta(minutes=5)
 """A transaction that is open for longer holds back the clean-up of all tables."""
 LAGS = 10_000
 """Messages or events behind from which on a lag is a warning and not the ordinary way of a batch."""
+PROVED = 1_000_000
+"""Events, the last ones, of which it is checked that each was folded once; `kehu projections check` checks all."""
 DAY = timedelta(days=1)
 
 
@@ -88,7 +91,7 @@ def examine(postgres: str, kafka: str, now: datetime) -> Iterator[Check]:
             return
         yield from _guarded("read models", lambda: _read_models(conn))
         yield from _guarded("ingest lag", lambda: _ingest(conn, topics))
-        yield from _guarded("projections", lambda: _projections(conn, now))
+        yield from _guarded("projections", lambda: _projections(conn))
         yield from _guarded("parked", lambda: _parked(conn, now))
         yield from _guarded("dead letters", lambda: _dead_letters(conn, now))
         yield from _guarded("transactions", lambda: _transactions(conn))
@@ -137,8 +140,7 @@ def _schema(pending: list[str]) -> Check:
 
 
 def _read_models(conn: Connection) -> Iterator[Check]:
-    wanted = [f"{schema_of(p)}.{table.name}" for p in ALL for table in p.tables]
-    wanted += [f"kehu.{table.name}" for p in ALL for table in p.tables]
+    wanted = [f"kehu.{table.name}" for p in ALL for table in p.tables]
     rows = conn.execute(
         "SELECT name FROM unnest(%s::text[]) name WHERE to_regclass(name) IS NULL", (wanted,)
     ).fetchall()
@@ -146,7 +148,7 @@ def _read_models(conn: Connection) -> Iterator[Check]:
         missing = ", ".join(row["name"] for row in rows)
         yield Check("read models", WRONG, f"missing: {missing}", "Run `kehu setup`.")
     else:
-        yield Check("read models", OK, f"{len(wanted) // 2} tables of {len(ALL)} projections")
+        yield Check("read models", OK, f"{len(wanted)} tables of {len(ALL)} projections")
 
 
 def _ingest(conn: Connection, topics: Held | None) -> Iterator[Check]:
@@ -182,19 +184,26 @@ _LOST_MESSAGES = (
 )
 
 
-def _projections(conn: Connection, now: datetime) -> Iterator[Check]:
-    live = {(p.name, p.version) for p in ALL}
+def _projections(conn: Connection) -> Iterator[Check]:
+    ours = {(p.name, p.version): p for p in ALL}
     for row in ops.projections(conn):
-        if (row["name"], row["version"]) not in live:
+        projection = ours.get((row["name"], row["version"]))
+        if projection is None or row["state"] != "live":
             continue
         name = f"projection {row['name']}"
+        since = max(0, row["position"] - PROVED)
         if row["error"]:
-            remedy = f"Mend the cause, then run `kehu rebuild {row['name']}` and restart the workers."
+            remedy = f"Mend the cause (new code: restart the workers), then run `kehu projections retry {row['name']}`."
             yield Check(name, WRONG, f"stopped {row['error']}", remedy)
+        elif row["paused"]:
+            remedy = f"`kehu projections resume {row['name']}` lets it go on."
+            yield Check(name, WARNING, f"paused at position {row['position']}", remedy)
         elif row["behind"] > LAGS:
             yield Check(name, WARNING, f"{row['behind']} events behind", "Check that a `kehu worker` runs.")
+        elif hole := first_hole(conn, projection, of_row(row), since):
+            yield Check(name, WRONG, f"{hole}", f"Run `kehu rebuild {row['name']} --switch`.")
         else:
-            yield Check(name, OK, f"at position {row['position']}, {row['behind']} events behind")
+            yield Check(name, OK, f"at position {row['position']}, {row['behind']} events behind, complete")
 
 
 def _parked(conn: Connection, now: datetime) -> Iterator[Check]:

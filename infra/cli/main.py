@@ -16,6 +16,7 @@ from infra.cli import (
     doctor,
     events,
     parked,
+    projections,
     publish,
     queues,
     rebuild,
@@ -43,6 +44,7 @@ event_commands = typer.Typer(no_args_is_help=True, help="The contract with the c
 dead_letter_commands = typer.Typer(
     no_args_is_help=True, help="Messages that can never apply, with the rule that refused them."
 )
+projection_commands = typer.Typer(no_args_is_help=True, help="The read models: how they stand, rest and go on.")
 parked_commands = typer.Typer(no_args_is_help=True, help="Messages that cannot apply yet.")
 
 
@@ -72,6 +74,12 @@ parked_commands.command("list")(parked.list_parked)
 parked_commands.command("show")(parked.show_parked)
 parked_commands.command("retry")(parked.retry_parked)
 parked_commands.command("release")(parked.release_parked)
+app.add_typer(projection_commands, name="projections")
+projection_commands.command()(projections.status)
+projection_commands.command()(projections.pause)
+projection_commands.command()(projections.resume)
+projection_commands.command()(projections.retry)
+projection_commands.command()(projections.check)
 app.command()(rebuild.rebuild)
 app.add_typer(event_commands, name="events")
 event_commands.command()(events.catalog)

@@ -1,159 +1,289 @@
-"""`kehu rebuild`: a read model made again from the log."""
+"""`kehu rebuild`: a read model made again from the log beside the live one, compared with it, and switched to."""
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
-from hashlib import blake2b
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import asdict, dataclass
 from time import monotonic
 from typing import Annotated, Any
 
-import orjson
 import structlog
 import typer
-from psycopg import sql
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 from consumers.projector import Projector
 from domain.values import Position
 from infra import bootstrap
-from infra.cli.output import Json, console, print_rows
+from infra.cli.output import Json, console, print_rows, say
+from infra.cli.projections import Name, chosen
 from infra.cli.servers import Postgres, connected
 from infra.errors import KehuError
+from infra.postgres.builds import Build, Builds
+from infra.postgres.compare import Compared, compare, snapshot
+from infra.postgres.completeness import first_hole
 from infra.postgres.log import PostgresLog
-from infra.postgres.read_models import PostgresReadModels, schema_of
-from projections.catalogue import ALL
+from infra.postgres.read_models import PostgresReadModels
 from projections.declare import Projection
 
 BATCH = 2000
+NEAR = 2 * BATCH
+"""Events that a candidate may lack when the live build is held for the comparison."""
+TRIES = 100
 
 
-class UnknownProjection(KehuError):
-    """There is no such read model."""
+class WrongChoice(KehuError):
+    """Give one of --switch, --rollback and --drop."""
+
+    exit_code = 2
 
 
 class Stopped(KehuError):
-    """A projection stopped at an event that it cannot fold. Mend it and run `kehu rebuild` again."""
+    """A projection stopped at an event that it cannot fold. Mend it and run the command again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Digest:
-    """What a read model holds at a position of the log."""
-
-    position: Position
-    rows: str
+class Incomplete(KehuError):
+    """A build does not hold every event of the log once. Nothing was switched: `--drop` it and report the defect."""
 
 
-NOWHERE = Digest(Position(-1), "")
+class NothingToGoBackTo(KehuError):
+    """There is no former build of this projection that this release can fold."""
+
+
+class NeverAhead(KehuError):
+    """The live build moves faster than the candidate is folded. Try again when less comes in; nothing was switched."""
 
 
 def rebuild(
-    name: Annotated[str, typer.Argument(help=f"{', '.join(p.name for p in ALL)}, or all.")],
+    name: Name,
     postgres: Postgres = "",
+    switch: Annotated[bool, typer.Option("--switch", help="Let readers see the new build.")] = False,
+    rollback: Annotated[bool, typer.Option("--rollback", help="Let readers see the former build again.")] = False,
+    drop: Annotated[bool, typer.Option("--drop", help="Remove the builds that are not live.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Empty a read model and fold the log again from its beginning. Readers see it grow meanwhile.
+    """Build a read model from the whole log beside the live one, compare both, and switch when told so.
 
-    The rows before and after are compared at the same position of the log. A worker may run: its projector and this
-    one fold the same events, a batch that both made is written once, and the loser takes the next. Only the comparison
-    is left out when the worker was ahead. A projection that had stopped in a worker goes on there after a restart.
+    The live one serves meanwhile, and workers keep it up. Without --switch nothing changes for readers; run the command
+    again to catch up and compare again. It can be killed at any time and goes on where it was. --switch keeps the
+    former build, caught up and shown again by --rollback.
 
-    Example: kehu rebuild retention_risk
+    Example: kehu rebuild retention_risk --switch
     """
-    names = name.replace("-", "_")
-    chosen = [projection for projection in ALL if names in ("all", projection.name)]
-    if not chosen:
-        raise UnknownProjection(f"{name}: use {', '.join(p.name for p in ALL)} or all")
-    say_progress = console(stderr=True)
-    say_progress.print(f"Readers see {name} empty first, and then as far as it is rebuilt.", style="yellow")
+    if switch + rollback + drop > 1:
+        raise WrongChoice
     columns = (TextColumn("{task.description:<18}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
-    log, models = PostgresLog(postgres), PostgresReadModels(postgres)
-    try:
-        with _quiet(), Progress(*columns, console=say_progress) as progress:
-            rows = [_rebuild(one, log, models, progress, postgres) for one in chosen]
-    finally:
-        log.close()
-        models.close()
-    print_rows("Rebuilt", rows, as_json, people=_for_people)
+    with (
+        _quiet(),
+        closing(PostgresLog(postgres)) as log,
+        closing(Builds(postgres)) as builds,
+        Progress(*columns, console=console(stderr=True)) as progress,
+    ):
+        work = Rebuild(postgres, log, builds, progress)
+        done = [
+            work.drop(one) if drop else work.back(one) if rollback else work.build(one, switch) for one in chosen(name)
+        ]
+    print_rows("Builds", done, as_json, people=_for_people)
+    if not as_json:
+        _print_differences(done)
 
 
-def _rebuild(
-    projection: Projection, log: PostgresLog, models: PostgresReadModels, progress: Progress, postgres: str
-) -> dict[str, Any]:
-    now = bootstrap.now()
-    before = _digest(projection, models, postgres, now)
-    models.reset(projection)
-    head = log.head()
-    task = progress.add_task(projection.name, total=head)
-    started = monotonic()
-    after = NOWHERE
-    projector = Projector(log, models, [projection])
-    while (position := models.position(projection)) < head:
-        # The comparison needs the very position at which the old rows stood.
-        left = before.position - position
-        projector.batch = min(BATCH, left) if left > 0 else BATCH
-        read = projector.run_once()
-        if error := projector.stopped.get(projection.name):
-            raise Stopped(f"{projection.name}: {error}")
-        position = models.position(projection)
-        if not read and position < head:
-            raise Stopped(f"{projection.name}: the log has no event after position {position}, its head is {head}")
-        if position == before.position:
-            after = _digest(projection, models, postgres, now)
-        progress.update(task, completed=position)
-    seconds = monotonic() - started
-    comparable = before.position > 0 and after != NOWHERE
-    return {
-        "projection": projection.name,
-        "version": projection.version,
-        "events": head,
-        "seconds": round(seconds, 3),
-        "events_per_second": round(head / seconds) if seconds else None,
-        "compared_at": before.position if comparable else None,
-        "same_rows": after.rows == before.rows if comparable else None,
-    }
+@dataclass(slots=True)
+class Rebuild:
+    """What the command does with one projection after the other."""
+
+    postgres: str
+    log: PostgresLog
+    builds: Builds
+    progress: Progress
+
+    def build(self, projection: Projection, switch: bool) -> dict[str, Any]:
+        """Build beside the live one, or go on with that; compare, and switch."""
+        self.builds.claim(projection.name)
+        known = self.builds.of(projection.name)
+        candidate = known.get("candidate")
+        if candidate is not None and (candidate.version != projection.version or candidate.error):
+            self.builds.drop(candidate)
+            candidate = None
+        began = candidate.position if candidate else Position(0)
+        candidate = candidate or self.builds.begin(projection)
+        started = monotonic()
+        with self._folding(projection, candidate) as fold:
+            while self._live(projection) > fold.position() + NEAR:
+                fold.to(self._live(projection))
+            self.builds.index(projection, candidate)
+            compared_at, tables = self._compare(projection, candidate, fold)
+            fold.to(self.log.head())
+            seconds = monotonic() - started
+            self._prove(projection, candidate)
+            if switch:
+                self._switch(projection, candidate, fold)
+            events = fold.position() - began
+        return {
+            "projection": projection.name,
+            "version": projection.version,
+            "build": candidate.build,
+            "live": self._told(projection),
+            "events": events,
+            "seconds": round(seconds, 3),
+            "events_per_second": round(events / seconds) if seconds else None,
+            "compared_at": compared_at,
+            "same_rows": None if compared_at is None else all(table.same for table in tables),
+            "tables": [asdict(table) for table in tables],
+        }
+
+    def back(self, projection: Projection) -> dict[str, Any]:
+        """Catch the former build up and let the views show it again."""
+        self.builds.claim(projection.name)
+        former = self.builds.of(projection.name).get("former")
+        if former is None or former.version != projection.version:
+            raise NothingToGoBackTo(f"{projection.name}, version {projection.version}")
+        started = monotonic()
+        with self._folding(projection, former) as fold:
+            self._switch(projection, former, fold)
+            events = fold.position() - former.position
+        return self._only_told(projection, former, events, monotonic() - started)
+
+    def drop(self, projection: Projection) -> dict[str, Any]:
+        """Remove what is not live."""
+        self.builds.claim(projection.name)
+        known = self.builds.of(projection.name)
+        for state in ("candidate", "former"):
+            if state in known:
+                self.builds.drop(known[state])
+        return self._only_told(projection, known["live"], 0, 0.0)
+
+    def _compare(
+        self, projection: Projection, candidate: Build, fold: "_Folding"
+    ) -> tuple[Position | None, list[Compared]]:
+        """Both builds at the position of the live one, which is held only until the snapshot is there."""
+        with ExitStack() as stack:
+            with self.builds.held(projection.name) as live:
+                if live is None or fold.position() > live.position:
+                    return None, []
+                fold.to(live.position)
+                seen = stack.enter_context(snapshot(self.postgres))
+            return live.position, compare(seen, projection, live, candidate, bootstrap.now())
+
+    def _prove(self, projection: Projection, build: Build) -> None:
+        with connected(self.postgres) as conn:
+            if hole := first_hole(conn, projection, build):
+                raise Incomplete(f"{projection.name}: {hole}")
+
+    def _switch(self, projection: Projection, build: Build, fold: "_Folding") -> None:
+        for _ in range(TRIES):
+            fold.to(self.log.head())
+            if self.builds.switch(projection, build):
+                return
+        raise NeverAhead(projection.name)
+
+    @contextmanager
+    def _folding(self, projection: Projection, build: Build) -> "Iterator[_Folding]":
+        with closing(PostgresReadModels(self.postgres, [build])) as models:
+            total = max(self.log.head(), build.position)
+            task = self.progress.add_task(projection.name, total=total, completed=build.position)
+            yield _Folding(self.log, models, projection, self.progress, task)
+
+    def _live(self, projection: Projection) -> Position:
+        live = self.builds.of(projection.name).get("live")
+        return live.position if live else Position(0)
+
+    def _told(self, projection: Projection) -> str:
+        live = self.builds.of(projection.name)["live"]
+        return f"v{live.version} build {live.build}"
+
+    def _only_told(self, projection: Projection, build: Build, events: int, seconds: float) -> dict[str, Any]:
+        return {
+            "projection": projection.name,
+            "version": build.version,
+            "build": build.build,
+            "live": self._told(projection),
+            "events": events,
+            "seconds": round(seconds, 3),
+            "events_per_second": round(events / seconds) if seconds else None,
+            "compared_at": None,
+            "same_rows": None,
+            "tables": [],
+        }
 
 
-def _digest(projection: Projection, models: PostgresReadModels, postgres: str, now: datetime) -> Digest:
-    """The rows as they are at this moment, or NOWHERE when another projector writes them meanwhile."""
-    position = models.position(projection)
-    rows = models.digest(projection) if projection.sweep is None else _swept(projection, postgres, now)
-    return Digest(position, rows) if models.position(projection) == position else NOWHERE
+@dataclass(frozen=True, slots=True)
+class _Folding:
+    """One build that is folded further."""
 
+    log: PostgresLog
+    models: PostgresReadModels
+    projection: Projection
+    progress: Progress
+    task: TaskID
 
-def _swept(projection: Projection, postgres: str, now: datetime) -> str:
-    """A digest of rows that change as time passes: all are taken to `now`, whenever they were evaluated last."""
-    assert projection.sweep is not None
-    (table,) = projection.tables
-    digest = blake2b(digest_size=16)
-    statement = sql.SQL("SELECT * FROM {} ORDER BY {}").format(
-        sql.Identifier(schema_of(projection), table.name), sql.SQL(", ").join(map(sql.Identifier, table.key))
-    )
-    with connected(postgres) as conn, conn.cursor("rows") as rows:
-        for row in rows.execute(statement):
-            del row["position"]
-            digest.update(orjson.dumps(projection.sweep(row, now), default=str, option=orjson.OPT_SORT_KEYS))
-    return digest.hexdigest()
+    def position(self) -> Position:
+        return self.models.position(self.projection)
+
+    def to(self, target: Position) -> None:
+        """Fold up to a position of the log. Raises Stopped when an event cannot be folded."""
+        projector = Projector(self.log, self.models, [self.projection])
+        while (position := self.position()) < target:
+            projector.batch = min(BATCH, target - position)
+            read = projector.run_once()
+            if error := projector.stopped.get(self.projection.name):
+                raise Stopped(f"{self.projection.name}: {error}")
+            if not read:
+                raise Stopped(f"{self.projection.name}: the log has no event after position {position}")
+            self.progress.update(self.task, completed=position + read, total=max(target, self.log.head()))
 
 
 def _for_people(row: dict[str, Any]) -> dict[str, Any]:
     same = {True: "equal", False: "differs", None: "not compared"}[row["same_rows"]]
     return {
         "projection": row["projection"],
-        "version": row["version"],
+        "build": f"v{row['version']} build {row['build']}",
         "events": f"{row['events']:,}",
         "seconds": f"{row['seconds']:.1f}",
         "events/s": None if row["events_per_second"] is None else f"{row['events_per_second']:,}",
-        "rows as before": same,
+        "rows": same,
         "compared at": row["compared_at"],
+        "live": row["live"],
     }
+
+
+def _print_differences(done: Sequence[dict[str, Any]]) -> None:
+    differing = [table for row in done for table in row["tables"] if any(table["counts"].values())]
+    if not differing:
+        return
+    counts = [
+        {
+            "table": table["table"],
+            "live rows": table["rows"][0],
+            "new rows": table["rows"][1],
+            **table["counts"],
+            "live digest": table["digests"][0],
+            "new digest": table["digests"][1],
+        }
+        for table in differing
+    ]
+    print_rows("Differences: what only the live build has is missing", counts)
+    examples = [
+        {**{name: one[name] for name in ("table", "kind", "key")}, "live": one["before"], "new": one["after"]}
+        for table in differing
+        for one in table["examples"]
+    ]
+    print_rows("Examples", examples, wide=("key", "live", "new"))
+    say("Look at them before you give --switch.")
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the log: that a worker was faster is expected here, and why a projection stopped is our error."""
+    """Without the log: why a projection stopped is our error."""
     known = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     try:

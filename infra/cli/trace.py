@@ -17,7 +17,6 @@ from infra.errors import KehuError, Unreadable
 from infra.kafka import codec
 from infra.postgres import ops
 from infra.postgres.mapper import to_recorded
-from infra.postgres.read_models import schema_of
 from projections.catalogue import ALL
 from projections.declare import Key, Table
 
@@ -110,14 +109,12 @@ def _rows(conn: Connection, events: Sequence[Row]) -> Iterable[Row]:
             for table, key in projection.keys(event):
                 keys[table].add(key)
         for table, wanted in keys.items():
-            for row in _touched(conn, schema_of(projection), table, wanted, handled):
+            for row in _touched(conn, table, wanted, handled):
                 place = {"projection": projection.name, "version": projection.version, "table": table.name}
                 yield {**place, "key": {name: row[name] for name in table.key}, "position": row["position"]}
 
 
-def _touched(
-    conn: Connection, schema: str, table: Table, wanted: Iterable[Key], events: Sequence[Recorded]
-) -> list[Row]:
+def _touched(conn: Connection, table: Table, wanted: Iterable[Key], events: Sequence[Recorded]) -> list[Row]:
     names = sql.SQL(", ").join(map(sql.Identifier, table.key))
     positions: sql.Composable = sql.SQL("position = ANY(%s)")
     values: list[object] = [[event.position for event in events]]
@@ -125,7 +122,7 @@ def _touched(
         positions += sql.SQL(" AND customer_id = ANY(%s)")
         values.append(sorted({event.meta.customer_id for event in events}))
     statement = sql.SQL("SELECT {}, position FROM {} WHERE ({})").format(
-        names, sql.Identifier(schema, table.name), positions
+        names, sql.Identifier("kehu", table.name), positions
     )
     for key in wanted:
         statement += sql.SQL(" OR ({}) = ({})").format(names, sql.SQL(", ").join(sql.Placeholder() * len(key)))

@@ -5,7 +5,8 @@ from datetime import datetime
 
 from domain.ports import Fenced
 from domain.values import Position
-from projections.declare import Changes, Key, Projection, Row, Table
+from projections.completeness import Folded
+from projections.declare import Changes, Key, Projection, Row, Standing, Table
 
 
 class MemoryReadModels:
@@ -14,7 +15,11 @@ class MemoryReadModels:
     def __init__(self) -> None:
         self.rows: dict[tuple[str, str], dict[Key, tuple[Position, Row]]] = {}
         self._positions: dict[str, Position] = {}
-        self.errors: dict[str, str | None] = {}
+        self.errors: dict[str, str] = {}
+        self.folded: dict[str, dict[int, tuple[int, int]]] = {}
+
+    def standing(self, projections: Sequence[Projection]) -> dict[str, Standing]:
+        return {p.name: Standing(self.position(p), self.errors.get(p.name)) for p in projections}
 
     def position(self, projection: Projection) -> Position:
         return self._positions.get(projection.name, Position(0))
@@ -36,10 +41,16 @@ class MemoryReadModels:
         expected: Position,
         position: Position,
         changes: Changes,
+        folded: Folded,
     ) -> None:
         if self.position(projection) != expected:
             raise Fenced(f"projection {projection.name} is not at position {expected}")
         self._positions[projection.name] = position
+        self.errors.pop(projection.name, None)
+        known = self.folded.setdefault(projection.name, {})
+        for start, (n, together) in folded.ranges.items():
+            before = known.get(start, (0, 0))
+            known[start] = before[0] + n, before[1] ^ together
         for table, rows in changes.items():
             stored = self.rows.setdefault((projection.name, table.name), {})
             for key, (touched, row) in rows.items():
@@ -48,5 +59,6 @@ class MemoryReadModels:
                 else:
                     stored[key] = (touched, dict(row))
 
-    def stopped(self, projection: Projection, error: str | None) -> None:
-        self.errors[projection.name] = error
+    def stopped(self, projection: Projection, position: Position, error: str) -> None:
+        if self.position(projection) == position:
+            self.errors[projection.name] = error

@@ -1,4 +1,4 @@
-"""What operators do from the command line: rebuild a read model, and look for what is wrong."""
+"""What operators do from the command line: look for what is wrong."""
 
 from pathlib import Path
 from typing import Any
@@ -6,65 +6,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from consumers.projector import Projector
 from infra.cli import verify
 from infra.kafka.topics import Topics
-from infra.postgres.log import PostgresLog
-from infra.postgres.read_models import PostgresReadModels
-from projections import satisfaction
-from projections.catalogue import ALL
 from tests.support.cli import History, free_port, kehu
-
-
-def test_a_rebuilt_read_model_has_the_same_rows(copied: History) -> None:
-    asked = ("show", "customer", "c-told", "--json", "--postgres", copied.postgres)
-    before = kehu(*asked).rows
-    done = kehu("rebuild", "all", "--postgres", copied.postgres, "--json")
-    assert done.code == 0
-    rows = {row["projection"]: row for row in done.rows}
-    assert set(rows) == {projection.name for projection in ALL}
-    assert {row["same_rows"] for row in rows.values()} == {True}
-    assert len({row["compared_at"] for row in rows.values()}) == 1
-    assert kehu(*asked).rows == before
-
-
-def test_a_read_model_that_was_changed_by_hand_differs_and_is_mended(copied: History) -> None:
-    with psycopg.connect(copied.postgres) as conn:
-        conn.execute("UPDATE kehu.queue_items SET queue = 'elsewhere' WHERE queue = 'told'")
-    (row,) = kehu("rebuild", "service-queues", "--postgres", copied.postgres, "--json").rows
-    assert row["same_rows"] is False
-    assert kehu("show", "queues", "--queue", "told", "--postgres", copied.postgres, "--json").rows[0]["open"] == 1
-
-
-@pytest.mark.parametrize("batch", [300, 5000], ids=["a part of it", "all of it"])
-def test_a_worker_that_folds_at_the_same_time_does_no_harm(
-    copied: History, monkeypatch: pytest.MonkeyPatch, batch: int
-) -> None:
-    log, models = PostgresLog(copied.postgres), PostgresReadModels(copied.postgres)
-    worker = Projector(log, models, ALL, batch=batch)
-    fold = Projector.run_once
-
-    def after_the_worker(ours: Projector) -> int:
-        fold(worker)
-        return fold(ours)
-
-    monkeypatch.setattr(Projector, "run_once", after_the_worker)
-    (row,) = kehu("rebuild", "satisfaction", "--postgres", copied.postgres, "--json").rows
-    monkeypatch.undo()
-    assert row["same_rows"] is True
-    (again,) = kehu("rebuild", "satisfaction", "--postgres", copied.postgres, "--json").rows
-    assert again["same_rows"] is True
-    log.close()
-    models.close()
-
-
-def test_a_projection_that_stops_is_an_error(copied: History, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(satisfaction.FOLDS, "survey.scored")
-    done = kehu("rebuild", "satisfaction", "--postgres", copied.postgres)
-    assert done.code == 1
-    assert "satisfaction: at position" in done.err
-    assert "(survey.scored): KeyError" in done.err
-    assert verdicts(copied("doctor", "--json").rows)["projection satisfaction"] == "wrong"
 
 
 def verdicts(rows: list[dict[str, Any]]) -> dict[str, str]:
@@ -98,7 +42,7 @@ def test_the_doctor_names_each_illness_and_its_remedy(copied: History) -> None:
     assert rows["read models", "wrong"]["detail"] == "missing: kehu.queue_flow"
     stopped = rows["projection satisfaction", "wrong"]
     assert "at position 7" in stopped["detail"]
-    assert "kehu rebuild satisfaction" in stopped["remedy"]
+    assert "kehu projections retry satisfaction" in stopped["remedy"]
     assert all(row["remedy"] for row in done.rows if row["verdict"] in ("wrong", "warning"))
 
 

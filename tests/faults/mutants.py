@@ -71,8 +71,18 @@ MUTANTS = (
         '"UPDATE kehu.log_head SET n = n + %s,',
         '"UPDATE kehu.log_head SET n = n + %s + (random() < 0.1)::int,',
     ),
-    Mutant("one message of a batch passed over", INGEST, "messages[-1].offset + 1", "messages[-1].offset + 2"),
-    Mutant("later messages overtake a parked one", INGEST, "if stream.waiting and events:", "if False:"),
+    Mutant(
+        "one message of a batch passed over",
+        INGEST,
+        "_message(ones[-1]).offset + 1, outcomes)",
+        "_message(ones[-1]).offset + 2, outcomes)",
+    ),
+    Mutant(
+        "later messages overtake a parked one",
+        INGEST,
+        "        if not stream.queue or not events or not (behind(0, WINDOW) or stream.queue.unknown):\n",
+        "        if True:\n",
+    ),
     Mutant("other content taken for a repetition", INGEST, "if known == one.content:", "if True:"),
     Mutant(
         "parked messages stay after they applied",

@@ -1,0 +1,230 @@
+"""Builds of projections: one is live and serves; a candidate is made beside it; the former one can come back.
+
+A build has a schema of its own: `satisfaction_v1`, then `satisfaction_v1_b2`. Views of the tables' names in the schema
+`kehu` show the live build, so that a reader needs neither version nor build.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from domain.ports import Unavailable
+from domain.values import Position
+from infra.errors import KehuError
+from infra.postgres.connection import Connection
+from projections.declare import Projection
+
+
+class AnotherRebuild(KehuError):
+    """Another process works on the builds of this projection. Wait until it is done."""
+
+
+class ViewIsHeld(KehuError):
+    """A reader holds a view and the switch would wait behind it. End its transaction or try again; nothing changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """One set of tables of a projection, and how far the log is folded into it. `state`: live, candidate or former."""
+
+    name: str
+    version: int
+    build: int
+    state: str
+    position: Position
+    error: str | None
+    paused: bool
+
+    @property
+    def schema(self) -> str:
+        """Where its tables are."""
+        return f"{self.name}_v{self.version}" + (f"_b{self.build}" if self.build > 1 else "")
+
+
+_FIELDS = ("name", "version", "build", "state", "position", "error", "paused")
+COLUMNS = ", ".join(_FIELDS)
+Conn = psycopg.Connection[dict[str, Any]]
+
+
+def of_row(row: Mapping[str, Any]) -> Build:
+    """The build that a row with these columns, and maybe others, describes."""
+    return Build(**{name: row[name] for name in _FIELDS})
+
+
+class Builds:
+    """Makes, switches and drops builds; over one connection, used by one thread."""
+
+    def __init__(self, conninfo: str) -> None:
+        options = "-c search_path=kehu -c lock_timeout=3s -c idle_in_transaction_session_timeout=30s"
+        self._connection = Connection(conninfo, "kehu-builds", dict_row, options)
+
+    def close(self) -> None:
+        """Close the connection, and with it what `claim` claimed."""
+        self._connection.close()
+
+    def claim(self, name: str) -> None:
+        """Work on this projection alone until `close`. Raises AnotherRebuild."""
+        # It waits as long as for any lock: the server may not have noticed yet that a former process ended.
+        try:
+            with self._connection.use() as conn:
+                conn.execute("SELECT pg_advisory_lock(hashtext('kehu-rebuild'), hashtext(%s))", (name,))
+        except Unavailable as error:
+            if isinstance(error.__cause__, psycopg.errors.LockNotAvailable):
+                raise AnotherRebuild(name) from error
+            raise
+
+    def of(self, name: str) -> dict[str, Build]:
+        """State -> the build of this projection that is in it."""
+        with self._connection.use() as conn:
+            found = conn.execute(f"SELECT {COLUMNS} FROM projection_builds WHERE name = %s", (name,))  # noqa: S608
+            return {row["state"]: of_row(row) for row in found}
+
+    def set_up(self, projection: Projection) -> None:
+        """Make the first build with its views if there is none, and what is missing of the live one.
+
+        A live build of another version stays as it is: the new version is made with `kehu rebuild`.
+        """
+        with self._connection.use() as conn, conn.transaction():
+            conn.execute("SELECT pg_advisory_xact_lock(hashtext('kehu-read-models'))")
+            conn.execute(
+                "INSERT INTO projection_builds (name, version, build, state, counted_from)"
+                " SELECT %(name)s, %(version)s, 1, 'live', 0"
+                " WHERE NOT EXISTS (SELECT FROM projection_builds WHERE name = %(name)s AND state = 'live')",
+                {"name": projection.name, "version": projection.version},
+            )
+            live = _locked(conn, projection.name, "live")
+            assert live is not None
+            if live.version == projection.version:
+                _make_tables(conn, projection, live)
+                _make_indexes(conn, projection, live)
+                _show(conn, projection, live)
+
+    def begin(self, projection: Projection) -> Build:
+        """An empty candidate, without its extra indexes; `index` makes them when it is filled."""
+        with self._connection.use() as conn, conn.transaction():
+            conn.execute(
+                "INSERT INTO projection_builds (name, version, build, state, counted_from)"
+                " SELECT %(name)s, %(version)s, coalesce(max(build), 0) + 1, 'candidate', 0 FROM projection_builds"
+                " WHERE name = %(name)s AND version = %(version)s",
+                {"name": projection.name, "version": projection.version},
+            )
+            candidate = _locked(conn, projection.name, "candidate")
+            assert candidate is not None
+            _make_tables(conn, projection, candidate)
+        return candidate
+
+    def index(self, projection: Projection, build: Build) -> None:
+        """Make the extra indexes that are missing, and let the planner know the tables."""
+        with self._connection.use() as conn:
+            _make_indexes(conn, projection, build)
+            for table in projection.tables:
+                conn.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(build.schema, table.name)))
+
+    def drop(self, build: Build) -> None:
+        """Remove a build that is not live."""
+        with self._connection.use() as conn, conn.transaction():
+            _drop(conn, build)
+
+    @contextmanager
+    def held(self, name: str) -> Iterator[Build | None]:
+        """The live build, which nobody moves until the block ends."""
+        with self._connection.use() as conn, conn.transaction():
+            yield _locked(conn, name, "live")
+
+    def switch(self, projection: Projection, to: Build) -> bool:
+        """Let the views show another build, in one transaction; the live one is the former then.
+
+        False when the live build is ahead: fold on and try again, or readers would go back in time. Raises ViewIsHeld.
+        """
+        try:
+            with self._connection.use() as conn, conn.transaction():
+                live = _locked(conn, projection.name, "live")
+                wanted = _locked(conn, projection.name, to.state)
+                if wanted is None or (live is not None and wanted.position < live.position):
+                    return False
+                former = _locked(conn, projection.name, "former")
+                if former is not None and former != wanted:
+                    _drop(conn, former)
+                conn.execute(
+                    "UPDATE projection_builds SET state = CASE WHEN state = 'live' THEN 'former' ELSE 'live' END"
+                    " WHERE name = %s AND state IN ('live', %s)",
+                    (projection.name, to.state),
+                )
+                _show(conn, projection, wanted)
+        except Unavailable as error:
+            if isinstance(error.__cause__, psycopg.errors.LockNotAvailable):
+                raise ViewIsHeld(projection.name) from error
+            raise
+        return True
+
+    def pause(self, name: str, *, paused: bool) -> None:
+        """Stop or resume the folding of the live build, wherever its projector runs."""
+        with self._connection.use() as conn:
+            conn.execute("UPDATE projections SET paused = %s WHERE name = %s", (paused, name))
+
+    def retry(self, name: str) -> None:
+        """Let a projection that stopped at an event try it again."""
+        with self._connection.use() as conn:
+            conn.execute("UPDATE projections SET error = NULL WHERE name = %s", (name,))
+
+
+def _locked(conn: Conn, name: str, state: str) -> Build | None:
+    query = f"SELECT {COLUMNS} FROM projection_builds WHERE name = %s AND state = %s FOR UPDATE"  # noqa: S608
+    row = conn.execute(query, (name, state)).fetchone()
+    return of_row(row) if row else None
+
+
+def _make_tables(conn: Conn, projection: Projection, build: Build) -> None:
+    conn.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(build.schema)))
+    for table in projection.tables:
+        columns = [*table.key.items(), *table.columns.items(), ("position", "bigint NOT NULL")]
+        conn.execute(
+            sql.SQL("CREATE TABLE IF NOT EXISTS {} ({}, PRIMARY KEY ({}))").format(
+                sql.Identifier(build.schema, table.name),
+                sql.SQL(", ").join(sql.SQL("{} {}").format(sql.Identifier(c), sql.SQL(t)) for c, t in columns),
+                names(table.key),
+            )
+        )
+
+
+def _make_indexes(conn: Conn, projection: Projection, build: Build) -> None:
+    for table in projection.tables:
+        for index in table.indexes:
+            conn.execute(
+                sql.SQL("CREATE INDEX IF NOT EXISTS {} ON {} ({})").format(
+                    sql.Identifier("_".join((table.name, *index, "idx"))),
+                    sql.Identifier(build.schema, table.name),
+                    names(index),
+                )
+            )
+
+
+def _show(conn: Conn, projection: Projection, build: Build) -> None:
+    """Let the views show this build. Other columns than before need a new view, which has no grants."""
+    for table in projection.tables:
+        view = sql.Identifier("kehu", table.name)
+        select = sql.SQL("VIEW {} AS SELECT * FROM {}").format(view, sql.Identifier(build.schema, table.name))
+        try:
+            with conn.transaction():
+                conn.execute(sql.SQL("CREATE OR REPLACE ") + select)
+        except psycopg.errors.InvalidTableDefinition:
+            conn.execute(sql.SQL("DROP VIEW {}").format(view))
+            conn.execute(sql.SQL("CREATE ") + select)
+
+
+def _drop(conn: Conn, build: Build) -> None:
+    conn.execute(
+        "DELETE FROM projection_builds WHERE (name, version, build) = (%s, %s, %s) AND state <> 'live'",
+        (build.name, build.version, build.build),
+    )
+    conn.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(build.schema)))
+
+
+def names(columns: Iterable[str]) -> sql.Composed:
+    """The columns as they are listed in a statement."""
+    return sql.SQL(", ").join(map(sql.Identifier, columns))

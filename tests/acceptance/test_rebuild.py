@@ -1,0 +1,226 @@
+"""A read model is built beside the live one, compared with it, switched to and back; a kill leaves no half view."""
+
+import os
+import subprocess
+import sys
+from contextlib import closing
+from dataclasses import replace
+from threading import Event, Thread
+from typing import Any
+
+import psycopg
+import pytest
+
+from consumers.projector import Projector
+from domain.ports import Batch
+from domain.survey import SurveyInvited
+from infra.postgres.builds import Builds
+from infra.postgres.log import PostgresLog
+from infra.postgres.read_models import PostgresReadModels
+from projections import satisfaction
+from projections.catalogue import ALL
+from projections.retention_risk import RETENTION_RISK
+from projections.satisfaction import SATISFACTION
+from tests.support.cli import History, kehu
+from tests.support.processes import ROOT
+from tests.support.rows import recorded
+
+SMALL_BATCHES = "from infra.cli import main, rebuild; rebuild.BATCH = 100; main.main()"
+INVITATIONS = "SELECT count(*) FROM kehu.satisfaction_invitations"
+
+
+def one(postgres: str, query: str) -> Any:
+    """The only value of a query."""
+    with psycopg.connect(postgres) as conn:
+        row = conn.execute(query.encode()).fetchone()
+    return row[0] if row else None
+
+
+def built(postgres: str, *arguments: str) -> dict[str, Any]:
+    """What one `kehu rebuild` of satisfaction tells; it succeeds."""
+    done = kehu("rebuild", "satisfaction", *arguments, "--postgres", postgres, "--json")
+    assert done.code == 0, done.err
+    row: dict[str, Any] = done.rows[0]
+    return row
+
+
+def spoil(postgres: str) -> None:
+    """Change, remove and add a row of the live invitations by hand."""
+    with psycopg.connect(postgres) as conn:
+        first = "(SELECT min(invitation_id) FROM satisfaction_v1.satisfaction_invitations)"
+        table = "satisfaction_v1.satisfaction_invitations"
+        conn.execute(f"DELETE FROM {table} WHERE invitation_id = {first}".encode())
+        conn.execute(f"UPDATE {table} SET outcome = 'lost' WHERE invitation_id = {first}".encode())
+        conn.execute(
+            f"INSERT INTO {table} SELECT 'made-up', day, metric, scale, channel, branch, product, segment, project_id,"
+            f" owner, outcome, position FROM {table} LIMIT 1".encode()
+        )
+
+
+def invite(log: PostgresLog, name: str) -> None:
+    """Append one invitation."""
+    invited = SurveyInvited(invitation_id=name, metric="nps", scale=10, channel="app")
+    log.append(Batch(events=recorded(invited)))
+
+
+def test_rebuilt_read_models_have_the_same_rows_whenever_the_live_ones_were_swept(copied: History) -> None:
+    with closing(PostgresLog(copied.postgres)) as log, closing(PostgresReadModels(copied.postgres)) as models:
+        assert Projector(log, models, [RETENTION_RISK]).sweep(copied.now, 20) == 20
+    done = kehu("rebuild", "all", "--postgres", copied.postgres, "--json")
+    assert done.code == 0
+    rows = {row["projection"]: row for row in done.rows}
+    assert set(rows) == {projection.name for projection in ALL}
+    assert {row["same_rows"] for row in rows.values()} == {True}
+    assert len({row["compared_at"] for row in rows.values()}) == 1
+    assert all(table["rows"][0] == table["rows"][1] > 0 for row in rows.values() for table in row["tables"])
+
+
+def test_differences_are_told_by_kind_and_readers_see_the_new_build_when_it_is_switched(copied: History) -> None:
+    there = one(copied.postgres, INVITATIONS)
+    spoil(copied.postgres)
+    beside = built(copied.postgres)
+    (table,) = (table for table in beside["tables"] if table["table"] == "satisfaction_invitations")
+    assert beside["same_rows"] is False
+    assert table["counts"] == {"missing": 1, "added": 1, "changed": 1}
+    changed = {example["kind"]: example for example in table["examples"]}
+    assert changed["missing"]["key"] == {"invitation_id": "made-up"}
+    assert changed["changed"]["before"] == {"outcome": "lost"}
+    assert changed["changed"]["after"]["outcome"] != "lost"
+    assert beside["live"] == "v1 build 1"
+    assert one(copied.postgres, f"{INVITATIONS} WHERE outcome = 'lost'") == 1
+    told = kehu("rebuild", "satisfaction", "--postgres", copied.postgres)
+    assert "made-up" in told.out
+
+    assert built(copied.postgres, "--switch")["live"] == "v1 build 2"
+    assert one(copied.postgres, f"{INVITATIONS} WHERE outcome = 'lost'") == 0
+    assert one(copied.postgres, INVITATIONS) == there
+    assert built(copied.postgres, "--rollback")["live"] == "v1 build 1"
+    assert one(copied.postgres, f"{INVITATIONS} WHERE outcome = 'lost'") == 1
+    assert built(copied.postgres, "--rollback")["live"] == "v1 build 2"
+    built(copied.postgres, "--drop")
+    assert one(copied.postgres, "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'satisfaction%'") == 1
+    gone = kehu("rebuild", "satisfaction", "--rollback", "--postgres", copied.postgres)
+    assert (gone.code, "no former build" in gone.err) == (1, True)
+
+
+def test_the_projector_follows_the_live_build_without_a_restart(copied: History) -> None:
+    with closing(PostgresLog(copied.postgres)) as log, closing(PostgresReadModels(copied.postgres)) as models:
+        worker = Projector(log, models, ALL)
+        worker.run_until_caught_up()
+        built(copied.postgres, "--switch")
+        invite(log, "after-the-switch")
+        worker.run_until_caught_up()
+        assert one(copied.postgres, f"{INVITATIONS} WHERE invitation_id = 'after-the-switch'") == 1
+        assert one(copied.postgres, INVITATIONS.replace("kehu.", "satisfaction_v1_b2.")) == one(
+            copied.postgres, INVITATIONS
+        )
+        # The former build is caught up before it is shown again.
+        assert built(copied.postgres, "--rollback")["events"] == 1
+        assert one(copied.postgres, f"{INVITATIONS} WHERE invitation_id = 'after-the-switch'") == 1
+        assert worker.run_once() == 0
+
+
+def test_readers_never_see_a_half_view(copied: History) -> None:
+    there, seen, over = one(copied.postgres, INVITATIONS), set(), Event()
+
+    def read() -> None:
+        with psycopg.connect(copied.postgres, autocommit=True) as conn:
+            while not over.is_set():
+                seen.add(conn.execute(INVITATIONS.encode()).fetchone())
+
+    reader = Thread(target=read)
+    reader.start()
+    try:
+        for _ in range(3):
+            built(copied.postgres, "--switch")
+    finally:
+        over.set()
+        reader.join()
+    assert seen == {(there,)}
+
+
+@pytest.mark.parametrize("step", ["folded@4", "saving@4", "saved@4"])
+def test_a_rebuild_that_was_killed_goes_on_where_it_was(copied: History, step: str) -> None:
+    there = one(copied.postgres, INVITATIONS)
+    command = [sys.executable, "-c", SMALL_BATCHES, "rebuild", "satisfaction", "--switch"]
+    env = {**os.environ, "KEHU_POSTGRES": copied.postgres, "KEHU_FAIL": f"{step}=kill"}
+    killed = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, timeout=60, check=False)
+    assert killed.returncode == -9, killed.stderr
+    assert one(copied.postgres, INVITATIONS) == there
+    left = one(copied.postgres, "SELECT position FROM kehu.projection_builds WHERE state = 'candidate'")
+    assert left == (400 if step.startswith("saved") else 300)
+    went_on = built(copied.postgres, "--switch")
+    assert went_on["live"] == "v1 build 2"
+    assert went_on["events"] == went_on["compared_at"] - left
+    assert went_on["same_rows"] is True
+    assert one(copied.postgres, INVITATIONS) == there
+
+
+def test_a_new_version_is_built_beside_the_old_one_and_can_be_switched_back(
+    copied: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = one(copied.postgres, INVITATIONS)
+    second = replace(SATISFACTION, version=2)
+    monkeypatch.setattr("infra.cli.projections.ALL", (second,))
+    with closing(PostgresLog(copied.postgres)) as log, closing(PostgresReadModels(copied.postgres)) as models:
+        models.create(second)
+        assert Projector(log, models, [second]).run_once() == 0, "the views still show version 1"
+        beside = built(copied.postgres)
+        assert (beside["live"], beside["version"], beside["same_rows"]) == ("v1 build 1", 2, True)
+        assert built(copied.postgres, "--switch")["live"] == "v2 build 1"
+        invite(log, "in-version-2")
+        assert Projector(log, models, [second]).run_until_caught_up() == log.head()
+    assert one(copied.postgres, INVITATIONS) == there + 1
+    refused = kehu("rebuild", "satisfaction", "--rollback", "--postgres", copied.postgres)
+    assert refused.code == 1
+    monkeypatch.undo()
+    assert built(copied.postgres, "--rollback")["live"] == "v1 build 1"
+    assert one(copied.postgres, INVITATIONS) == there + 1
+
+
+def test_two_rebuilds_of_one_projection_do_not_run_at_the_same_time(copied: History) -> None:
+    with closing(Builds(copied.postgres)) as other:
+        other.claim("satisfaction")
+        refused = kehu("rebuild", "satisfaction", "--postgres", copied.postgres)
+        assert refused.code == 1
+        assert "Another process works on the builds" in refused.err
+    built(copied.postgres)
+
+
+def test_a_rebuild_that_cannot_fold_an_event_fails_and_leaves_the_live_one(
+    copied: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = one(copied.postgres, INVITATIONS)
+    monkeypatch.delitem(satisfaction.FOLDS, "survey.scored")
+    done = kehu("rebuild", "satisfaction", "--switch", "--postgres", copied.postgres)
+    assert done.code == 1
+    assert "satisfaction: at position" in done.err
+    assert "(survey.scored): KeyError" in done.err
+    assert one(copied.postgres, INVITATIONS) == there
+    monkeypatch.undo()
+    mended = built(copied.postgres, "--switch")
+    assert mended["events"] == mended["compared_at"], "it begins anew: the code is another now"
+    assert mended["same_rows"] is True
+
+
+def test_a_worker_that_folds_at_the_same_time_is_compared_at_its_position(
+    copied: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(PostgresLog(copied.postgres)) as log, closing(PostgresReadModels(copied.postgres)) as models:
+        worker, fold, numbers = Projector(log, models, ALL), Projector.run_once, iter(range(1000))
+
+        def after_the_worker(ours: Projector) -> int:
+            if ours.models is not models and (number := next(numbers)) < 3:
+                invite(log, f"meanwhile-{number}")
+                fold(worker)
+            return fold(ours)
+
+        monkeypatch.setattr(Projector, "run_once", after_the_worker)
+        monkeypatch.setattr("infra.cli.rebuild.NEAR", 5)
+        monkeypatch.setattr("infra.cli.rebuild.BATCH", 300)
+        beside = built(copied.postgres, "--switch")
+        monkeypatch.undo()
+        assert beside["same_rows"] is True
+        assert beside["compared_at"] == log.head()
+        worker.run_until_caught_up()
+        assert one(copied.postgres, f"{INVITATIONS} WHERE invitation_id LIKE 'meanwhile-%'") == 3
