@@ -69,7 +69,7 @@ Decode = Callable[[Message], Decoded]
 
 One = Decoded | Refusal | Message
 Read = Mapping[Partition, Sequence[One]]
-"""One batch that was read: the messages of each partition in order; suspects as they came."""
+"""One batch that was read: the messages of each partition in order; as they came while there are suspects."""
 
 
 @dataclass(slots=True)
@@ -95,7 +95,7 @@ class Ingest:
         suspects: int = 2000,
         worker: str = "",
     ) -> None:
-        """`suspects` is how many messages a batch takes of a partition at most, `worker` a name of this process."""
+        """`suspects` is how many messages of a partition a process has in work at most, `worker` its name."""
         self._log = log
         self.decode = decode
         self._clock = clock
@@ -132,12 +132,11 @@ class Ingest:
     def read(self, polled: Mapping[Partition, Sequence[Message]]) -> Read:
         """Decode the messages of one batch. It needs no state, so any thread may do it ahead of time.
 
-        Suspects stay as they are: reading one may be what ends the process.
+        While there are suspects nothing is: what ends the process must not be blamed on the one that is in work.
         """
-        return {
-            partition: messages if partition in self._careful else [self._read(message) for message in messages]
-            for partition, messages in polled.items()
-        }
+        if self._careful:
+            return polled
+        return {partition: [self._read(message) for message in messages] for partition, messages in polled.items()}
 
     def _read(self, message: Message) -> Decoded | Refusal:
         try:

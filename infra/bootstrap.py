@@ -66,7 +66,9 @@ def source(
 ) -> KafkaSource:
     """The worker's ingest: from the topics into the log."""
     return KafkaSource(
-        Ingest(log, decoder(limits=limits(settings)), now, park_for=settings.park_for, suspects=settings.max_records),
+        Ingest(
+            log, decoder(limits=limits(settings)), now, park_for=settings.park_for, suspects=2 * settings.max_records
+        ),
         bootstrap=settings.kafka,
         group=settings.group,
         topics=list(TOPICS.values()),

@@ -1,5 +1,7 @@
 """A message that ends every process that reads it: found by where the processes ended, and set aside unread."""
 
+from dataclasses import replace
+
 import pytest
 
 from consumers.ingest import Decoded, Ingest
@@ -98,3 +100,11 @@ def test_suspects_are_taken_one_by_one_until_the_batch_of_the_dead_is_through() 
     processes.start()
     processes.work(processes.start())
     assert processes.log.batches == 10 + 2
+
+
+def test_nothing_is_decoded_ahead_while_there_are_suspects() -> None:
+    processes = Processes([POISON])
+    processes.start()
+    suspicious = processes.start()
+    assert suspicious.read({SURVEYS: processes.messages}) == {SURVEYS: processes.messages}
+    assert suspicious.read({replace(SURVEYS, number=1): processes.messages})
