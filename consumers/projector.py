@@ -11,7 +11,7 @@ from typing import Protocol
 
 import structlog
 
-from domain.ports import EventLog, Fenced
+from domain.ports import EventLog, Fenced, Unavailable
 from domain.values import Position, Recorded
 from infra.failpoints import reach
 from projections.completeness import Folded, digests
@@ -94,18 +94,23 @@ class Projector:
     """Name -> where and why, of those that cannot fold an event."""
 
     def run_once(self) -> int:
-        """Fold the next events into every projection that stands at the lowest position; returns how many were read."""
-        running = self._running()
-        if not running:
-            return 0
-        start = min(position for _, position in running)
-        events = self.log.read(start, self.batch)
-        marks = dict(digests(events))
-        for projection, position in running:
-            self._fold(
-                projection, position, [e for e in events if e.position is not None and e.position > position], marks
-            )
-        return len(events)
+        """Fold the next events into every projection, those that are near each other at once; how many were read.
+
+        One that is far behind has reads of its own, so that the others stay with the log.
+        """
+        running = sorted(self._running(), key=lambda one: one[1])
+        read = 0
+        while running:
+            start = running[0][1]
+            events = self.log.read(start, self.batch)
+            read += len(events)
+            marks = dict(digests(events))
+            near = [one for one in running if one[1] < start + self.batch]
+            for projection, position in near:
+                new = [e for e in events if e.position is not None and e.position > position]
+                self._fold(projection, position, new, marks)
+            running = running[len(near) :]
+        return read
 
     def run_until_caught_up(self, progress: Callable[[Position], None] = lambda _position: None) -> Position:
         """Fold until nothing is left to read; returns the lowest position of the running projections."""
@@ -146,26 +151,25 @@ class Projector:
             return
         rows = BatchRows(lambda table, keys: self.models.load(projection, table, keys))
         wanted = [e for e in events if e.name in projection.handles]
-        keys: dict[Table, set[Key]] = {}
-        for event in wanted:
-            for table, key in projection.keys(event):
-                keys.setdefault(table, set()).add(key)
-        rows.prefetch(keys)
         last, folded = events[-1].position, Folded()
-        for event in wanted:
-            assert event.position is not None
-            rows.position = event.position
-            try:
+        assert last is not None
+        where = f"between positions {position + 1} and {last}"
+        try:
+            rows.prefetch(_keys(projection, wanted))
+            for event in wanted:
+                assert event.position is not None
+                rows.position = event.position
+                where = f"at position {event.position} ({event.name})"
                 projection.fold(rows, event)
                 folded.add(event.position, marks[event.position])
-            except Exception as error:
-                # Never skip: a row that was not folded would be missed silently.
-                where = f"at position {event.position} ({event.name})"
-                self._stop(projection, position, f"{where}: {type(error).__name__}: {error}")
-                return
-        assert last is not None
-        reach("folded")
-        self._save(projection, position, last, rows.changes, folded)
+            reach("folded")
+            where = f"between positions {position + 1} and {last}"
+            self._save(projection, position, last, rows.changes, folded)
+        except (Unavailable, OSError):
+            raise  # the store is away
+        except Exception as error:
+            # Never skip: a row that was not folded would be missed silently.
+            self._stop(projection, position, f"{where}: {type(error).__name__}: {error}")
 
     def _save(
         self, projection: Projection, expected: Position, position: Position, changes: Changes, folded: Folded
@@ -180,3 +184,12 @@ class Projector:
         log.error("projection stopped", projection=projection.name, error=error)
         self.stopped[projection.name] = error
         self.models.stopped(projection, position, error)
+
+
+def _keys(projection: Projection, events: Sequence[Recorded]) -> dict[Table, set[Key]]:
+    """The rows that these events certainly touch."""
+    keys: dict[Table, set[Key]] = {}
+    for event in events:
+        for table, key in projection.keys(event):
+            keys.setdefault(table, set()).add(key)
+    return keys

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from domain import handling
 from domain.ports import Batch, Conflict, DeadLetter, Fenced, LoadedStream, Move, Parked, Partition, Snapshot
 from domain.values import Position, Recorded
 
@@ -114,6 +115,8 @@ class MemoryLog:
         if not events and not parked:
             return None
         snapshot = self.snapshots.get(name)
+        if snapshot and snapshot.kind not in handling.snapshot_kinds().values():
+            snapshot = None
         after = snapshot.version if snapshot else 0
         return LoadedStream(len(events), snapshot, tuple(events[after:]), parked[:window], len(parked) > window)
 

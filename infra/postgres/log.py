@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg.rows import tuple_row
 
-from domain import registry
+from domain import handling, registry
 from domain.ports import Batch, Conflict, LoadedStream, Message, Parked, Partition, Snapshot
 from domain.values import Position, Recorded
 from infra.failpoints import reach
@@ -24,7 +24,8 @@ _EVENT = "e.originator_id, e.originator_version, e.topic, e.state, e.notificatio
 # snapshot between two. The subquery with its order keeps the planner at one look into the index per stream, whatever
 # it believes about a table that it has not analysed yet.
 _LOAD = f"""WITH newest AS (SELECT wanted.stream, s.version, s.kind, s.state
-        FROM unnest(%b::text[]) AS wanted (stream) LEFT JOIN kehu.snapshots s USING (stream))
+        FROM unnest(%b::text[]) AS wanted (stream) LEFT JOIN kehu.snapshots s
+            ON s.stream = wanted.stream AND s.kind = ANY(%b::text[]))
     SELECT stream, version, kind, state, NULL::bigint, NULL::timestamptz FROM newest WHERE version IS NOT NULL
     UNION ALL
     SELECT e.* FROM newest CROSS JOIN LATERAL (SELECT {_EVENT} FROM kehu.stored_events e
@@ -210,7 +211,8 @@ def _head(conn: Connection) -> Position:
 def _load(conn: Connection, streams: list[str], window: int) -> Mapping[str, LoadedStream]:
     snapshots: dict[str, Snapshot] = {}
     events: dict[str, list[Recorded]] = {}
-    for row in conn.execute(_LOAD, (streams,), binary=True).fetchall():
+    kinds = list(handling.snapshot_kinds().values())
+    for row in conn.execute(_LOAD, (streams, kinds), binary=True).fetchall():
         if row[4] is None:
             stream, version, kind, state = row[:4]
             snapshots[stream] = Snapshot(stream, version, kind, state)

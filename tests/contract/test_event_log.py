@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from domain import registry
+from domain import handling, registry
 from domain.ports import Batch, Conflict, DeadLetter, EventLog, Fenced, InboxEntry, Move, Parked, Snapshot
 from domain.survey import SurveyAnswered, SurveyInvited
 from domain.values import Event, Position, Recorded
@@ -14,6 +14,7 @@ from infra.memory.log import MemoryLog
 from infra.postgres.log import PostgresLog
 from tests.support.builders import NOON, SURVEYS, message, meta
 
+SURVEY = handling.snapshot_kinds()["survey"]
 INVITED = SurveyInvited(invitation_id="i", metric="csat", scale=5, channel="app", branch="北京")
 ANSWERED = SurveyAnswered(invitation_id="i", score=4)
 
@@ -97,7 +98,7 @@ def test_a_stream_is_loaded_with_its_snapshot_events_and_queue(log: EventLog) ->
         Batch(
             moves=[move(0, 3, parked=1)],
             events=[recorded(1, INVITED), recorded(2), recorded(3)],
-            snapshots=[Snapshot("survey-i", 2, "survey", b"{}")],
+            snapshots=[Snapshot("survey-i", 2, SURVEY, b"{}")],
             park=[parked(2)],
         )
     )
@@ -105,7 +106,7 @@ def test_a_stream_is_loaded_with_its_snapshot_events_and_queue(log: EventLog) ->
     assert set(loaded) == {"survey-i"}
     stream = loaded["survey-i"]
     assert (stream.version, [e.originator_version for e in stream.events]) == (3, [3])
-    assert stream.snapshot == Snapshot("survey-i", 2, "survey", b"{}")
+    assert stream.snapshot == Snapshot("survey-i", 2, SURVEY, b"{}")
     (waiting,) = stream.parked
     assert replace(waiting, seq=0) == parked(2)
 
@@ -226,11 +227,20 @@ def test_a_key_cannot_be_in_one_batch_twice(log: EventLog) -> None:
 
 def test_a_newer_snapshot_takes_the_place_of_the_older(log: EventLog) -> None:
     log.claim([SURVEYS])
-    older, newer = Snapshot("survey-i", 1, "survey", b"{}"), Snapshot("survey-i", 2, "survey", b'{"a":1}')
+    older, newer = Snapshot("survey-i", 1, SURVEY, b"{}"), Snapshot("survey-i", 2, SURVEY, b'{"a":1}')
     log.append(Batch(moves=[move(0, 1)], events=[recorded(1, INVITED)], snapshots=[older]))
     log.append(Batch(moves=[move(1, 2)], events=[recorded(2)], snapshots=[newer]))
     stream = log.load(["survey-i"])["survey-i"]
     assert (stream.version, stream.snapshot, stream.events) == (2, newer, ())
+
+
+def test_a_snapshot_of_a_state_that_was_made_otherwise_is_not_read(log: EventLog) -> None:
+    log.claim([SURVEYS])
+    former = Snapshot("survey-i", 1, "survey.00000000", b"{}")
+    log.append(Batch(moves=[move(0, 1)], events=[recorded(1, INVITED)], snapshots=[former]))
+    stream = log.load(["survey-i"])["survey-i"]
+    assert (stream.version, stream.snapshot) == (1, None)
+    assert [one.event for one in stream.events] == [INVITED]
 
 
 def test_the_moves_of_a_batch_are_written_together_or_not_at_all(log: EventLog) -> None:

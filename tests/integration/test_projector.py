@@ -1,8 +1,10 @@
 """From the log to the read models: a kill or a rebuild gives the same rows, and two projectors never write twice."""
 
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -126,6 +128,36 @@ def test_a_projection_that_cannot_fold_stops_itself_only(history: MemoryLog, mod
     assert projector.run_until_caught_up() == history.head()
     assert "position 500" in projector.stopped[broken.name]
     assert models.position(broken) < Position(500)
+    assert [models.position(p) for p in ALL[1:]] == [history.head() for _ in ALL[1:]]
+
+
+def test_a_projection_that_is_far_behind_holds_nobody_up(history: MemoryLog, models: PostgresReadModels) -> None:
+    history = deepcopy(history)
+    Projector(history, models, ALL[1:], batch=200).run_until_caught_up()
+    late = history.events[-1]
+    history.append(Batch(events=[replace(late, originator_id="survey-late", originator_version=1, position=None)]))
+    projector = Projector(history, models, ALL, batch=200)
+    projector.run_once()
+    assert models.position(ALL[0]) == Position(200)
+    assert [models.position(p) for p in ALL[1:]] == [history.head() for _ in ALL[1:]]
+
+
+@pytest.mark.parametrize("part", ["keys", "save"])
+def test_whatever_goes_wrong_with_a_projection_stops_it_alone(
+    history: MemoryLog, models: PostgresReadModels, part: str
+) -> None:
+    def fail(_event: Recorded) -> Any:
+        raise ValueError("broken")
+
+    def unsaveable(rows: Rows, event: Recorded) -> None:
+        ALL[0].fold(rows, event)
+        table = ALL[0].tables[1]
+        rows.put(table, ("nul\x00",), {**dict.fromkeys(table.columns), "outcome": ""})
+
+    broken = replace(ALL[0], keys=fail) if part == "keys" else replace(ALL[0], fold=unsaveable)
+    projector = Projector(history, models, [broken, *ALL[1:]], batch=200)
+    assert projector.run_until_caught_up() == history.head()
+    assert projector.stopped[broken.name].startswith("between positions ")
     assert [models.position(p) for p in ALL[1:]] == [history.head() for _ in ALL[1:]]
 
 
