@@ -29,7 +29,7 @@ demo: $(VENV)/run.stamp ## Run the main job on throw-away servers and show it
 setup: $(VENV)/dev.stamp ## Make the virtual environment from the lock file
 
 test: setup ## Set up everything and pass the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-kafka: setup ## Pass the tests that need Apache Kafka (from Maven Central; needs Java 17 and Maven)
 	$(BIN)/python -m pytest -m kafka

