@@ -101,7 +101,6 @@ MUTANTS = (
         "unknown outcome taken for success",
         SOURCE,
         "                self._claim_again(error)\n                return\n            reach",
-        "                self._next |= {tp: records[-1].offset + 1 for tp, records in polled.items()}\n"
         "                return\n            reach",
         ("copying@3=cut,remembered@5=cut",),
     ),
