@@ -28,13 +28,14 @@ def run(settings: Settings) -> Figures:
             partial(_plain, settings, server, few),
             partial(_two_workers, settings, server, mixed),
         )
-    rate, rss, limit = (middle([found[n] for found in one]) for n in range(3))
-    small_rate, small_rss, _ = (middle([found[n] for found in tenth]) for n in range(3))
+    rate, cpu, rss, limit = (middle([found[n] for found in one]) for n in range(4))
+    small_rate, _, small_rss, _ = (middle([found[n] for found in tenth]) for n in range(4))
     return {
         "ingest_vs_copy": Figure(rate, "events/s", limit, "COPY of the same rows"),
         "ingest_vs_plain": Figure(rate, "events/s", middle([r for (r,) in plain]), "a Faust agent, one save per event"),
         "ingest_two_workers": Figure(middle([r for (r,) in two]), "events/s", rate, "one worker"),
         "ingest_growth": Figure(rate, "events/s", small_rate, "a tenth of the history"),
+        "worker_cpu_us": Figure(cpu, "µs/event"),
         "worker_rss_mb": Figure(rss, "MiB", small_rss, "a tenth of the history"),
     }
 
@@ -46,17 +47,24 @@ def rate(lines: Sequence[Line]) -> float:
     return sum(line["messages"] for line in lines[1:]) / (lines[-1]["at"] - lines[0]["at"])
 
 
+def cpu(lines: Sequence[Line]) -> float:
+    """Microseconds of processor that the process took for each message between two commits, whoever else is busy."""
+    if len(lines) < 2:
+        return 0.0
+    return (lines[-1]["cpu"] - lines[0]["cpu"]) / sum(line["messages"] for line in lines[1:]) * 1e6
+
+
 def _one_worker(
     settings: Settings, server: EmbeddedPostgres, mixed: Sequence[Encoded], copying: bool = False
 ) -> tuple[float, ...]:
-    """Messages a second, the most memory, and how many messages a second it would be if only their rows were copied."""
+    """Messages a second, processor time of each, the most memory, and the rate if only their rows were copied."""
     with start_broker(settings.broker, settings.folder) as kafka, fresh_database(server) as database:
         load.prepare(database, kafka, mixed)
         with Process(settings.folder, "benchmarks.worker", database, kafka, "bench") as worker:
             worker.wait_until(lambda: load.read(database) >= len(mixed))
         lines = worker.lines
         limit = len(mixed) / copy(database, written(database)) if copying else 0.0
-    return rate(lines), lines[-1]["rss"], limit
+    return rate(lines), cpu(lines), lines[-1]["rss"], limit
 
 
 def _two_workers(settings: Settings, server: EmbeddedPostgres, mixed: Sequence[Encoded]) -> tuple[float, ...]:

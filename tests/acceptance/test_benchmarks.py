@@ -9,7 +9,14 @@ from benchmarks.__main__ import main
 from benchmarks.profile import STEPS
 
 FIGURES = {
-    "ingest": {"ingest_vs_copy", "ingest_vs_plain", "ingest_two_workers", "ingest_growth", "worker_rss_mb"},
+    "ingest": {
+        "ingest_vs_copy",
+        "ingest_vs_plain",
+        "ingest_two_workers",
+        "ingest_growth",
+        "worker_cpu_us",
+        "worker_rss_mb",
+    },
     "latency": {
         "produce_to_commit_p50_ms",
         "produce_to_commit_p99_ms",

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
 
 import orjson
 import pytest
@@ -86,6 +87,14 @@ def test_content_is_what_is_said_and_not_how() -> None:
     assert codec.content(codec.decode(envelope(time="2026-03-02T13:00:00+01:00"), NOON)) == said
     assert codec.content(codec.decode(envelope(time="2026-03-02T12:00:01Z"), NOON)) != said
     assert codec.content(codec.decode(envelope(data={**spelled_out, "channel": "sms"}), NOON)) != said
+
+
+@given(st.datetimes(datetime(1900, 1, 1), datetime(2999, 1, 1), timezones=st.timezones()))  # noqa: DTZ001
+def test_content_is_the_digest_of_name_customer_time_and_data(at: datetime) -> None:
+    said = f"survey.invited\0c1\0{at.astimezone(UTC).isoformat()}\0".encode()
+    data = INVITED.data.model_dump_json(exclude_defaults=True).encode()
+    one = replace(INVITED, meta=replace(INVITED.meta, occurred_at=at))
+    assert codec.content(one) == blake2b(said + data, digest_size=16).digest()
 
 
 def test_a_field_that_is_added_later_does_not_change_what_was_said(monkeypatch: pytest.MonkeyPatch) -> None:
