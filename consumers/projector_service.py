@@ -1,9 +1,10 @@
-"""Runs a `Projector` in a thread of its own while the worker lives: fold what is new, then wait a moment."""
+"""Runs a `Projector` in a thread of its own while the worker lives: fold what is new, then wait for more."""
 
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from time import monotonic
 
 import structlog
 from mode import Service
@@ -14,15 +15,24 @@ from domain.errors import DomainError
 
 log = structlog.get_logger("kehu.projector")
 
+POLL = 0.25
+"""Seconds after which the log is looked at although nobody said that it moved."""
+SWEEP = 1.0
+"""Seconds between two looks for rows whose time has come."""
+
 
 class ProjectorService(Service):
-    """Keeps the read models up with the log; a store that is away is waited for."""
+    """Keeps the read models up with the log; a store that is away is waited for.
 
-    def __init__(self, projector: Projector, clock: Callable[[], datetime], *, idle: float = 0.1) -> None:
+    `wait(seconds)` blocks until the log moved, and not longer than so many seconds.
+    """
+
+    def __init__(self, projector: Projector, clock: Callable[[], datetime], wait: Callable[[float], None]) -> None:
         super().__init__()
         self._projector = projector
         self._clock = clock
-        self._idle = idle
+        self._wait = wait
+        self._swept = 0.0
         self._patience = Patience(log)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="kehu-projector")
 
@@ -34,11 +44,16 @@ class ProjectorService(Service):
         loop = asyncio.get_running_loop()
         while not self.should_stop:
             try:
-                folded = await loop.run_in_executor(self._thread, self._projector.run_once)
-                if not folded:
-                    await loop.run_in_executor(self._thread, self._projector.sweep, self._clock())
-                    await self.sleep(self._idle)
+                await loop.run_in_executor(self._thread, self._once)
                 self._patience.succeeded()
             except (DomainError, OSError) as error:
                 self._patience.failed("read models need the store", error)
                 await self.sleep(self._patience.wait)
+
+    def _once(self) -> None:
+        if self._projector.run_once():
+            return
+        if monotonic() - self._swept >= SWEEP:
+            self._projector.sweep(self._clock())
+            self._swept = monotonic()
+        self._wait(POLL)

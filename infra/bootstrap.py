@@ -23,6 +23,7 @@ from infra.postgres.dead_letters import DeadLetterOutbox
 from infra.postgres.log import PostgresLog
 from infra.postgres.migrate import migrate
 from infra.postgres.read_models import PostgresReadModels
+from infra.postgres.wake import Listener
 from infra.settings import Accepted, Settings
 from projections.catalogue import ALL
 
@@ -98,6 +99,10 @@ def worker(settings: Settings) -> faust.App:
     def services() -> tuple[Service, ...]:
         ingest = source(PostgresLog(at), settings)
         projector = Projector(PostgresLog(at), PostgresReadModels(at), ALL)
-        return ingest, ProjectorService(projector, now), DeadLetterPublisher(DeadLetterOutbox(at), settings.kafka)
+        return (
+            ingest,
+            ProjectorService(projector, now, Listener(at).wait),
+            DeadLetterPublisher(DeadLetterOutbox(at), settings.kafka),
+        )
 
     return build_app(settings, services)

@@ -7,7 +7,8 @@ import typer
 from infra.cli.messages import Since, in_utc
 from infra.cli.output import Csv, Json, Limit, print_rows
 from infra.cli.retention_risk import UnknownCustomer
-from infra.cli.servers import Postgres, query
+from infra.cli.servers import MinPosition, Postgres, query, wait_for
+from projections.customer_timeline import CUSTOMER_TIMELINE
 
 QUERY = """SELECT * FROM kehu.customer_timeline WHERE customer_id = %(customer)s
     AND (%(since)s::timestamptz IS NULL OR occurred_at >= %(since)s)
@@ -23,6 +24,7 @@ def customer(
         str | None, typer.Option(help="Only one kind: complaint, contact, survey …, or one event: survey.answered.")
     ] = None,
     limit: Limit = 50,
+    min_position: MinPosition = 0,
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
@@ -31,6 +33,7 @@ def customer(
     Example: kehu show customer c-100023 --kind complaint --since 2026-01-01
     """
     chosen = {"customer": customer_id, "since": in_utc(since), "kind": kind, "limit": limit}
+    wait_for(postgres, CUSTOMER_TIMELINE, min_position)
     rows = query(postgres, QUERY, chosen)
     if not rows:
         known = "SELECT 1 AS one FROM kehu.customer_timeline WHERE customer_id = %(customer)s LIMIT 1"

@@ -9,8 +9,8 @@ import typer
 
 from infra import bootstrap
 from infra.cli.output import Csv, Json, Limit, percent, print_rows, span, when
-from infra.cli.servers import Postgres, query
-from projections.service_queues import MONTH, summarise_queues
+from infra.cli.servers import MinPosition, Postgres, query, wait_for
+from projections.service_queues import MONTH, SERVICE_QUEUES, summarise_queues
 
 Queue = Annotated[str | None, typer.Option(help="Only this queue.")]
 KINDS = ("contact", "case")
@@ -22,6 +22,7 @@ def queues(
     queue: Queue = None,
     kind: Annotated[str | None, typer.Option(help="Only contact or case.")] = None,
     limit: Limit = 50,
+    min_position: MinPosition = 0,
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
@@ -35,6 +36,7 @@ def queues(
     """
     if kind not in (None, *KINDS):
         raise typer.BadParameter(f"use {' or '.join(KINDS)}", param_hint=f"--kind {kind}")
+    wait_for(postgres, SERVICE_QUEUES, min_position)
     now = bootstrap.now()
     chosen = {"queue": queue, "kind": kind, "first": now.date() - timedelta(days=MONTH)}
     where = "(%(queue)s::text IS NULL OR queue = %(queue)s) AND (%(kind)s::text IS NULL OR kind = %(kind)s)"
@@ -92,6 +94,7 @@ def cases(
     customer: Annotated[str | None, typer.Option(help="Only cases of this customer.")] = None,
     overdue: Annotated[bool, typer.Option("--overdue", help="Only what missed a deadline.")] = False,
     limit: Limit = 50,
+    min_position: MinPosition = 0,
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
@@ -102,6 +105,7 @@ def cases(
 
     Example: kehu show cases --overdue --queue complaints
     """
+    wait_for(postgres, SERVICE_QUEUES, min_position)
     now = bootstrap.now()
     items = query(
         postgres,

@@ -10,9 +10,9 @@ import typer
 
 from infra import bootstrap
 from infra.cli.output import Csv, Json, Limit, percent, print_rows, say
-from infra.cli.servers import Postgres, query
+from infra.cli.servers import MinPosition, Postgres, query, wait_for
 from infra.errors import KehuError
-from projections.retention_risk import BASE, sweep
+from projections.retention_risk import BASE, RETENTION_RISK, sweep
 
 BANDS = ("high", "medium", "low", "unknown", "closed")
 FILTERS = ("branch", "segment", "manager_id", "customer_id")
@@ -31,6 +31,7 @@ def retention_risk(
     manager: Annotated[str | None, typer.Option(help="Only customers of this relationship manager.")] = None,
     customer: Annotated[str | None, typer.Option(help="This customer, with all reasons and their events.")] = None,
     limit: Limit = 20,
+    min_position: MinPosition = 0,
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
@@ -44,6 +45,7 @@ def retention_risk(
     if band not in (None, *BANDS):
         raise typer.BadParameter(f"use {', '.join(BANDS)}", param_hint=f"--band {band}")
     chosen = {"branch": branch, "segment": segment, "manager_id": manager, "customer_id": customer, "band": band}
+    wait_for(postgres, RETENTION_RISK, min_position)
     rows = [_row(row) for row in _scored_now(postgres, chosen, limit, bootstrap.now())]
     if customer is not None and not rows:
         raise UnknownCustomer(customer)

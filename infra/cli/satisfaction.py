@@ -10,8 +10,8 @@ import typer
 
 from infra import bootstrap
 from infra.cli.output import Csv, Json, Limit, percent, print_rows
-from infra.cli.servers import Postgres, query
-from projections.satisfaction import DAILY, DIMENSIONS, Summary, rolling, summarise
+from infra.cli.servers import MinPosition, Postgres, query, wait_for
+from projections.satisfaction import DAILY, DIMENSIONS, SATISFACTION, Summary, rolling, summarise
 
 FILTERS = ("metric", "scale", *DIMENSIONS)
 
@@ -30,6 +30,7 @@ def satisfaction(
         list[str] | None, typer.Option(help=f"Only where DIMENSION=VALUE; repeatable. Also {FILTERS[0]}, {FILTERS[1]}.")
     ] = None,
     limit: Limit = 100,
+    min_position: MinPosition = 0,
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
@@ -46,6 +47,7 @@ def satisfaction(
     if until is not None and days is None:
         raise typer.BadParameter("it ends a window: give --days 7, 30 or 90 with it", param_hint="--until")
     last = until.date() if until else bootstrap.now().date()
+    wait_for(postgres, SATISFACTION, min_position)
     rows = _cells(postgres, by, _conditions(where or ()))
     summaries = summarise(rolling(rows, last, days) if days else rows, by=(by,))
     ordered = sorted(summaries, key=lambda s: (s.metric, s.scale, s.group))[:limit]

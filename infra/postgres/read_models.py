@@ -5,6 +5,7 @@ Each build of a projection has a schema of its own (`infra.postgres.builds`).
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from time import monotonic, sleep
 from typing import Any
 
 import psycopg
@@ -14,11 +15,21 @@ from psycopg.types.json import Jsonb
 
 from domain.ports import Fenced
 from domain.values import Position
+from infra.errors import KehuError
 from infra.failpoints import reach
 from infra.postgres.builds import COLUMNS, Build, Builds, names
 from infra.postgres.connection import Connection
 from projections.completeness import Folded
 from projections.declare import Changes, Key, Projection, Row, Standing, Table
+
+LOOK = 0.01
+"""Seconds between two looks at a position that is waited for."""
+
+
+class Behind(KehuError):
+    """A read model has not folded the position that was asked for. Check that a `kehu worker` runs, or ask for less."""
+
+    exit_code = 4
 
 
 class PostgresReadModels:
@@ -62,6 +73,14 @@ class PostgresReadModels:
     def position(self, projection: Projection) -> Position:
         standing = self.standing([projection]).get(projection.name)
         return standing.position if standing else Position(0)
+
+    def wait_for(self, projection: Projection, position: Position, seconds: float) -> None:
+        """Return when a position is folded. Raises Behind when it is not within so many seconds."""
+        until = monotonic() + seconds
+        while (now := self.position(projection)) < position:
+            if monotonic() >= until:
+                raise Behind(f"{projection.name} is at position {now} of {position} after {seconds:g} s")
+            sleep(LOOK)
 
     def load(self, projection: Projection, table: Table, keys: Sequence[Key]) -> dict[Key, Row]:
         columns = list(zip(*keys, strict=True))

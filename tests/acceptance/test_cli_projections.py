@@ -100,3 +100,18 @@ def test_a_read_model_that_does_not_exist_is_an_error(copied: History) -> None:
     done = kehu("projections", "pause", "nothing", "--postgres", copied.postgres)
     assert done.code == 1
     assert "satisfaction" in done.err
+
+
+@pytest.mark.parametrize(
+    "command", [("satisfaction",), ("customer", "c-told"), ("queues",), ("cases",), ("retention-risk",)], ids=str
+)
+def test_what_is_shown_may_be_asked_to_be_as_new_as_a_position(
+    copied: History, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infra.cli.servers.SECONDS", 0.05)
+    with closing(PostgresLog(copied.postgres)) as log:
+        head = log.head()
+    assert copied("show", *command, "--json", "--min-position", str(head)).code == 0
+    behind = copied("show", *command, "--min-position", str(head + 1))
+    assert behind.code == 4
+    assert f"is at position {head} of {head + 1}" in behind.err

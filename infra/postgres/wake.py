@@ -1,0 +1,43 @@
+"""Waits until something is appended to the log, or for a moment: a LISTEN connection can die without a word."""
+
+from threading import Event
+from time import monotonic
+
+import psycopg
+
+from infra.postgres.event_store import CHANNEL
+
+_never = Event()
+
+
+class Listener:
+    """A connection that listens; used by one thread. It is made anew after it broke."""
+
+    def __init__(self, conninfo: str) -> None:
+        self._conninfo = conninfo
+        self._conn: psycopg.Connection[tuple[object, ...]] | None = None
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._conn is not None:
+            self._conn.close()
+            self._conn = None
+
+    def wait(self, seconds: float) -> None:
+        """Return when an append was committed since the last call, and after `seconds` at the latest; never fails.
+
+        A new connection may have missed one, so the first call returns at once.
+        """
+        until = monotonic() + seconds
+        try:
+            if self._conn is None:
+                self._conn = psycopg.connect(
+                    self._conninfo, autocommit=True, connect_timeout=5, application_name="kehu-wake"
+                )
+                self._conn.execute(f"LISTEN {CHANNEL}")
+                return
+            for _ in self._conn.notifies(timeout=seconds, stop_after=1):
+                return
+        except psycopg.Error:
+            self.close()
+            _never.wait(max(0.0, until - monotonic()))

@@ -1,0 +1,136 @@
+"""A changed fold under an unchanged version fails, and any cut of the log into batches or customers is the same."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from consumers.projector import Projector
+from domain.values import Recorded
+from infra.memory.log import MemoryLog
+from infra.memory.read_models import MemoryReadModels
+from infra.postgres.mapper import to_recorded
+from projections.catalogue import ALL
+from projections.customer_timeline import CUSTOMER_TIMELINE
+from projections.declare import Projection
+from projections.retention_risk import RETENTION_RISK, RISK, sweep
+from tests.support.histories import END, bank_log
+
+GOLDEN = Path(__file__).parents[1] / "data" / "projections"
+LOG = bank_log(2_000, seed=17)
+EVERY = pytest.mark.parametrize("projection", ALL, ids=lambda p: p.name)
+Rows = dict[str, dict[Any, Any]]
+
+
+@dataclass
+class Part(MemoryLog):
+    """A part of the log, at the positions of the whole."""
+
+    def __init__(self, events: Iterable[Recorded]) -> None:
+        super().__init__()
+        self.events = list(events)
+
+    def read(self, after: int, limit: int) -> list[Recorded]:
+        return [event for event in self.events if event.position is not None and event.position > after][:limit]
+
+
+def folded(projection: Projection, batch: int = 500, log: MemoryLog = LOG) -> MemoryReadModels:
+    """The read model of a log."""
+    models = MemoryReadModels()
+    projector = Projector(log, models, [projection], batch=batch)
+    projector.run_until_caught_up()
+    assert projector.stopped == {}
+    return models
+
+
+def fixed_log() -> Part:
+    """The stored events of `log.jsonl`, which never change: part of a bank, every kind that is handled."""
+    lines = map(orjson.loads, (GOLDEN / "log.jsonl").read_bytes().splitlines())
+    return Part(
+        to_recorded(stream, version, topic, orjson.dumps(state), position, END)
+        for position, stream, version, topic, state in lines
+    )
+
+
+def rows_of(models: MemoryReadModels) -> Rows:
+    """Table -> key -> position and row."""
+    return {table: dict(rows) for (_, table), rows in models.rows.items()}
+
+
+def golden(projection: Projection) -> dict[str, Any]:
+    """What the fixed log leads to: rows and a digest for each table, and the tables' columns."""
+    models = folded(projection, log=fixed_log())
+    tables = {}
+    for table in projection.tables:
+        rows = models.rows.get((projection.name, table.name), {})
+        said = sorted(orjson.dumps([*key, position, row], default=str) for key, (position, row) in rows.items())
+        shape = orjson.dumps([table.key, table.columns])
+        digest = blake2b(b"\n".join([shape, *said]), digest_size=12).hexdigest()
+        tables[table.name] = {"rows": len(rows), "digest": digest}
+    return {"version": projection.version, "tables": tables}
+
+
+@EVERY
+def test_a_changed_fold_needs_a_new_version(projection: Projection) -> None:
+    file = GOLDEN / f"{projection.name}.v{projection.version}.json"
+    now = golden(projection)
+    remedy = (
+        f"{projection.name} folds the fixed log into other rows or tables than version {projection.version} did. Raise "
+        f"`version` in its declaration and write tests/data/projections/{projection.name}.v<version>.json with this "
+        f"content and the new version: {json.dumps(now)}. `kehu rebuild` then makes the new version beside the old one."
+    )
+    assert file.exists(), remedy
+    assert json.loads(file.read_bytes()) == now, remedy
+
+
+def test_the_fixed_log_has_every_event_that_is_handled() -> None:
+    names = {event.name for event in fixed_log().events}
+    assert {name for projection in ALL for name in projection.handles} - names == set()
+
+
+@EVERY
+@settings(max_examples=8)
+@given(batch=st.integers(1, 4000))
+def test_batches_of_any_size_give_the_same_rows(projection: Projection, batch: int) -> None:
+    assert rows_of(folded(projection, max(batch, 40))) == rows_of(folded(projection))
+
+
+@pytest.mark.parametrize("projection", [RETENTION_RISK, CUSTOMER_TIMELINE], ids=lambda p: p.name)
+@settings(max_examples=5)
+@given(parts=st.integers(2, 7), salt=st.binary(max_size=4))
+def test_customers_folded_apart_give_the_same_rows(projection: Projection, parts: int, salt: bytes) -> None:
+    def part(event: Recorded) -> int:
+        return blake2b(event.meta.customer_id.encode() + salt, digest_size=4).digest()[0] % parts
+
+    together: dict[str, dict[Any, Any]] = {}
+    for number in range(parts):
+        some = Part(event for event in LOG.events if part(event) == number)
+        for table, rows in rows_of(folded(projection, log=some)).items():
+            assert not together.get(table, {}).keys() & rows.keys()
+            together.setdefault(table, {}).update(rows)
+    assert together == rows_of(folded(projection))
+
+
+@settings(max_examples=10)
+@given(days=st.lists(st.integers(0, 500), min_size=1, max_size=6).map(sorted))
+def test_a_row_as_of_a_moment_is_what_sweeps_up_to_then_have_written(days: list[int]) -> None:
+    models = folded(RETENTION_RISK)
+    projector = Projector(LOG, models, [RETENTION_RISK])
+    stored: Mapping[Any, Any] = models.rows[RETENTION_RISK.name, RISK.name]
+    unswept = {key: row for key, (_, row) in stored.items()}
+    for day in days:
+        while projector.sweep(END + timedelta(days=day), 100):
+            pass
+    now = END + timedelta(days=days[-1])
+    shown = ("band", "probability", "logit", "reasons", "next_change_at")
+    for key, row in unswept.items():
+        as_of = sweep(row, now)
+        assert {name: stored[key][1][name] for name in shown} == {name: as_of[name] for name in shown}
