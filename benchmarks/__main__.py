@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import ingest, latency, profile, rebuild
+from benchmarks import ingest, latency, profile, rebuild, scaling
 from benchmarks.figures import Figure, Figures, Settings, as_json, show
 
 GROUPS: Mapping[str, Callable[[Settings], Figures]] = {
@@ -18,7 +18,9 @@ GROUPS: Mapping[str, Callable[[Settings], Figures]] = {
     "latency": latency.run,
     "rebuild": rebuild.run,
     "profile": profile.run,
+    "scaling": scaling.run,
 }
+IN_ALL = ("ingest", "latency", "rebuild", "profile")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -38,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory(prefix="kehu-bench-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)  # the embedded PostgreSQL of a root user runs as somebody else
         settings = Settings(Path(folder), given.events, given.seconds, given.rounds, given.broker)
-        for name in GROUPS if given.group == "all" else [given.group]:
+        for name in IN_ALL if given.group == "all" else [given.group]:
             found = GROUPS[name](settings)
             show(found, console)
             figures.update(found)

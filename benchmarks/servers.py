@@ -49,10 +49,12 @@ def start_postgres(folder: Path) -> Iterator[EmbeddedPostgres]:
 
 
 @contextmanager
-def fresh_database(server: EmbeddedPostgres) -> Iterator[str]:
-    """An empty database, dropped afterwards; its connection string."""
+def fresh_database(server: EmbeddedPostgres, like: str = "template1") -> Iterator[str]:
+    """An empty database, or a copy of the one of that name; dropped afterwards. Its connection string."""
     name = f"bench_{next(_numbers)}"
-    yield server.create_database(name)
+    with psycopg.connect(server.url(), autocommit=True) as conn:
+        conn.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(like)))
+    yield server.url(name)
     with psycopg.connect(server.url(), autocommit=True) as conn:
         conn.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
         conn.execute("CHECKPOINT")  # so that its pages are not written while the next one is measured
@@ -80,9 +82,9 @@ class Process:
         whole = self._path.read_bytes().rpartition(b"\n")[0].splitlines()
         return [orjson.loads(line) for line in whole if line.startswith(b"{")]
 
-    def wait_until(self, happened: Callable[[], bool]) -> None:
-        """Look every 50 ms whether it happened. Raises NotFinished."""
-        deadline = time.monotonic() + PATIENCE
+    def wait_until(self, happened: Callable[[], bool], patience: float = PATIENCE) -> None:
+        """Look every 50 ms whether it happened, for so many seconds. Raises NotFinished."""
+        deadline = time.monotonic() + patience
         while not happened():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise self._not_finished()

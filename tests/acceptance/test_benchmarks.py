@@ -13,8 +13,8 @@ FIGURES = {
         "ingest_vs_copy",
         "ingest_vs_plain",
         "ingest_two_workers",
+        "ingest_two_workers_cpu",
         "ingest_growth",
-        "worker_cpu_us",
         "worker_rss_mb",
     },
     "latency": {
@@ -25,6 +25,11 @@ FIGURES = {
         "produce_to_visible_p99_ms",
     },
     "profile": {"event_us"} | {f"{step}_share" for step in STEPS},
+    "scaling": {
+        *(f"workers_{number}{what}" for number in (1, 2, 4) for what in ("", "_cpu_us")),
+        "stored_events_bytes",
+        "inbox_bytes",
+    },
     "rebuild": {"rebuild_vs_read", "rebuild_vs_projection_runner", "rebuild_growth", "rebuild_rss_mb"},
 }
 
