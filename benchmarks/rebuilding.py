@@ -1,10 +1,13 @@
-"""A process that builds all read models anew from the log. Writes a line at the start and one per batch."""
+"""Two processes that build all read models anew, as `kehu rebuild all` does. Writes a line at both ends."""
 
 import sys
 
 from benchmarks.lines import Lines
 from consumers.projector import Projector
 from domain import handling
+from infra import garbage
+from infra.cli.fill import Filling
+from infra.cli.rebuild import BATCH
 from infra.postgres.builds import Builds
 from infra.postgres.log import PostgresLog
 from infra.postgres.read_models import PostgresReadModels
@@ -20,13 +23,28 @@ def main(postgres: str) -> None:
         for projection in ALL:
             if old := builds.of(projection.name).get(state):
                 builds.drop(old)
-    models = PostgresReadModels(postgres, [builds.begin(projection) for projection in ALL])
-    projector = Projector(PostgresLog(postgres), models, ALL)
+    garbage.calm()
+    others = [projection for projection in ALL if not projection.by_customer]
+    candidates = {projection: builds.begin(projection) for projection in ALL}
+    log = PostgresLog(postgres)
+    head = log.head()
     lines.write(0)
-    while events := projector.run_once():
-        lines.write(events)
+    empty = [candidates[projection] for projection in ALL if projection.by_customer]
+    filling = Filling(postgres, empty, head, 1)
+    models = PostgresReadModels(postgres, [candidates[projection] for projection in others])
+    projector = Projector(log, models, others, BATCH)
+    while projector.run_once():
+        pass
     if projector.stopped:
         raise SystemExit(f"stopped: {projector.stopped}")
+    for projection in others:
+        builds.index(projection, candidates[projection])
+    filling.wait(lambda _read: None)
+    builds.filled(empty, head)
+    for projection in ALL:
+        if projection.by_customer:
+            builds.index(projection, candidates[projection])
+    lines.write(head)
 
 
 if __name__ == "__main__":

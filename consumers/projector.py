@@ -81,6 +81,15 @@ class BatchRows:
         self._rows.setdefault(table, {})[key] = None
         self.changes.setdefault(table, {})[key] = (self.position, None)
 
+    def finish(self, projection: Projection) -> None:
+        """Fill what follows from the rest of each changed row."""
+        if projection.finish is None:
+            return
+        changed = self.changes.get(projection.tables[0], {})
+        for key, (position, row) in changed.items():
+            if row is not None:
+                changed[key] = position, projection.finish(row)
+
 
 @dataclass(slots=True)
 class Projector:
@@ -162,8 +171,9 @@ class Projector:
                 where = f"at position {event.position} ({event.name})"
                 projection.fold(rows, event)
                 folded.add(event.position, marks[event.position])
-            reach("folded")
             where = f"between positions {position + 1} and {last}"
+            rows.finish(projection)
+            reach("folded")
             self._save(projection, position, last, rows.changes, folded)
         except (Unavailable, OSError):
             raise  # the store is away

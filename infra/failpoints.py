@@ -26,6 +26,7 @@ STEPS = (
     "folded",  # the projector folded a batch
     "saving",  # its position moved in the open transaction
     "saved",  # rows and position are committed
+    "filled",  # a slice of the customers is in the tables of new builds, not committed
 )
 
 

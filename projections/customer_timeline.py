@@ -147,4 +147,5 @@ CUSTOMER_TIMELINE = Projection(
     handles=frozenset(SUMMARIES),
     keys=keys,
     fold=fold,
+    by_customer=True,
 )

@@ -60,6 +60,10 @@ class Projection:
     fold: Callable[[Rows, Recorded], None]
     sweep: Callable[[Row, Any], Row] | None = None
     """Re-evaluates one row of the first table for a moment; for projections whose rows carry `next_change_at`."""
+    finish: Callable[[Row], Row] | None = None
+    """Fills what follows from the rest of a row of the first table, once for all events of a batch that touched it."""
+    by_customer: bool = False
+    """Whether a row follows from the events of one customer alone, so that customers can be folded one by one."""
 
 
 @dataclass(frozen=True, slots=True)

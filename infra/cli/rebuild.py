@@ -1,6 +1,7 @@
 """`kehu rebuild`: a read model made again from the log beside the live one, compared with it, and switched to."""
 
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
@@ -21,9 +22,11 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from consumers.filling import CannotFold
 from consumers.projector import Projector
 from domain.values import Position
 from infra import bootstrap
+from infra.cli.fill import Filling
 from infra.cli.output import Json, console, print_rows, say
 from infra.cli.projections import Name, chosen
 from infra.cli.servers import Postgres, connected
@@ -35,9 +38,11 @@ from infra.postgres.log import PostgresLog
 from infra.postgres.read_models import PostgresReadModels
 from projections.declare import Projection
 
-BATCH = 2000
-NEAR = 2 * BATCH
+BATCH = 10_000
+NEAR = 4000
 """Events that a candidate may lack when the live build is held for the comparison."""
+FILL_FROM = 20_000
+"""Events of the log from which on it is worth to start processes that fill new builds."""
 TRIES = 100
 
 
@@ -69,6 +74,7 @@ def rebuild(
     switch: Annotated[bool, typer.Option("--switch", help="Let readers see the new build.")] = False,
     rollback: Annotated[bool, typer.Option("--rollback", help="Let readers see the former build again.")] = False,
     drop: Annotated[bool, typer.Option("--drop", help="Remove the builds that are not live.")] = False,
+    processes: Annotated[int, typer.Option(min=0, help="Processes that fill builds; 0: one for each core.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Build a read model from the whole log beside the live one, compare both, and switch when told so.
@@ -89,9 +95,10 @@ def rebuild(
         Progress(*columns, console=console(stderr=True)) as progress,
     ):
         work = Rebuild(postgres, log, builds, progress)
-        done = [
-            work.drop(one) if drop else work.back(one) if rollback else work.build(one, switch) for one in chosen(name)
-        ]
+        if drop or rollback:
+            done = [work.drop(one) if drop else work.back(one) for one in chosen(name)]
+        else:
+            done = work.build_all(chosen(name), switch, processes or os.cpu_count() or 1)
     print_rows("Builds", done, as_json, people=_for_people)
     if not as_json:
         _print_differences(done)
@@ -106,17 +113,54 @@ class Rebuild:
     builds: Builds
     progress: Progress
 
-    def build(self, projection: Projection, switch: bool) -> dict[str, Any]:
-        """Build beside the live one, or go on with that; compare, and switch."""
+    def build_all(self, projections: Sequence[Projection], switch: bool, processes: int) -> list[dict[str, Any]]:
+        """Build each beside its live one. New builds that can be are filled by processes, while others are folded."""
+        began = monotonic()
+        candidates = {one.name: self._candidate(one) for one in projections}
+        head = self.log.head()
+        empty = [
+            candidates[one.name]
+            for one in projections
+            if one.by_customer and not candidates[one.name].position and head >= FILL_FROM
+        ]
+        others = [one for one in projections if candidates[one.name] not in empty]
+        done = {}
+        with ExitStack() as stack:
+            if empty:
+                filling = Filling(self.postgres, empty, head, max(1, processes - bool(others)))
+                stack.callback(filling.close)
+            for projection in others:
+                done[projection.name] = self.build(projection, candidates[projection.name], switch, monotonic())
+            if empty:
+                self._filled(filling)
+                self.builds.filled(empty, head)
+        for projection in projections:
+            if projection not in others:
+                done[projection.name] = self.build(projection, candidates[projection.name], switch, began)
+        return [done[projection.name] for projection in projections]
+
+    def _filled(self, filling: Filling) -> None:
+        """Wait for rows that processes write."""
+        names = ", ".join(build.name for build in filling.builds)
+        task = self.progress.add_task(names, total=filling.upto)
+        try:
+            filling.wait(lambda read: self.progress.update(task, completed=read))
+        except CannotFold as error:
+            raise Stopped(str(error)) from error
+
+    def _candidate(self, projection: Projection) -> Build:
+        """The build to go on with, or a new one."""
         self.builds.claim(projection.name)
-        known = self.builds.of(projection.name)
-        candidate = known.get("candidate")
-        if candidate is not None and (candidate.version != projection.version or candidate.error):
+        candidate = self.builds.of(projection.name).get("candidate")
+        if candidate is not None:
+            if candidate.position and candidate.version == projection.version and not candidate.error:
+                return candidate
             self.builds.drop(candidate)
-            candidate = None
-        began = candidate.position if candidate else Position(0)
-        candidate = candidate or self.builds.begin(projection)
-        started = monotonic()
+        return self.builds.begin(projection)
+
+    def build(self, projection: Projection, candidate: Build, switch: bool, started: float) -> dict[str, Any]:
+        """Fold on from where the candidate is; compare, and switch."""
+        began = candidate.position
         with self._folding(projection, candidate) as fold:
             while self._live(projection) > fold.position() + NEAR:
                 fold.to(self._live(projection))

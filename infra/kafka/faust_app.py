@@ -4,7 +4,6 @@ The ingest has a consumer of its own, since an agent works message by message (d
 agents, and Faust itself need not reach Kafka: a worker that starts before its broker waits for it.
 """
 
-import gc
 import logging
 import tempfile
 from collections.abc import Callable, Iterable
@@ -14,6 +13,7 @@ import faust
 from mode import Service
 from mode.types import ServiceT
 
+from infra import garbage
 from infra.settings import Settings
 
 
@@ -48,19 +48,9 @@ def build_app(settings: Settings, services: Callable[[], Iterable[ServiceT]]) ->
     return app
 
 
-def calm_garbage_collector() -> None:
-    """Let it look less often, and not at what is there already.
-
-    What is imported lives as long as the process, and a batch makes thousands of objects that all die with it: a fifth
-    of the time would go into finding nothing.
-    """
-    gc.freeze()
-    gc.set_threshold(200_000, 20, 100)
-
-
 def run(app: faust.App) -> None:
     """Run the application until SIGTERM or SIGINT; exits with a non-zero code when a service crashed."""
-    calm_garbage_collector()
+    garbage.calm()
     # The services say once that Kafka is away; its client would say so many times a second.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     worker = faust.Worker(app, quiet=True, loglevel="WARNING", override_logging=False)

@@ -125,6 +125,16 @@ class Builds:
             for table in projection.tables:
                 conn.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(build.schema, table.name)))
 
+    def filled(self, builds: Iterable[Build], position: Position) -> None:
+        """These empty candidates hold what follows from the log up to a position, all at once."""
+        with self._connection.use() as conn, conn.transaction():
+            for build in builds:
+                conn.execute(
+                    "UPDATE projection_builds SET position = %s, updated_at = clock_timestamp()"
+                    " WHERE (name, version, build, state, position) = (%s, %s, %s, 'candidate', 0)",
+                    (position, build.name, build.version, build.build),
+                )
+
     def drop(self, build: Build) -> None:
         """Remove a build that is not live."""
         with self._connection.use() as conn, conn.transaction():

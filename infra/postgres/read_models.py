@@ -8,6 +8,7 @@ from datetime import datetime
 from time import monotonic, sleep
 from typing import Any
 
+import orjson
 import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
@@ -117,7 +118,7 @@ class PostgresReadModels:
             if moved.rowcount != 1:
                 raise Fenced(f"projection {projection.name} is not at position {expected}")
             reach("saving", conn)
-            _count(conn, build, folded)
+            count(conn, build, folded)
             for table, rows in changes.items():
                 _write(conn, build.schema, table, rows)
 
@@ -153,19 +154,39 @@ class PostgresReadModels:
         return self._builds[projection.name]
 
 
-def _count(conn: "psycopg.Connection[Any]", build: Build, folded: Folded) -> None:
+def count(conn: "psycopg.Connection[Any]", build: Build, folded: Folded) -> None:
+    """Add what was folded to what the build has counted."""
     if not folded.ranges:
         return
+    ranges = sorted(folded.ranges)  # in one order, since two slices of a build may count at the same time
     conn.execute(
         "INSERT INTO projection_folds AS f (name, version, build, range_start, events, digest)"
         " SELECT %s, %s, %s, * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[])"
         " ON CONFLICT (name, version, build, range_start)"
         " DO UPDATE SET events = f.events + excluded.events, digest = f.digest # excluded.digest",
         (
-            *(build.name, build.version, build.build, list(folded.ranges)),
-            *map(list, zip(*folded.ranges.values(), strict=True)),
+            *(build.name, build.version, build.build, ranges),
+            *map(list, zip(*(folded.ranges[start] for start in ranges), strict=True)),
         ),
     )
+
+
+def copy_rows(
+    conn: "psycopg.Connection[Any]",
+    target: sql.Composable,
+    table: Table,
+    rows: Mapping[Key, tuple[Position, Row | None]],
+) -> None:
+    """Copy the rows into a table that has none of their keys; those that were dropped are left out."""
+    columns = list(table.columns)
+    json_columns = [name for name, kind in table.columns.items() if kind.startswith("jsonb")]
+    copy = sql.SQL("COPY {} ({}) FROM STDIN").format(target, names([*table.key, *columns, "position"]))
+    with conn.cursor() as cursor, cursor.copy(copy) as writer:
+        for key, (position, row) in rows.items():
+            if row is not None:
+                if json_columns:
+                    row = {**row, **{c: Jsonb(row[c], orjson.dumps) for c in json_columns if row[c] is not None}}
+                writer.write_row([*key, *[row[c] for c in columns], position])
 
 
 def _write(
@@ -176,20 +197,12 @@ def _write(
 ) -> None:
     target = sql.Identifier(schema, table.name)
     incoming = sql.Identifier(f"incoming_{schema}_{table.name}"[:63])
-    kept = [(key, position, row) for key, (position, row) in rows.items() if row is not None]
     dropped = [key for key, (_, row) in rows.items() if row is None]
     conn.execute(sql.SQL("CREATE TEMP TABLE IF NOT EXISTS {} (LIKE {}) ON COMMIT DELETE ROWS").format(incoming, target))
     all_columns = [*table.key, *table.columns, "position"]
     with conn.cursor() as cursor:
-        if kept:
-            json_columns = {name for name, kind in table.columns.items() if kind.startswith("jsonb")}
-            copy = sql.SQL("COPY {} ({}) FROM STDIN").format(incoming, names(all_columns))
-            with cursor.copy(copy) as writer:
-                for key, position, row in kept:
-                    values = [
-                        Jsonb(row[c]) if c in json_columns and row[c] is not None else row[c] for c in table.columns
-                    ]
-                    writer.write_row([*key, *values, position])
+        if len(dropped) < len(rows):
+            copy_rows(conn, incoming, table, rows)
             cursor.execute(
                 sql.SQL("INSERT INTO {} ({cols}) SELECT {cols} FROM {} ON CONFLICT ({}) DO UPDATE SET {}").format(
                     target,

@@ -1,8 +1,9 @@
 """Retention risk: how likely a customer is to leave, with reasons that add up and name the events behind them.
 
 A customer of whom nothing is known has no score, and neither has one who has left: that is not a risk any more. A row
-is scored when an event comes, at the time of the event, and again when its `next_change_at` has come; for any other
-moment call `score` with the row's features.
+is scored when events come, at the time of the latest, and again when its `next_change_at` has come; for any other
+moment call `score` with the row's features. A score follows from the features and its moment, not from the scores
+before, so it is made once for all events of a batch.
 """
 
 from datetime import UTC, datetime
@@ -46,7 +47,7 @@ def keys(event: Recorded) -> tuple[tuple[Table, Key], ...]:
 
 
 def fold(rows: Rows, event: Recorded) -> None:
-    """Take one event into the features of its customer and score them at the time of the event."""
+    """Take one event into the features of its customer, to be scored at the time of the event."""
     meta, data = event.meta, event.event
     key = (meta.customer_id,)
     row = dict(rows.get(RISK, key) or NEW)
@@ -61,7 +62,13 @@ def fold(rows: Rows, event: Recorded) -> None:
             row[name] = value
     row["manager_id"] = getattr(data, "manager_id", None) or row["manager_id"]
     row["features"] = features
-    rows.put(RISK, key, _scored(row, max(meta.occurred_at.astimezone(UTC), row["scored_at"] or meta.occurred_at)))
+    row["scored_at"] = max(meta.occurred_at.astimezone(UTC), row["scored_at"] or meta.occurred_at)
+    rows.put(RISK, key, row)
+
+
+def finish(row: Row) -> Row:
+    """The row scored at its `scored_at`."""
+    return _scored(row, row["scored_at"])
 
 
 def sweep(row: Row, now: datetime) -> Row:
@@ -100,4 +107,6 @@ RETENTION_RISK = Projection(
     keys=keys,
     fold=fold,
     sweep=sweep,
+    finish=finish,
+    by_customer=True,
 )
