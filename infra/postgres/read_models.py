@@ -180,8 +180,10 @@ def copy_rows(
     """Copy the rows into a table that has none of their keys; those that were dropped are left out."""
     columns = list(table.columns)
     json_columns = [name for name, kind in table.columns.items() if kind.startswith("jsonb")]
-    copy = sql.SQL("COPY {} ({}) FROM STDIN").format(target, names([*table.key, *columns, "position"]))
+    copy = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(target, names([*table.key, *columns, "position"]))
+    kinds = [kind.split()[0].partition("(")[0] for kind in (*table.key.values(), *table.columns.values())]
     with conn.cursor() as cursor, cursor.copy(copy) as writer:
+        writer.set_types([{"double": "float8"}.get(kind, kind) for kind in kinds] + ["int8"])
         for key, (position, row) in rows.items():
             if row is not None:
                 if json_columns:

@@ -9,7 +9,7 @@ before, so it is made once for all events of a batch.
 from datetime import UTC, datetime
 from typing import Any
 
-from domain.values import Recorded
+from domain.values import Dimensions, Recorded
 from projections.declare import Key, Projection, Row, Rows, Table
 from projections.retention_risk.features import STEPS, Seen, forget_old_days
 from projections.retention_risk.scorecard import BASE, Features, Reason, Scored, score, second_of
@@ -39,6 +39,7 @@ RISK = Table(
 DIMENSIONS = ("branch", "segment", "project_id")
 NEW: Row = dict.fromkeys(RISK.columns)
 ABOUT_THE_CUSTOMER = frozenset({"customer.registered", "customer.profile-changed"})
+NAMES_A_MANAGER = frozenset({"customer.registered", "customer.manager-assigned"})
 
 
 def keys(event: Recorded) -> tuple[tuple[Table, Key], ...]:
@@ -48,7 +49,8 @@ def keys(event: Recorded) -> tuple[tuple[Table, Key], ...]:
 
 def fold(rows: Rows, event: Recorded) -> None:
     """Take one event into the features of its customer, to be scored at the time of the event."""
-    meta, data = event.meta, event.event
+    meta = event.meta
+    data: Any = event.event
     key = (meta.customer_id,)
     row = dict(rows.get(RISK, key) or NEW)
     at = second_of(meta.occurred_at)
@@ -56,11 +58,13 @@ def fold(rows: Rows, event: Recorded) -> None:
     features["at"] = max(at, features.get("at", at))
     STEPS[event.name](features, Seen(data, at, f"{meta.source}#{meta.event_id}"))
     forget_old_days(features)
-    for name in DIMENSIONS:
-        # Where nobody is registered, the first event that says so names the branch; a registration knows better.
-        if (row[name] is None or event.name in ABOUT_THE_CUSTOMER) and (value := getattr(data, name, None)) is not None:
-            row[name] = value
-    row["manager_id"] = getattr(data, "manager_id", None) or row["manager_id"]
+    if isinstance(data, Dimensions):
+        for name in DIMENSIONS:
+            # Where nobody is registered, the first event that says so names the branch; a registration knows better.
+            if (row[name] is None or event.name in ABOUT_THE_CUSTOMER) and (value := getattr(data, name)) is not None:
+                row[name] = value
+    if event.name in NAMES_A_MANAGER:
+        row["manager_id"] = data.manager_id or row["manager_id"]
     row["features"] = features
     row["scored_at"] = max(meta.occurred_at.astimezone(UTC), row["scored_at"] or meta.occurred_at)
     rows.put(RISK, key, row)

@@ -47,6 +47,7 @@ class MemoryRows:
     def __init__(self, rows: Mapping[str, Mapping[Key, Row]] | None = None) -> None:
         self._rows = {name: dict(of) for name, of in (rows or {}).items()}
         self._tables: dict[str, Table] = {}
+        self._touched: set[tuple[Table, Key]] = set()
 
     def get(self, table: Table, key: Key) -> Row | None:
         return self._rows.get(table.name, {}).get(key)
@@ -56,9 +57,19 @@ class MemoryRows:
         assert len(key) == len(table.key)
         self._tables[table.name] = table
         self._rows.setdefault(table.name, {})[key] = row
+        self._touched.add((table, key))
 
     def drop(self, table: Table, key: Key) -> None:
         del self._rows[table.name][key]
+        self._touched.discard((table, key))
+
+    def finish(self, projection: Projection) -> None:
+        """The end of a batch: fill what follows from the rest of the touched rows."""
+        first = projection.tables[0]
+        for table, key in self._touched:
+            if projection.finish is not None and table is first:
+                self._rows[table.name][key] = projection.finish(self._rows[table.name][key])
+        self._touched.clear()
 
     def whole(self, table: Table) -> list[dict[str, Any]]:
         """All rows with their key columns, as a query gives them, by key."""
@@ -80,9 +91,11 @@ def fold(projection: Projection, events: Iterable[Recorded], splits: Sequence[in
     rows = MemoryRows()
     for index, event in enumerate(events):
         if index in splits:
+            rows.finish(projection)
             rows = rows.as_stored()
         if event.name in projection.handles:
             projection.fold(rows, event)
+    rows.finish(projection)
     return rows.as_stored()
 
 

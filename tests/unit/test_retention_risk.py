@@ -350,6 +350,7 @@ def test_a_sweep_in_between_does_not_change_what_later_events_lead_to() -> None:
     [stored] = rows.whole(RISK)
     rows.put(RISK, ("c1",), {c: sweep(stored, ago(50))[c] for c in RISK.columns})
     RETENTION_RISK.fold(rows, second)
+    rows.finish(RETENTION_RISK)
     assert rows.whole(RISK) == fold(RETENTION_RISK, [first, second]).whole(RISK)
 
 
