@@ -19,10 +19,12 @@ LOOK = 0.2
 """Seconds between two looks at how far the processes are."""
 _read: Any = None
 """In a process that fills: the events that all of them have read."""
+_over: Any = None
+"""In a process that fills: whether it shall end before it is done."""
 
 
-class Orphaned(KehuError):
-    """The command that this process fills builds for has ended."""
+class Over(KehuError):
+    """The command that this process fills builds for has ended, or another slice failed."""
 
 
 class Filling:
@@ -31,34 +33,30 @@ class Filling:
     def __init__(self, postgres: str, builds: Sequence[Build], upto: Position, processes: int) -> None:
         self.builds, self.upto = builds, upto
         context: SpawnContext = get_context("spawn")
-        self._read = context.Value("q", 0)
-        self._pool = ProcessPoolExecutor(processes, context, initializer=_begin, initargs=(self._read,))
+        self._read, self._over = context.Value("q", 0), context.Event()
+        self._pool = ProcessPoolExecutor(processes, context, initializer=_begin, initargs=(self._read, self._over))
         self._slices: list[Future[None]] = [
             self._pool.submit(_fill, postgres, builds, upto, number, processes) for number in range(processes)
         ]
 
     def wait(self, told: Callable[[int], None]) -> None:
         """Return when all rows are there; raises what stopped a slice. `told` hears how many events were read."""
-        try:
-            left: set[Future[None]] = set(self._slices)
-            while left:
-                done, left = wait(left, LOOK, FIRST_EXCEPTION)
-                told(int(self._read.value))
-                for one in done:
-                    one.result()
-        finally:
-            self.close()
+        left: set[Future[None]] = set(self._slices)
+        while left:
+            done, left = wait(left, LOOK, FIRST_EXCEPTION)
+            told(int(self._read.value))
+            for one in done:
+                one.result()
 
     def close(self) -> None:
         """End the processes; what is not committed is gone."""
-        for process in list((self._pool._processes or {}).values()):
-            process.terminate()
+        self._over.set()
         self._pool.shutdown(cancel_futures=True)
 
 
-def _begin(read: Any) -> None:
-    global _read
-    _read = read
+def _begin(read: Any, over: Any) -> None:
+    global _read, _over
+    _read, _over = read, over
     garbage.calm()
 
 
@@ -67,8 +65,8 @@ def _fill(postgres: str, builds: Sequence[Build], upto: Position, number: int, s
     names = {build.name for build in builds}
 
     def told(events: int) -> None:
-        if os.getppid() != parent:
-            raise Orphaned
+        if os.getppid() != parent or _over.is_set():
+            raise Over
         with _read.get_lock():
             _read.value += events
 
