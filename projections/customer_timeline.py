@@ -24,6 +24,7 @@ TIMELINE = Table(
         "project_id": "text",
     },
     indexes=(("customer_id", "occurred_at"),),
+    appended=True,
 )
 
 MINOR_DIGITS = dict.fromkeys(("CLP", "ISK", "JPY", "KRW", "PYG", "UGX", "VND", "XAF", "XOF", "XPF"), 0) | dict.fromkeys(

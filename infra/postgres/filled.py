@@ -61,8 +61,8 @@ class Slice:
     def write(self, projection: Projection, changes: Changes) -> None:
         """Write rows that were never written before."""
         build = self._builds[projection.name]
-        for table, rows in changes.items():
-            copy_rows(self._conn, sql.Identifier(build.schema, table.name), table, rows)
+        for table, changed in changes.items():
+            copy_rows(self._conn, sql.Identifier(build.schema, table.name), table, changed.added)
 
     def count(self, projection: Projection, folded: Folded) -> None:
         """Keep what was folded. Another slice that counts at the same time is waited for."""
