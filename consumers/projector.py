@@ -77,22 +77,27 @@ class Projector:
     _unsaved: dict[str, _Unsaved] = field(default_factory=dict)
 
     def run_once(self) -> int:
-        """Fold the next events into every projection, those that are near each other at once; how many were read.
+        """Fold the next events into every projection, those that are near each other at once; by how many positions.
 
         One that is far behind has reads of its own, so that the others stay with the log.
         """
         running = sorted(self._running(), key=lambda one: one[1].position)
-        read = 0
+        head, moved = self.log.head(), 0
         while running:
             start = running[0][1].position
-            events = self.log.read(start, self.batch)
-            read += len(events)
+            end = Position(min(start + self.batch, head))
+            near = [one for one in running if one[1].position < end]
+            if not near:
+                self.save()
+                break
+            names = frozenset().union(*(projection.handles for projection, _ in near))
+            events = self.log.read(start, end - start, names)
             marks = dict(digests(events))
-            near = [one for one in running if one[1].position < start + self.batch]
             for projection, unsaved in near:
-                self._fold(projection, unsaved, events, marks)
+                self._fold(projection, unsaved, events, end, marks)
+            moved += end - start
             running = running[len(near) :]
-        return read
+        return moved
 
     def reached(self, projection: Projection) -> Position:
         """The last position that is folded, saved or not."""
@@ -150,22 +155,18 @@ class Projector:
         projection: Projection,
         unsaved: _Unsaved,
         events: Sequence[Recorded],
+        end: Position,
         marks: Mapping[Position, int],
     ) -> None:
         position, rows = unsaved.position, unsaved.rows
         new = [e for e in events if e.position is not None and e.position > position]
-        if not new:
-            self._write(projection, unsaved)
-            return
-        last = new[-1].position
-        assert last is not None
         # Whatever goes wrong in between, the rows are of no use then.
         self._unsaved.pop(projection.name, None)
         try:
             rows.prefetch(new)
             rows.fold(new, marks)
             reach("folded")
-            self._unsaved[projection.name] = unsaved = _Unsaved(unsaved.saved, last, rows)
+            self._unsaved[projection.name] = unsaved = _Unsaved(unsaved.saved, end, rows)
             if rows.size >= self.hold:
                 self._write(projection, unsaved)
         except (Unavailable, OSError):
@@ -173,7 +174,7 @@ class Projector:
         except CannotFold as error:
             self._stop(projection, unsaved.saved, str(error))
         except Exception as error:
-            where = f"between positions {unsaved.saved + 1} and {last}"
+            where = f"between positions {unsaved.saved + 1} and {end}"
             self._stop(projection, unsaved.saved, f"{where}: {type(error).__name__}: {error}")
 
     def _write(self, projection: Projection, unsaved: _Unsaved) -> None:

@@ -72,6 +72,8 @@ def _fill(postgres: str, builds: Sequence[Build], upto: Position, number: int, s
         with _read.get_lock():
             _read.value += events
 
+    projections = [one for one in ALL if one.name in names]
+    wanted = frozenset().union(*(one.handles for one in projections))
     with Slice.begin(postgres, builds) as piece:
-        fill([one for one in ALL if one.name in names], piece.events(upto, number, slices, told), piece)
+        fill(projections, piece.events(wanted, upto, number, slices, told), piece)
         told(0)
