@@ -30,7 +30,7 @@ def main(postgres: str) -> None:
     head = log.head()
     lines.write(0)
     empty = [candidates[projection] for projection in ALL if projection.by_customer]
-    filling = Filling(postgres, empty, head, 1)
+    filling = Filling(postgres, empty, head, 2)
     models = PostgresReadModels(postgres, [candidates[projection] for projection in others])
     projector = Projector(log, models, others, BATCH, HELD)
     while projector.run_once():

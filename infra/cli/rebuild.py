@@ -129,7 +129,7 @@ class Rebuild:
         done = {}
         with ExitStack() as stack:
             if empty:
-                filling = Filling(self.postgres, empty, head, max(1, processes - bool(others)))
+                filling = Filling(self.postgres, empty, head, processes)
                 stack.callback(filling.close)
             for projection in others:
                 done[projection.name] = self.build(projection, candidates[projection.name], switch, monotonic())
