@@ -7,7 +7,7 @@ from consumers.projector import Projector
 from domain import handling
 from infra import garbage
 from infra.cli.fill import Filling
-from infra.cli.rebuild import BATCH
+from infra.cli.rebuild import BATCH, HELD
 from infra.postgres.builds import Builds
 from infra.postgres.log import PostgresLog
 from infra.postgres.read_models import PostgresReadModels
@@ -30,9 +30,9 @@ def main(postgres: str) -> None:
     head = log.head()
     lines.write(0)
     empty = [candidates[projection] for projection in ALL if projection.by_customer]
-    filling = Filling(postgres, empty, head, 1)
+    filling = Filling(postgres, empty, head, 2)
     models = PostgresReadModels(postgres, [candidates[projection] for projection in others])
-    projector = Projector(log, models, others, BATCH)
+    projector = Projector(log, models, others, BATCH, HELD)
     while projector.run_once():
         pass
     if projector.stopped:

@@ -11,11 +11,12 @@ from typing import Protocol
 
 import structlog
 
+from consumers.held_rows import CannotFold, HeldRows
 from domain.ports import EventLog, Fenced, Unavailable
 from domain.values import Position, Recorded
 from infra.failpoints import reach
 from projections.completeness import Folded, digests
-from projections.declare import Changes, Key, Projection, Row, Standing, Table
+from projections.declare import Change, Changed, Changes, Key, Projection, Row, Standing, Table
 
 log = structlog.get_logger("kehu.projector")
 
@@ -32,8 +33,8 @@ class ReadModels(Protocol):
     def load(self, projection: Projection, table: Table, keys: Sequence[Key]) -> Mapping[Key, Row]:
         """The rows that exist under these keys."""
 
-    def due(self, projection: Projection, now: datetime, limit: int) -> Mapping[Key, Row]:
-        """Rows of the first table whose `next_change_at` has come."""
+    def due(self, projection: Projection, now: datetime, limit: int) -> Sequence[Change]:
+        """Rows of the first table whose `next_change_at` has come, the longest due first."""
 
     def save(
         self,
@@ -49,46 +50,13 @@ class ReadModels(Protocol):
         """Keep why the projection stopped, unless another projector moved it from this position."""
 
 
-class BatchRows:
-    """The rows of one batch in memory: loaded once, folded, and then written once."""
+@dataclass(slots=True)
+class _Unsaved:
+    """What was folded since a save, and up to where."""
 
-    def __init__(self, load: Callable[[Table, Sequence[Key]], Mapping[Key, Row]]) -> None:
-        self._load = load
-        self._rows: dict[Table, dict[Key, Row | None]] = {}
-        self.changes: dict[Table, dict[Key, tuple[Position, Row | None]]] = {}
-        self.position = Position(0)
-
-    def prefetch(self, keys: Mapping[Table, set[Key]]) -> None:
-        """Load these rows with one query per table."""
-        for table, wanted in keys.items():
-            known = self._rows.setdefault(table, {})
-            if missing := [key for key in wanted if key not in known]:
-                found = self._load(table, missing)
-                for key in missing:
-                    known[key] = found.get(key)
-
-    def get(self, table: Table, key: Key) -> Row | None:
-        known = self._rows.setdefault(table, {})
-        if key not in known:
-            known[key] = self._load(table, [key]).get(key)
-        return known[key]
-
-    def put(self, table: Table, key: Key, row: Row) -> None:
-        self._rows.setdefault(table, {})[key] = row
-        self.changes.setdefault(table, {})[key] = (self.position, row)
-
-    def drop(self, table: Table, key: Key) -> None:
-        self._rows.setdefault(table, {})[key] = None
-        self.changes.setdefault(table, {})[key] = (self.position, None)
-
-    def finish(self, projection: Projection) -> None:
-        """Fill what follows from the rest of each changed row."""
-        if projection.finish is None:
-            return
-        changed = self.changes.get(projection.tables[0], {})
-        for key, (position, row) in changed.items():
-            if row is not None:
-                changed[key] = position, projection.finish(row)
+    saved: Position
+    position: Position
+    rows: HeldRows
 
 
 @dataclass(slots=True)
@@ -99,27 +67,48 @@ class Projector:
     models: ReadModels
     projections: Sequence[Projection]
     batch: int = 2000
+    hold: int = 0
+    """Rows of a projection that are held from batch to batch before they are saved; with 0 each batch is saved.
+
+    A rebuild writes a row once and not after every batch. Nobody else may write the rows meanwhile, not even a sweep.
+    """
     stopped: dict[str, str] = field(default_factory=dict)
     """Name -> where and why, of those that cannot fold an event."""
+    _unsaved: dict[str, _Unsaved] = field(default_factory=dict)
 
     def run_once(self) -> int:
-        """Fold the next events into every projection, those that are near each other at once; how many were read.
+        """Fold the next events into every projection, those that are near each other at once; by how many positions.
 
         One that is far behind has reads of its own, so that the others stay with the log.
         """
-        running = sorted(self._running(), key=lambda one: one[1])
-        read = 0
+        running = sorted(self._running(), key=lambda one: one[1].position)
+        head, moved = self.log.head(), 0
         while running:
-            start = running[0][1]
-            events = self.log.read(start, self.batch)
-            read += len(events)
+            start = running[0][1].position
+            end = Position(min(start + self.batch, head))
+            near = [one for one in running if one[1].position < end]
+            if not near:
+                self.save()
+                break
+            names = frozenset().union(*(projection.handles for projection, _ in near))
+            events = self.log.read(start, end - start, names)
             marks = dict(digests(events))
-            near = [one for one in running if one[1] < start + self.batch]
-            for projection, position in near:
-                new = [e for e in events if e.position is not None and e.position > position]
-                self._fold(projection, position, new, marks)
+            for projection, unsaved in near:
+                self._fold(projection, unsaved, events, end, marks)
+            moved += end - start
             running = running[len(near) :]
-        return read
+        return moved
+
+    def reached(self, projection: Projection) -> Position:
+        """The last position that is folded, saved or not."""
+        unsaved = self._unsaved.get(projection.name)
+        return unsaved.position if unsaved else self.models.position(projection)
+
+    def save(self) -> None:
+        """Write what is held."""
+        for projection in self.projections:
+            if unsaved := self._unsaved.get(projection.name):
+                self._write(projection, unsaved)
 
     def run_until_caught_up(self, progress: Callable[[Position], None] = lambda _position: None) -> Position:
         """Fold until nothing is left to read; returns the lowest position of the running projections."""
@@ -130,56 +119,69 @@ class Projector:
     def sweep(self, now: datetime, limit: int = 2000) -> int:
         """Re-evaluate the rows whose time has come; returns how many."""
         swept = 0
-        for projection, position in self._running():
+        for projection, unsaved in self._running():
             if projection.sweep is None:
                 continue
-            rows = self.models.due(projection, now, limit)
-            table = projection.tables[0]
-            changed = {key: (position, projection.sweep(row, now)) for key, row in rows.items()}
-            if changed:
-                self._save(projection, position, position, {table: changed}, Folded())
-                swept += len(changed)
+            due = self.models.due(projection, now, limit)
+            if due:
+                changed = Changed(replaced=[(key, position, projection.sweep(row, now)) for key, position, row in due])
+                self._save(projection, unsaved.saved, unsaved.saved, {projection.tables[0]: changed}, Folded())
+                swept += len(due)
         return swept
 
-    def _running(self) -> list[tuple[Projection, Position]]:
+    def _running(self) -> list[tuple[Projection, _Unsaved]]:
         standing = self.models.standing(self.projections)
         self.stopped = {name: one.error for name, one in standing.items() if one.error}
         return [
-            (projection, one.position)
+            (projection, self._since(projection, one.position))
             for projection in self.projections
             if (one := standing.get(projection.name)) and not one.error and not one.paused
         ]
 
+    def _since(self, projection: Projection, saved: Position) -> _Unsaved:
+        """What is folded since the position that is saved; nothing when another projector moved it."""
+        known = self._unsaved.get(projection.name)
+        if known and known.saved == saved:
+            return known
+        # With its first position a build gets its first rows.
+        rows = HeldRows(projection, lambda table, keys: self.models.load(projection, table, keys), empty=saved == 0)
+        return _Unsaved(saved, saved, rows)
+
     def _lowest(self) -> Position:
-        return min((position for _, position in self._running()), default=Position(0))
+        return min((unsaved.saved for _, unsaved in self._running()), default=Position(0))
 
     def _fold(
-        self, projection: Projection, position: Position, events: Sequence[Recorded], marks: Mapping[Position, int]
+        self,
+        projection: Projection,
+        unsaved: _Unsaved,
+        events: Sequence[Recorded],
+        end: Position,
+        marks: Mapping[Position, int],
     ) -> None:
-        if not events:
-            return
-        rows = BatchRows(lambda table, keys: self.models.load(projection, table, keys))
-        wanted = [e for e in events if e.name in projection.handles]
-        last, folded = events[-1].position, Folded()
-        assert last is not None
-        where = f"between positions {position + 1} and {last}"
+        position, rows = unsaved.position, unsaved.rows
+        new = [e for e in events if e.position is not None and e.position > position]
+        # Whatever goes wrong in between, the rows are of no use then.
+        self._unsaved.pop(projection.name, None)
         try:
-            rows.prefetch(_keys(projection, wanted))
-            for event in wanted:
-                assert event.position is not None
-                rows.position = event.position
-                where = f"at position {event.position} ({event.name})"
-                projection.fold(rows, event)
-                folded.add(event.position, marks[event.position])
-            where = f"between positions {position + 1} and {last}"
-            rows.finish(projection)
+            rows.prefetch(new)
+            rows.fold(new, marks)
             reach("folded")
-            self._save(projection, position, last, rows.changes, folded)
+            self._unsaved[projection.name] = unsaved = _Unsaved(unsaved.saved, end, rows)
+            if rows.size >= self.hold:
+                self._write(projection, unsaved)
         except (Unavailable, OSError):
             raise  # the store is away
+        except CannotFold as error:
+            self._stop(projection, unsaved.saved, str(error))
         except Exception as error:
-            # Never skip: a row that was not folded would be missed silently.
-            self._stop(projection, position, f"{where}: {type(error).__name__}: {error}")
+            where = f"between positions {unsaved.saved + 1} and {end}"
+            self._stop(projection, unsaved.saved, f"{where}: {type(error).__name__}: {error}")
+
+    def _write(self, projection: Projection, unsaved: _Unsaved) -> None:
+        self._unsaved.pop(projection.name, None)
+        if unsaved.position > unsaved.saved:
+            rows = unsaved.rows
+            self._save(projection, unsaved.saved, unsaved.position, rows.changes(), rows.folded)
 
     def _save(
         self, projection: Projection, expected: Position, position: Position, changes: Changes, folded: Folded
@@ -194,12 +196,3 @@ class Projector:
         log.error("projection stopped", projection=projection.name, error=error)
         self.stopped[projection.name] = error
         self.models.stopped(projection, position, error)
-
-
-def _keys(projection: Projection, events: Sequence[Recorded]) -> dict[Table, set[Key]]:
-    """The rows that these events certainly touch."""
-    keys: dict[Table, set[Key]] = {}
-    for event in events:
-        for table, key in projection.keys(event):
-            keys.setdefault(table, set()).add(key)
-    return keys

@@ -177,8 +177,8 @@ class EventLog(Protocol):
         Unavailable when the store is away or the outcome is unknown.
         """
 
-    def read(self, after: Position, limit: int) -> Sequence[Recorded]:
-        """Events after a position, in order, upcast to their newest version."""
+    def read(self, after: Position, limit: int, names: Collection[str] | None = None) -> Sequence[Recorded]:
+        """The events of the next `limit` positions, in order, upcast to their newest version; only those of `names`."""
 
     def head(self) -> Position:
         """The last position of the log; 0 when it is empty."""

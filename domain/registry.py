@@ -4,7 +4,7 @@ Each aggregate module registers its events at its end. `published` events are th
 CloudEvents type is `kehu.<name>.v<version>`. The others are derived by a decision and cannot be sent by anyone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -65,6 +65,11 @@ def named(name: str) -> Registration:
 def all_registrations() -> Iterator[Registration]:
     """Every registered event, by name."""
     yield from (_by_name[name] for name in sorted(_by_name))
+
+
+def topics(names: Iterable[str]) -> list[str]:
+    """Under which topics the events of these names are stored, in all their versions."""
+    return [f"{name}.v{version}" for name in sorted(names) for version in range(1, named(name).version + 1)]
 
 
 def split_topic(topic: str) -> tuple[str, int]:

@@ -7,7 +7,7 @@ says what happened in the words of the contract's own codes; names, addresses an
 from collections.abc import Callable
 from typing import Any
 
-from domain.values import Money, Recorded
+from domain.values import Dimensions, Money, Recorded
 from projections.declare import Key, Projection, Rows, Table
 
 TIMELINE = Table(
@@ -24,6 +24,7 @@ TIMELINE = Table(
         "project_id": "text",
     },
     indexes=(("customer_id", "occurred_at"),),
+    appended=True,
 )
 
 MINOR_DIGITS = dict.fromkeys(("CLP", "ISK", "JPY", "KRW", "PYG", "UGX", "VND", "XAF", "XOF", "XPF"), 0) | dict.fromkeys(
@@ -126,16 +127,16 @@ def keys(event: Recorded) -> tuple[tuple[Table, Key], ...]:
 
 def fold(rows: Rows, event: Recorded) -> None:
     """Add the row of one event."""
-    meta = event.meta
+    meta, data = event.meta, event.event
     row = {
         "occurred_at": meta.occurred_at,
         "recorded_at": event.recorded_at,
         "type": event.name,
         "stream": event.originator_id,
-        "summary": SUMMARIES[event.name](event.event),
+        "summary": SUMMARIES[event.name](data),
         "source": meta.source,
         "event_id": meta.event_id,
-        "project_id": getattr(event.event, "project_id", None),
+        "project_id": data.project_id if isinstance(data, Dimensions) else None,
     }
     rows.put(TIMELINE, (meta.customer_id, event.position), row)
 

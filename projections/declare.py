@@ -1,7 +1,7 @@
 """What a projection is: a value with a name, a version, tables, the events it handles, and a pure fold."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from domain.values import Position, Recorded
@@ -17,6 +17,7 @@ class Table:
     """A read-model table: its key columns, then the others, each with its PostgreSQL type.
 
     The runner adds `position bigint`: the last event that touched the row. `indexes` are the columns of extra indexes.
+    Rows of an `appended` table are only put, each key once: they are copied and never loaded by the runner.
     A table is itself only: two declarations are two tables.
     """
 
@@ -24,10 +25,26 @@ class Table:
     key: Mapping[str, str]
     columns: Mapping[str, str]
     indexes: tuple[tuple[str, ...], ...] = ()
+    appended: bool = False
 
 
-Changes = Mapping[Table, Mapping[Key, tuple[Position, Row | None]]]
-"""Per table and key: the position of the last event that touched the row, and the row (None: dropped)."""
+Change = tuple[Key, Position, Row]
+"""A row under its key, and the position of the last event that touched it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What happened to the rows of a table.
+
+    `added` are rows under keys that the store does not have; under those of the others it may have one or not.
+    """
+
+    added: list[Change] = field(default_factory=list)
+    replaced: list[Change] = field(default_factory=list)
+    dropped: list[Key] = field(default_factory=list)
+
+
+Changes = Mapping[Table, Changed]
 
 
 class Rows(Protocol):

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.context import SpawnContext
 from typing import Any
@@ -15,6 +16,8 @@ from infra.postgres.builds import Build
 from infra.postgres.filled import Slice
 from projections.catalogue import ALL
 
+SLICES = 2
+"""Slices for each process, so that all of them end at about the same time."""
 LOOK = 0.2
 """Seconds between two looks at how far the processes are."""
 _read: Any = None
@@ -28,20 +31,33 @@ class Over(KehuError):
 
 
 class Filling:
-    """Fills empty candidates up to a position, in processes of its own, from the moment it is made."""
+    """Fills empty candidates up to a position, in so many processes, of which this one is the last.
+
+    The others begin when it is made, and this one helps when it waits.
+    """
 
     def __init__(self, postgres: str, builds: Sequence[Build], upto: Position, processes: int) -> None:
         self.builds, self.upto = builds, upto
         context: SpawnContext = get_context("spawn")
         self._read, self._over = context.Value("q", 0), context.Event()
-        self._pool = ProcessPoolExecutor(processes, context, initializer=_begin, initargs=(self._read, self._over))
-        self._slices: list[Future[None]] = [
-            self._pool.submit(_fill, postgres, builds, upto, number, processes) for number in range(processes)
-        ]
+        shared = (self._read, self._over)
+        self._pool = ProcessPoolExecutor(max(1, processes - 1), context, initializer=_begin, initargs=shared)
+        slices = SLICES * processes
+        self._slices: dict[Future[None], Callable[[], None]] = {}
+        for number in range(slices):
+            work = partial(_fill, postgres, builds, upto, number, slices)
+            future = self._pool.submit(work, os.getpid()) if processes > 1 else Future()
+            self._slices[future] = partial(work, os.getppid())
 
     def wait(self, told: Callable[[int], None]) -> None:
         """Return when all rows are there; raises what stopped a slice. `told` hears how many events were read."""
-        left: set[Future[None]] = set(self._slices)
+        global _read, _over
+        _read, _over = self._read, self._over
+        for future, work in reversed(self._slices.items()):
+            if future.cancel():  # no other process has begun with it
+                work()
+                told(int(self._read.value))
+        left = {future for future in self._slices if not future.cancelled()}
         while left:
             done, left = wait(left, LOOK, FIRST_EXCEPTION)
             told(int(self._read.value))
@@ -60,8 +76,7 @@ def _begin(read: Any, over: Any) -> None:
     garbage.calm()
 
 
-def _fill(postgres: str, builds: Sequence[Build], upto: Position, number: int, slices: int) -> None:
-    parent = os.getppid()
+def _fill(postgres: str, builds: Sequence[Build], upto: Position, number: int, slices: int, parent: int) -> None:
     names = {build.name for build in builds}
 
     def told(events: int) -> None:
@@ -70,6 +85,8 @@ def _fill(postgres: str, builds: Sequence[Build], upto: Position, number: int, s
         with _read.get_lock():
             _read.value += events
 
+    projections = [one for one in ALL if one.name in names]
+    wanted = frozenset().union(*(one.handles for one in projections))
     with Slice.begin(postgres, builds) as piece:
-        fill([one for one in ALL if one.name in names], piece.events(upto, number, slices, told), piece)
+        fill(projections, piece.events(wanted, upto, number, slices, told), piece)
         told(0)

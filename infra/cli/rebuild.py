@@ -22,7 +22,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from consumers.filling import CannotFold
+from consumers.held_rows import CannotFold
 from consumers.projector import Projector
 from domain.values import Position
 from infra import bootstrap
@@ -39,6 +39,8 @@ from infra.postgres.read_models import PostgresReadModels
 from projections.declare import Projection
 
 BATCH = 10_000
+HELD = 50_000
+"""Rows that wait in memory until they are written together. A kill loses them, and they are folded anew."""
 NEAR = 4000
 """Events that a candidate may lack when the live build is held for the comparison."""
 FILL_FROM = 20_000
@@ -127,7 +129,7 @@ class Rebuild:
         done = {}
         with ExitStack() as stack:
             if empty:
-                filling = Filling(self.postgres, empty, head, max(1, processes - bool(others)))
+                filling = Filling(self.postgres, empty, head, processes)
                 stack.callback(filling.close)
             for projection in others:
                 done[projection.name] = self.build(projection, candidates[projection.name], switch, monotonic())
@@ -274,9 +276,9 @@ class _Folding:
         return self.models.position(self.projection)
 
     def to(self, target: Position) -> None:
-        """Fold up to a position of the log. Raises Stopped when an event cannot be folded."""
-        projector = Projector(self.log, self.models, [self.projection])
-        while (position := self.position()) < target:
+        """Fold up to a position of the log, and save. Raises Stopped when an event cannot be folded."""
+        projector = Projector(self.log, self.models, [self.projection], hold=HELD)
+        while (position := projector.reached(self.projection)) < target:
             projector.batch = min(BATCH, target - position)
             read = projector.run_once()
             if error := projector.stopped.get(self.projection.name):
@@ -284,6 +286,7 @@ class _Folding:
             if not read:
                 raise Stopped(f"{self.projection.name}: the log has no event after position {position}")
             self.progress.update(self.task, completed=position + read, total=max(target, self.log.head()))
+        projector.save()
 
 
 def _for_people(row: dict[str, Any]) -> dict[str, Any]:

@@ -81,8 +81,8 @@ class MemoryLog:
             self._streams.setdefault(event.originator_id, []).append(stored)
         return self.head()
 
-    def read(self, after: Position, limit: int) -> Sequence[Recorded]:
-        return self.events[after : after + limit]
+    def read(self, after: Position, limit: int, names: Collection[str] | None = None) -> Sequence[Recorded]:
+        return [event for event in self.events[after : after + limit] if names is None or event.name in names]
 
     def head(self) -> Position:
         return Position(len(self.events))

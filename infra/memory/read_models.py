@@ -6,7 +6,7 @@ from datetime import datetime
 from domain.ports import Fenced
 from domain.values import Position
 from projections.completeness import Folded
-from projections.declare import Changes, Key, Projection, Row, Standing, Table
+from projections.declare import Change, Changes, Key, Projection, Row, Standing, Table
 
 
 class MemoryReadModels:
@@ -28,12 +28,14 @@ class MemoryReadModels:
         stored = self.rows.get((projection.name, table.name), {})
         return {key: stored[key][1] for key in keys if key in stored}
 
-    def due(self, projection: Projection, now: datetime, limit: int) -> dict[Key, Row]:
+    def due(self, projection: Projection, now: datetime, limit: int) -> list[Change]:
         stored = self.rows.get((projection.name, projection.tables[0].name), {})
         due = [
-            (row["next_change_at"], key, row) for key, (_, row) in stored.items() if row["next_change_at"] is not None
+            (key, position, row)
+            for key, (position, row) in stored.items()
+            if row["next_change_at"] is not None and row["next_change_at"] <= now
         ]
-        return {key: row for at, key, row in sorted(due, key=lambda d: d[0])[:limit] if at <= now}
+        return sorted(due, key=lambda one: one[2]["next_change_at"])[:limit]
 
     def save(
         self,
@@ -51,13 +53,15 @@ class MemoryReadModels:
         for start, (n, together) in folded.ranges.items():
             before = known.get(start, (0, 0))
             known[start] = before[0] + n, before[1] ^ together
-        for table, rows in changes.items():
+        for table, changed in changes.items():
             stored = self.rows.setdefault((projection.name, table.name), {})
-            for key, (touched, row) in rows.items():
-                if row is None:
-                    stored.pop(key, None)
-                else:
-                    stored[key] = (touched, dict(row))
+            for key, touched, row in changed.added:
+                assert key not in stored
+                stored[key] = (touched, dict(row))
+            for key, touched, row in changed.replaced:
+                stored[key] = (touched, dict(row))
+            for key in changed.dropped:
+                stored.pop(key, None)
 
     def stopped(self, projection: Projection, position: Position, error: str) -> None:
         if self.position(projection) == position:

@@ -50,9 +50,7 @@ class Hole:
 
 def first_hole(conn: Conn, projection: Projection, build: Build, after: int = 0) -> Hole | None:
     """Compare what was folded after a position with the log, in about a second per million events."""
-    topics = [
-        f"{name}.v{version}" for name in projection.handles for version in range(1, registry.named(name).version + 1)
-    ]
+    topics = registry.topics(projection.handles)
     asked = {
         "name": build.name,
         "version": build.version,

@@ -4,7 +4,7 @@ A slice of the customers is one transaction, so a process that is killed leaves 
 builds move when all slices are there.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,6 +12,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import tuple_row
 
+from domain import registry
 from domain.values import Position, Recorded
 from infra.failpoints import reach
 from infra.postgres.builds import Build
@@ -24,7 +25,7 @@ AT_ONCE = 10_000
 """Rows of the log that are fetched together."""
 _LOG = """SELECT originator_id, originator_version, topic, state, notification_id, recorded_at
     FROM kehu.stored_events
-    WHERE notification_id <= {upto} AND (hashtext(customer_id) & 65535) % {slices} = {number}
+    WHERE notification_id <= {upto} AND topic = ANY({topics}) AND (hashtext(customer_id) & 65535) % {slices} = {number}
     ORDER BY customer_id, notification_id"""
 _OPTIONS = "-c timezone=UTC -c search_path=kehu -c work_mem=128MB"
 
@@ -45,9 +46,12 @@ class Slice:
             yield cls(conninfo, builds, conn)
             reach("filled", conn)
 
-    def events(self, upto: Position, number: int, slices: int, told: Callable[[int], None]) -> Iterator[Recorded]:
+    def events(
+        self, names: Collection[str], upto: Position, number: int, slices: int, told: Callable[[int], None]
+    ) -> Iterator[Recorded]:
         """The events of slice `number` of so many, ordered by customer; `told` hears how many were read since."""
-        query = sql.SQL(_LOG).format(upto=upto, slices=slices, number=number)
+        topics = registry.topics(names)
+        query = sql.SQL(_LOG).format(upto=upto, topics=topics, slices=slices, number=number)
         with (
             psycopg.connect(self._conninfo, options=_OPTIONS, row_factory=tuple_row) as conn,
             conn.cursor("by_customer", binary=True) as cursor,
@@ -61,8 +65,8 @@ class Slice:
     def write(self, projection: Projection, changes: Changes) -> None:
         """Write rows that were never written before."""
         build = self._builds[projection.name]
-        for table, rows in changes.items():
-            copy_rows(self._conn, sql.Identifier(build.schema, table.name), table, rows)
+        for table, changed in changes.items():
+            copy_rows(self._conn, sql.Identifier(build.schema, table.name), table, changed.added)
 
     def count(self, projection: Projection, folded: Folded) -> None:
         """Keep what was folded. Another slice that counts at the same time is waited for."""

@@ -170,12 +170,15 @@ class PostgresLog:
 
         return self._with(append)
 
-    def read(self, after: Position, limit: int) -> Sequence[Recorded]:
+    def read(self, after: Position, limit: int, names: Collection[str] | None = None) -> Sequence[Recorded]:
+        some, topics = ("", []) if names is None else (" AND topic = ANY(%s)", [registry.topics(names)])
         query = (
-            f"SELECT {_EVENT} FROM kehu.stored_events e WHERE notification_id > %s ORDER BY notification_id LIMIT %s"  # noqa: S608
+            f"SELECT {_EVENT} FROM kehu.stored_events e"  # noqa: S608
+            f" WHERE notification_id > %s AND notification_id <= %s{some} ORDER BY notification_id"
         )
+        values = (after, after + limit, *topics)
         return self._with(
-            lambda conn: [to_recorded(*row) for row in conn.execute(query, (after, limit), binary=True).fetchall()]
+            lambda conn: [to_recorded(*row) for row in conn.execute(query, values, binary=True).fetchall()]
         )
 
     def head(self) -> Position:

@@ -3,7 +3,7 @@
 Each build of a projection has a schema of its own (`infra.postgres.builds`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from time import monotonic, sleep
 from typing import Any
@@ -11,7 +11,10 @@ from typing import Any
 import orjson
 import psycopg
 from psycopg import sql
-from psycopg.rows import dict_row
+from psycopg.abc import Buffer
+from psycopg.adapt import Loader
+from psycopg.pq import Format
+from psycopg.rows import dict_row, tuple_row
 from psycopg.types.json import Jsonb
 
 from domain.ports import Fenced
@@ -21,7 +24,7 @@ from infra.failpoints import reach
 from infra.postgres.builds import COLUMNS, Build, Builds, names
 from infra.postgres.connection import Connection
 from projections.completeness import Folded
-from projections.declare import Changes, Key, Projection, Row, Standing, Table
+from projections.declare import Change, Changed, Changes, Key, Projection, Row, Standing, Table
 
 LOOK = 0.01
 """Seconds between two looks at a position that is waited for."""
@@ -84,24 +87,22 @@ class PostgresReadModels:
             sleep(LOOK)
 
     def load(self, projection: Projection, table: Table, keys: Sequence[Key]) -> dict[Key, Row]:
-        columns = list(zip(*keys, strict=True))
         query = sql.SQL("SELECT {} FROM {} JOIN unnest({}) AS wanted ({}) USING ({})").format(
-            names({**table.key, **table.columns}),
+            _all(table),
             sql.Identifier(self._build(projection).schema, table.name),
             sql.SQL(", ").join(sql.SQL("%s::{}[]").format(sql.SQL(t.split()[0])) for t in table.key.values()),
             names(table.key),
             names(table.key),
         )
-        with self._connection.use() as conn:
-            return _by_key(table, conn.execute(query, [list(c) for c in columns]).fetchall())
+        return dict(_split(table, row) for row in self._rows(query, [list(c) for c in zip(*keys, strict=True)]))
 
-    def due(self, projection: Projection, now: datetime, limit: int) -> dict[Key, Row]:
+    def due(self, projection: Projection, now: datetime, limit: int) -> list[Change]:
         table = projection.tables[0]
-        query = sql.SQL("SELECT {} FROM {} WHERE next_change_at <= %s ORDER BY next_change_at LIMIT %s").format(
-            names({**table.key, **table.columns}), sql.Identifier(self._build(projection).schema, table.name)
+        query = sql.SQL("SELECT {}, position FROM {} WHERE next_change_at <= %s ORDER BY next_change_at LIMIT %s")
+        rows = self._rows(
+            query.format(_all(table), sql.Identifier(self._build(projection).schema, table.name)), (now, limit)
         )
-        with self._connection.use() as conn:
-            return _by_key(table, conn.execute(query, (now, limit)).fetchall())
+        return [(key, row[-1], found) for row in rows for key, found in (_split(table, row),)]
 
     def save(
         self, projection: Projection, expected: Position, position: Position, changes: Changes, folded: Folded
@@ -119,8 +120,8 @@ class PostgresReadModels:
                 raise Fenced(f"projection {projection.name} is not at position {expected}")
             reach("saving", conn)
             count(conn, build, folded)
-            for table, rows in changes.items():
-                _write(conn, build.schema, table, rows)
+            for table, changed in changes.items():
+                _write(conn, build.schema, table, changed)
 
     def stopped(self, projection: Projection, position: Position, error: str) -> None:
         build = self._build(projection)
@@ -141,6 +142,11 @@ class PostgresReadModels:
                 row = conn.execute(query.format(names(table.key), sql.Identifier(build.schema, table.name))).fetchone()
                 parts.append(row["d"] if row else "")
         return ":".join(parts)
+
+    def _rows(self, query: sql.Composed, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        with self._connection.use() as conn, conn.cursor(row_factory=tuple_row, binary=True) as cursor:
+            cursor.adapters.register_loader("jsonb", _LoadJsonb)
+            return cursor.execute(query, values).fetchall()
 
     def _ours(self, build: Build) -> bool:
         if not self._bound:
@@ -171,55 +177,61 @@ def count(conn: "psycopg.Connection[Any]", build: Build, folded: Folded) -> None
     )
 
 
-def copy_rows(
-    conn: "psycopg.Connection[Any]",
-    target: sql.Composable,
-    table: Table,
-    rows: Mapping[Key, tuple[Position, Row | None]],
-) -> None:
-    """Copy the rows into a table that has none of their keys; those that were dropped are left out."""
+def copy_rows(conn: "psycopg.Connection[Any]", target: sql.Composable, table: Table, rows: Sequence[Change]) -> None:
+    """Copy the rows into a table that has none of their keys."""
     columns = list(table.columns)
     json_columns = [name for name, kind in table.columns.items() if kind.startswith("jsonb")]
     copy = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(target, names([*table.key, *columns, "position"]))
     kinds = [kind.split()[0].partition("(")[0] for kind in (*table.key.values(), *table.columns.values())]
     with conn.cursor() as cursor, cursor.copy(copy) as writer:
         writer.set_types([{"double": "float8"}.get(kind, kind) for kind in kinds] + ["int8"])
-        for key, (position, row) in rows.items():
-            if row is not None:
-                if json_columns:
-                    row = {**row, **{c: Jsonb(row[c], orjson.dumps) for c in json_columns if row[c] is not None}}
-                writer.write_row([*key, *[row[c] for c in columns], position])
+        for key, position, row in rows:
+            if json_columns:
+                row = {**row, **{c: Jsonb(row[c], orjson.dumps) for c in json_columns if row[c] is not None}}
+            writer.write_row([*key, *[row[c] for c in columns], position])
 
 
-def _write(
-    conn: "psycopg.Connection[Any]",
-    schema: str,
-    table: Table,
-    rows: Mapping[Key, tuple[Position, Row | None]],
-) -> None:
+def _write(conn: "psycopg.Connection[Any]", schema: str, table: Table, changed: Changed) -> None:
     target = sql.Identifier(schema, table.name)
-    incoming = sql.Identifier(f"incoming_{schema}_{table.name}"[:63])
-    dropped = [key for key, (_, row) in rows.items() if row is None]
-    conn.execute(sql.SQL("CREATE TEMP TABLE IF NOT EXISTS {} (LIKE {}) ON COMMIT DELETE ROWS").format(incoming, target))
-    all_columns = [*table.key, *table.columns, "position"]
-    with conn.cursor() as cursor:
-        if len(dropped) < len(rows):
-            copy_rows(conn, incoming, table, rows)
-            cursor.execute(
-                sql.SQL("INSERT INTO {} ({cols}) SELECT {cols} FROM {} ON CONFLICT ({}) DO UPDATE SET {}").format(
-                    target,
-                    incoming,
-                    names(table.key),
-                    sql.SQL(", ").join(
-                        sql.SQL("{0} = excluded.{0}").format(sql.Identifier(c)) for c in [*table.columns, "position"]
-                    ),
-                    cols=names(all_columns),
-                )
+    if changed.added:
+        copy_rows(conn, target, table, changed.added)
+    if changed.replaced:
+        incoming = sql.Identifier(f"incoming_{schema}_{table.name}"[:63])
+        conn.execute(
+            sql.SQL("CREATE TEMP TABLE IF NOT EXISTS {} (LIKE {}) ON COMMIT DELETE ROWS").format(incoming, target)
+        )
+        copy_rows(conn, incoming, table, changed.replaced)
+        conn.execute(
+            sql.SQL("INSERT INTO {} ({cols}) SELECT {cols} FROM {} ON CONFLICT ({}) DO UPDATE SET {}").format(
+                target,
+                incoming,
+                names(table.key),
+                sql.SQL(", ").join(
+                    sql.SQL("{0} = excluded.{0}").format(sql.Identifier(c)) for c in [*table.columns, "position"]
+                ),
+                cols=names([*table.key, *table.columns, "position"]),
             )
-        if dropped:
-            condition = sql.SQL(" AND ").join(sql.SQL("{} = %s").format(sql.Identifier(c)) for c in table.key)
-            cursor.executemany(sql.SQL("DELETE FROM {} WHERE {}").format(target, condition), dropped)
+        )
+    if changed.dropped:
+        condition = sql.SQL(" AND ").join(sql.SQL("{} = %s").format(sql.Identifier(c)) for c in table.key)
+        with conn.cursor() as cursor:
+            cursor.executemany(sql.SQL("DELETE FROM {} WHERE {}").format(target, condition), changed.dropped)
 
 
-def _by_key(table: Table, rows: Sequence[Mapping[str, Any]]) -> dict[Key, Row]:
-    return {tuple(row[c] for c in table.key): {c: row[c] for c in table.columns} for row in rows}
+class _LoadJsonb(Loader):
+    """JSON of the binary protocol, behind one byte for its version."""
+
+    format = Format.BINARY
+
+    def load(self, data: Buffer) -> Any:
+        return orjson.loads(memoryview(data)[1:])
+
+
+def _all(table: Table) -> sql.Composed:
+    return names([*table.key, *table.columns])
+
+
+def _split(table: Table, row: tuple[Any, ...]) -> tuple[Key, Row]:
+    """Key and row of what `_all` selects."""
+    n = len(table.key)
+    return row[:n], dict(zip(table.columns, row[n:], strict=False))

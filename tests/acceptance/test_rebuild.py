@@ -25,7 +25,7 @@ from tests.support.cli import History, kehu
 from tests.support.processes import ROOT
 from tests.support.rows import recorded
 
-SMALL_BATCHES = "from infra.cli import main, rebuild; rebuild.BATCH = 100; main.main()"
+SMALL_BATCHES = "from infra.cli import main, rebuild; rebuild.BATCH = 100; rebuild.HELD = 0; main.main()"
 INVITATIONS = "SELECT count(*) FROM kehu.satisfaction_invitations"
 
 

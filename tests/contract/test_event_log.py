@@ -63,6 +63,9 @@ def test_what_is_read_is_what_was_appended_in_order(log: EventLog) -> None:
     assert len(times) == 3
     assert times == sorted(times)
     assert [e.position for e in log.read(Position(1), 1)] == [2]
+    assert [e.position for e in log.read(Position(0), 10, {"survey.invited"})] == [1, 2]
+    assert [e.position for e in log.read(Position(0), 10, {"survey.answered"})] == [3]
+    assert log.read(Position(0), 2, {"survey.answered"}) == []
 
 
 def test_a_fenced_batch_writes_nothing(log: EventLog) -> None:

@@ -1,7 +1,7 @@
 """A changed fold under an unchanged version fails, and any cut of the log into batches or customers is the same."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import blake2b
@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumers.projector import Projector
-from domain.values import Recorded
+from domain.values import Position, Recorded
 from infra.memory.log import MemoryLog
 from infra.memory.read_models import MemoryReadModels
 from infra.postgres.mapper import to_recorded
@@ -38,8 +38,12 @@ class Part(MemoryLog):
         super().__init__()
         self.events = list(events)
 
-    def read(self, after: int, limit: int) -> list[Recorded]:
-        return [event for event in self.events if event.position is not None and event.position > after][:limit]
+    def read(self, after: Position, limit: int, names: Collection[str] | None = None) -> list[Recorded]:
+        part = [e for e in self.events if e.position is not None and after < e.position <= after + limit]
+        return [event for event in part if names is None or event.name in names]
+
+    def head(self) -> Position:
+        return self.events[-1].position or Position(0)
 
 
 def folded(projection: Projection, batch: int = 500, log: MemoryLog = LOG) -> MemoryReadModels:

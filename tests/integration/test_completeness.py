@@ -1,6 +1,6 @@
 """What a read model folded is proved against the log: one event that is skipped or counted twice is named."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from dataclasses import replace
 
@@ -37,8 +37,8 @@ class Mutant(PostgresLog):
         super().__init__(conninfo)
         self._wrong = wrong
 
-    def read(self, after: Position, limit: int) -> Sequence[Recorded]:
-        return self._wrong(super().read(after, limit))
+    def read(self, after: Position, limit: int, names: Collection[str] | None = None) -> Sequence[Recorded]:
+        return self._wrong(super().read(after, limit, names))
 
 
 @pytest.fixture
