@@ -38,8 +38,11 @@ from infra.failpoints import reach
 SNAPSHOT_EVERY = 200
 POISON_AFTER = 3
 """Processes that a message may end, one after the other, with nothing else in work."""
-ALONE_AT_ONCE = 100
-"""Messages that are taken one by one in one call, so that the caller can go on with others or end."""
+PIECES = 16
+"""Into so many pieces is cut what the process that ended may have had in work; one of them ends the next process, and
+only that one is then taken message by message."""
+PIECES_AT_ONCE = 100
+"""Pieces that are taken in one call, so that the caller can go on with others or end."""
 ATTEMPTS = 3
 ROOM = 10_000
 """Waiting messages that one batch reads beside those that are loaded with their streams."""
@@ -70,6 +73,14 @@ Decode = Callable[[Message], Decoded]
 One = Decoded | Refusal | Message
 Read = Mapping[Partition, Sequence[One]]
 """One batch that was read: the messages of each partition in order; as they came while there are suspects."""
+
+
+@value
+class Suspects:
+    """Messages before offset `until` may end this process; so many of them are taken at once."""
+
+    until: int
+    at_once: int
 
 
 @dataclass(slots=True)
@@ -104,20 +115,24 @@ class Ingest:
         self._streams: dict[str, Stream] = {}
         self._suspects = suspects
         self._worker = worker or str(uuid1())
-        self._careful: dict[Partition, int] = {}
+        self._careful: dict[Partition, Suspects] = {}
         self.positions: dict[Partition, int] = {}
 
     def claim(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
         """Become the owner of these partitions: their next offsets, from the event store.
 
-        Where another process began at the same offset and ended without a word, a message may have ended it. What
-        could have been in its batch is taken one by one.
+        Where another process had messages in work and ended without a word, one of them may have ended it: they are
+        taken in pieces, and those of the piece that ended a process one by one.
         """
         claimed = self._log.claim(partitions)
         self._streams.clear()  # also what a batch that failed has left in them
         self.positions.update(claimed)
-        unclean = self._log.watch(claimed, self._worker) if claimed else {}
-        self._careful = {p: claimed[p] + self._suspects for p, processes in unclean.items() if processes}
+        suspects = self._log.watch(claimed, self._worker, self._suspects) if claimed else {}
+        known = {p: one for p, one in self._careful.items() if p in claimed and claimed[p] < one.until}
+        piece = max(1, self._suspects // PIECES)
+        self._careful = {
+            p: Suspects(claimed[p] + n, piece if n > piece else 1) for p, n in suspects.items() if n
+        } | known
         return claimed
 
     def release(self) -> None:
@@ -160,9 +175,10 @@ class Ingest:
         if unsuspected := {p: ones for p, ones in read.items() if p not in self._careful}:
             outcomes.update(self._take(unsuspected))
         for partition in read.keys() & self._careful.keys():
-            for one in read[partition][:ALONE_AT_ONCE]:
-                outcomes.update(self._take_alone(_message(one)))
-            if self.positions[partition] >= self._careful[partition]:
+            suspects, ones = self._careful[partition], read[partition]
+            for first in range(0, len(ones), suspects.at_once)[:PIECES_AT_ONCE]:
+                outcomes.update(self._take_piece(ones[first : first + suspects.at_once], suspects.at_once))
+            if self.positions[partition] >= suspects.until:
                 del self._careful[partition]
         return outcomes
 
@@ -173,11 +189,13 @@ class Ingest:
     def _take(self, read: Read) -> Outcomes:
         return self._store(lambda: _Deciding(self, self._clock()).messages(read))
 
-    def _take_alone(self, message: Message) -> Outcomes:
-        """Take a message that may end this process: if it has ended too many, it dies unread."""
-        if self._log.alone(message.partition, message.offset, self._worker) <= POISON_AFTER:
-            return self._take({message.partition: [message]})
-        return self._store(lambda: _Deciding(self, self._clock()).poison(message))
+    def _take_piece(self, ones: Sequence[One], at_once: int) -> Outcomes:
+        """Take messages of which one may end this process: one that is alone and ended too many dies unread."""
+        first = _message(ones[0])
+        ended = self._log.trying(first.partition, first.offset, self._worker, at_once) - 1
+        if at_once > 1 or ended < POISON_AFTER:
+            return self._take({first.partition: ones})
+        return self._store(lambda: _Deciding(self, self._clock()).poison(first))
 
     def retry_parked(self, limit: int = 200) -> Outcomes:
         """Try the parked messages whose time has come, and let those that have expired die: so many streams at most.

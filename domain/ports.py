@@ -143,19 +143,21 @@ class EventLog(Protocol):
     def claim(self, partitions: Collection[Partition]) -> Mapping[Partition, int]:
         """The next offset of each partition, made if new (0). Waits for a former owner's open transaction to end."""
 
-    def watch(self, positions: Mapping[Partition, int], worker: str) -> Mapping[Partition, int]:
-        """Keep that this process begins at these positions; how many others began at the same, and never came further.
+    def watch(self, positions: Mapping[Partition, int], worker: str, in_work: int) -> Mapping[Partition, int]:
+        """Keep that this process begins at these positions, with at most `in_work` messages of each in work at once.
 
-        One that ends cleanly takes itself out of that count with `unwatch`.
+        Returns how many messages from there on are suspects: another process had them in work, and ended without a
+        word before it came further. One that ends cleanly says so with `unwatch`.
         """
 
     def unwatch(self, worker: str) -> None:
-        """This process ends cleanly."""
+        """This process ends cleanly. What it was suspicious of itself, and has not taken, stays suspect."""
 
-    def alone(self, partition: Partition, offset: int, worker: str) -> int:
-        """Keep that this process works on one message only; how many processes have by now, none of which came further.
+    def trying(self, partition: Partition, offset: int, worker: str, in_work: int) -> int:
+        """Keep that this process works on so many messages from this offset on, and on no others of the partition.
 
-        Committed at once, so that it outlives the process. The same process counts once.
+        Returns how many processes by now worked on the message there alone, this one included; each counts once.
+        Committed at once, so that it outlives the process.
         """
 
     def load(self, streams: Collection[str], window: int = 20) -> Mapping[str, LoadedStream]:

@@ -70,18 +70,20 @@ _LOOKED_AT = 10
 _GONE = """SELECT p.topic_id, p.partition
     FROM kehu.positions p JOIN unnest(%b::text[], %b::text[]) AS mine (topic, topic_id)
     ON mine.topic = p.topic AND mine.topic_id <> p.topic_id"""
-_WATCH = """INSERT INTO kehu.attempts AS a (topic_id, partition, next_offset, worker)
-    SELECT topic_id, partition, next_offset, %b
+_WATCH = """INSERT INTO kehu.attempts AS a (topic_id, partition, next_offset, worker, in_work)
+    SELECT topic_id, partition, next_offset, %b, %b
     FROM unnest(%b::text[], %b::int4[], %b::int8[]) AS w (topic_id, partition, next_offset) ORDER BY 1, 2
     ON CONFLICT (topic_id, partition) DO UPDATE SET next_offset = excluded.next_offset, worker = excluded.worker,
-    unclean = CASE WHEN a.next_offset = excluded.next_offset
-        THEN a.unclean + (a.worker <> excluded.worker)::int4 ELSE 0 END,
+    in_work = CASE WHEN a.next_offset = excluded.next_offset THEN a.in_work ELSE excluded.in_work END,
+    suspects = CASE WHEN a.next_offset <> excluded.next_offset THEN 0
+        WHEN a.worker <> excluded.worker THEN a.in_work ELSE a.suspects END,
     alone = CASE WHEN a.next_offset = excluded.next_offset THEN a.alone ELSE '{}' END
-    RETURNING topic_id, partition, unclean"""
-_ALONE = """INSERT INTO kehu.attempts AS a (topic_id, partition, next_offset, worker, alone)
-    VALUES (%b, %b, %b, %b, ARRAY[%b])
+    RETURNING topic_id, partition, suspects"""
+_TRYING = """INSERT INTO kehu.attempts AS a (topic_id, partition, next_offset, worker, in_work, alone)
+    VALUES (%b, %b, %b, %b, %b, ARRAY[%b])
     ON CONFLICT (topic_id, partition) DO UPDATE SET next_offset = excluded.next_offset, worker = excluded.worker,
-    alone = CASE WHEN a.next_offset = excluded.next_offset
+    in_work = excluded.in_work, alone = CASE
+        WHEN a.next_offset = excluded.next_offset AND a.in_work = 1 AND excluded.in_work = 1
         THEN array_remove(a.alone, excluded.worker) || excluded.worker ELSE excluded.alone END
     RETURNING cardinality(alone)"""
 
@@ -120,28 +122,29 @@ class PostgresLog:
 
         return self._with(claim)
 
-    def watch(self, positions: Mapping[Partition, int], worker: str) -> Mapping[Partition, int]:
+    def watch(self, positions: Mapping[Partition, int], worker: str, in_work: int) -> Mapping[Partition, int]:
         named = {(p.topic_id, p.number): p for p in positions}
         places = ([p.topic_id for p in positions], [p.number for p in positions], list(positions.values()))
 
         def watch(conn: Connection) -> Mapping[Partition, int]:
-            rows = conn.execute(_WATCH, (worker, *places)).fetchall()
-            return {named[topic_id, number]: unclean for topic_id, number, unclean in rows}
+            rows = conn.execute(_WATCH, (worker, in_work, *places)).fetchall()
+            return {named[topic_id, number]: suspects for topic_id, number, suspects in rows}
 
         return self._with(watch)
 
     def unwatch(self, worker: str) -> None:
-        self._with(lambda conn: conn.execute("DELETE FROM kehu.attempts WHERE worker = %s", (worker,)))
+        query = "DELETE FROM kehu.attempts WHERE worker = %s AND suspects = 0"
+        self._with(lambda conn: conn.execute(query, (worker,)))
 
-    def alone(self, partition: Partition, offset: int, worker: str) -> int:
-        values = (partition.topic_id, partition.number, offset, worker, worker)
+    def trying(self, partition: Partition, offset: int, worker: str, in_work: int) -> int:
+        values = (partition.topic_id, partition.number, offset, worker, in_work, worker)
 
-        def alone(conn: Connection) -> int:
-            row = conn.execute(_ALONE, values).fetchone()
+        def trying(conn: Connection) -> int:
+            row = conn.execute(_TRYING, values).fetchone()
             assert row is not None
             return int(row[0])
 
-        return self._with(alone)
+        return self._with(trying)
 
     def load(self, streams: Collection[str], window: int = 20) -> Mapping[str, LoadedStream]:
         return self._with(lambda conn: _load(conn, list(streams), window))

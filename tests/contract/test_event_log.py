@@ -123,26 +123,35 @@ def test_parked_messages_are_due_by_the_oldest_of_their_stream(log: EventLog) ->
     assert log.load(["survey-i"]) == {}
 
 
-def test_processes_that_end_at_the_same_position_are_counted(log: EventLog) -> None:
+def test_what_a_process_had_in_work_when_it_ended_is_suspect(log: EventLog) -> None:
     other = replace(SURVEYS, number=1)
-    assert log.watch({SURVEYS: 5, other: 0}, "a") == {SURVEYS: 0, other: 0}
-    assert log.watch({SURVEYS: 5}, "a") == {SURVEYS: 0}
-    assert log.watch({SURVEYS: 5, other: 7}, "b") == {SURVEYS: 1, other: 0}
-    assert log.watch({SURVEYS: 5, other: 7}, "c") == {SURVEYS: 2, other: 1}
+    assert log.watch({SURVEYS: 5, other: 0}, "a", 100) == {SURVEYS: 0, other: 0}
+    assert log.watch({SURVEYS: 5}, "a", 100) == {SURVEYS: 0}
+    assert log.watch({SURVEYS: 5, other: 7}, "b", 50) == {SURVEYS: 100, other: 0}
+    assert log.watch({SURVEYS: 5}, "b", 50) == {SURVEYS: 100}
+    log.trying(SURVEYS, 8, "b", 10)
+    assert log.watch({SURVEYS: 8, other: 7}, "c", 50) == {SURVEYS: 10, other: 50}
+    assert log.watch({SURVEYS: 9}, "d", 50) == {SURVEYS: 0}
+
+
+def test_a_process_that_ends_cleanly_leaves_suspect_only_what_was_so_before(log: EventLog) -> None:
+    log.watch({SURVEYS: 5}, "a", 100)
+    log.unwatch("a")
+    assert log.watch({SURVEYS: 5}, "b", 100) == {SURVEYS: 0}
+    assert log.watch({SURVEYS: 5}, "c", 100) == {SURVEYS: 100}
     log.unwatch("b")
-    assert log.watch({SURVEYS: 5}, "d") == {SURVEYS: 3}
-    log.unwatch("d")
-    assert log.watch({SURVEYS: 5, other: 7}, "e") == {SURVEYS: 0, other: 2}
-    assert log.watch({SURVEYS: 6}, "f") == {SURVEYS: 0}
+    log.unwatch("c")
+    assert log.watch({SURVEYS: 5}, "d", 100) == {SURVEYS: 100}
 
 
 def test_processes_that_worked_on_one_message_only_are_counted_once_each(log: EventLog) -> None:
-    assert [log.alone(SURVEYS, 5, worker) for worker in "aab"] == [1, 1, 2]
-    assert log.watch({SURVEYS: 5}, "c") == {SURVEYS: 1}
-    assert log.alone(SURVEYS, 5, "c") == 3
-    assert log.alone(SURVEYS, 6, "c") == 1
-    log.watch({SURVEYS: 7}, "d")
-    assert log.alone(SURVEYS, 7, "d") == 1
+    log.trying(SURVEYS, 5, "before", 10)
+    assert [log.trying(SURVEYS, 5, worker, 1) for worker in "aab"] == [1, 1, 2]
+    assert log.watch({SURVEYS: 5}, "c", 100) == {SURVEYS: 1}
+    assert log.trying(SURVEYS, 5, "c", 1) == 3
+    assert log.trying(SURVEYS, 6, "c", 1) == 1
+    log.watch({SURVEYS: 7}, "d", 100)
+    assert log.trying(SURVEYS, 7, "d", 1) == 1
 
 
 def test_of_a_long_queue_the_oldest_messages_are_loaded_and_the_rest_is_read_on(log: EventLog) -> None:
