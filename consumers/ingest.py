@@ -416,7 +416,9 @@ class _Deciding:
             stream.version += 1
             batch.events.append(Recorded(one.stream, stream.version, event, meta, registry.of(event).name))
         stream.state = state
-        batch.inbox.append(InboxEntry(one.key, one.content, one.stream))
+        first = before + 1 if events else None
+        message = one.message
+        batch.inbox.append(InboxEntry(one.key, one.content, one.stream, message.partition, message.offset, first))
         self._seen[one.key] = one.content
         if not events:
             self._count(one.message, Outcome.DUPLICATE)
@@ -433,6 +435,7 @@ class _Deciding:
             parked_at=self._now,
             expires_at=self._now + self._ingest.park_for,
             next_try_at=None if stream.queue else self._now + backoff(0),
+            identity=one.key,
         )
         self.batch.park.append(parked)
         stream.queue.park(Waiting(parked, one.fact, one.key, one.content))

@@ -62,18 +62,26 @@ class Message:
 
 @value
 class InboxEntry:
-    """`key` is the digest of (source, id), `content` that of what the message says, `stream` where it went."""
+    """`key` is the digest of (source, id), `content` that of what the message says, `stream` where it went.
+
+    `partition` and `offset` are where it arrived, `version` that of its first event: None when it said nothing new. A
+    former release kept none of the three.
+    """
 
     key: bytes
     content: bytes
     stream: str
+    partition: Partition | None = None
+    offset: int | None = None
+    version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Parked:
     """A message that waits in its stream's queue. `seq` orders the queue and is given when it is stored.
 
-    `next_try_at` is None for one that waits behind others: it has a next try when it becomes the oldest.
+    `next_try_at` is None for one that waits behind others: it has a next try when it becomes the oldest. `identity` is
+    its key in the inbox to come; a former release did not keep it.
     """
 
     stream: str
@@ -85,6 +93,7 @@ class Parked:
     next_try_at: datetime | None
     tries: int = 0
     seq: int = 0
+    identity: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +180,9 @@ class EventLog(Protocol):
 
     def seen(self, keys: Collection[bytes]) -> Mapping[bytes, bytes]:
         """Inbox keys that are known -> their content digest."""
+
+    def entries(self, keys: Collection[bytes]) -> Mapping[bytes, InboxEntry]:
+        """What the inbox keeps of these identities; without those that it does not know."""
 
     def append(self, batch: Batch) -> Position:
         """Write the batch in one transaction and return the last position of the log.

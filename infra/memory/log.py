@@ -5,7 +5,18 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from domain import handling
-from domain.ports import Batch, Conflict, DeadLetter, Fenced, LoadedStream, Move, Parked, Partition, Snapshot
+from domain.ports import (
+    Batch,
+    Conflict,
+    DeadLetter,
+    Fenced,
+    InboxEntry,
+    LoadedStream,
+    Move,
+    Parked,
+    Partition,
+    Snapshot,
+)
 from domain.values import Position, Recorded
 
 
@@ -25,7 +36,7 @@ class MemoryLog:
 
     def __init__(self) -> None:
         self.events: list[Recorded] = []
-        self.inbox: dict[bytes, bytes] = {}
+        self.inbox: dict[bytes, InboxEntry] = {}
         self.parked: dict[int, Parked] = {}
         self.dead: list[DeadLetter] = []
         self.positions: dict[Partition, int] = {}
@@ -65,6 +76,9 @@ class MemoryLog:
         return [one for one in self.parked.values() if one.stream == stream and one.seq > after][:limit]
 
     def seen(self, keys: Collection[bytes]) -> dict[bytes, bytes]:
+        return {key: self.inbox[key].content for key in keys if key in self.inbox}
+
+    def entries(self, keys: Collection[bytes]) -> dict[bytes, InboxEntry]:
         return {key: self.inbox[key] for key in keys if key in self.inbox}
 
     def append(self, batch: Batch) -> Position:
@@ -72,7 +86,7 @@ class MemoryLog:
         for move in batch.moves:
             self._move(move)
         for entry in batch.inbox:
-            self.inbox[entry.key] = entry.content
+            self.inbox[entry.key] = entry
         changed = {one.stream for one in batch.park} | {self.parked.pop(seq).stream for seq in batch.unpark}
         for seq, at in batch.delay:
             one = self.parked[seq]

@@ -8,10 +8,10 @@ import psycopg
 from psycopg.rows import tuple_row
 
 from domain import handling, registry
-from domain.ports import Batch, Conflict, LoadedStream, Message, Parked, Partition, Snapshot
+from domain.ports import Batch, Conflict, InboxEntry, LoadedStream, Message, Parked, Partition, Snapshot
 from domain.values import Position, Recorded
 from infra.failpoints import reach
-from infra.postgres import connection
+from infra.postgres import connection, receipts
 from infra.postgres.event_store import EventRow, write
 from infra.postgres.mapper import to_recorded, to_state
 
@@ -33,7 +33,8 @@ _LOAD = f"""WITH newest AS (SELECT wanted.stream, s.version, s.kind, s.state
         ORDER BY e.originator_version) AS e"""  # noqa: S608
 
 _WAITING = """p.stream, p.topic, p.topic_id, p.partition, p.kafka_offset, p.kafka_timestamp, p.key, p.value,
-    p.header_names, p.header_values, p.rule, p.detail, p.parked_at, p.expires_at, p.next_try_at, p.tries, p.seq"""
+    p.header_names, p.header_values, p.rule, p.detail, p.parked_at, p.expires_at, p.next_try_at, p.tries, p.seq,
+    p.identity"""
 _BYTES = 16 * 1024 * 1024
 """Bytes of waiting messages that are loaded at once: those that lie in front of a message."""
 # A queue is read by comparing (stream, seq) as one, whose order only one index has. Asked for the stream and ordered by
@@ -158,6 +159,9 @@ class PostgresLog:
         return self._with(
             lambda conn: {bytes(k): bytes(c) for k, c in conn.execute(query, (list(keys),), binary=True).fetchall()}
         )
+
+    def entries(self, keys: Collection[bytes]) -> Mapping[bytes, InboxEntry]:
+        return self._with(lambda conn: receipts.entries(conn, keys))
 
     def append(self, batch: Batch) -> Position:
         rows: list[EventRow] = [

@@ -39,7 +39,16 @@ def move(expected: int, following: int, **counts: int) -> Move:
 
 def parked(offset: int = 0, stream: str = "survey-i") -> Parked:
     what = replace(message(offset, b"{}"), headers=(("ce_id", b"\x00\xff"),))
-    return Parked(stream, what, "too-early", "waits", NOON, NOON + timedelta(days=1), NOON + timedelta(seconds=5))
+    return Parked(
+        stream,
+        what,
+        "too-early",
+        "waits",
+        NOON,
+        NOON + timedelta(days=1),
+        NOON + timedelta(seconds=5),
+        identity=b"\x00k",
+    )
 
 
 def test_positions_start_at_zero_and_are_moved_with_the_events(log: EventLog) -> None:
@@ -90,6 +99,19 @@ def test_the_inbox_knows_what_it_has_seen(log: EventLog) -> None:
     log.claim([SURVEYS])
     log.append(Batch(moves=[move(0, 1)], inbox=[InboxEntry(b"k\x00", b"c", "survey-i")]))
     assert log.seen([b"k\x00", b"other"]) == {b"k\x00": b"c"}
+
+
+def test_the_inbox_keeps_where_a_message_arrived_and_what_it_led_to(log: EventLog) -> None:
+    other = replace(SURVEYS, number=1)
+    log.claim([SURVEYS, other])
+    entries = [
+        InboxEntry(b"k1", b"c", "survey-i", SURVEYS, 0, 1),
+        InboxEntry(b"k2", b"c", "survey-i", other, 2**40, None),
+        InboxEntry(b"k3", b"c", "survey-i", SURVEYS, 1, 2),
+        InboxEntry(b"k4", b"c", "survey-j"),
+    ]
+    log.append(Batch(moves=[Move(other, None, None), move(0, 2)], inbox=entries))
+    assert log.entries([b"k1", b"k2", b"k3", b"k4", b"k5"]) == {one.key: one for one in entries}
 
 
 def test_a_stream_is_loaded_with_its_snapshot_events_and_queue(log: EventLog) -> None:
