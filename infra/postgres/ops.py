@@ -205,10 +205,15 @@ def parked_with(conn: Connection, event_id: str) -> list[Row]:
     return [_with_headers(row) for row in _rows(conn, query, {"event_id": event_id})]
 
 
-def events_of_stream(conn: Connection, stream: str) -> list[Row]:
-    """A stream's events as stored, not upcast, in order."""
-    query = f"SELECT {_EVENT} FROM kehu.event_log WHERE stream = %(stream)s ORDER BY version"
-    return _rows(conn, query, {"stream": stream})
+def events_of_stream(conn: Connection, stream: str, newest: int | None = None) -> list[Row]:
+    """A stream's events, or only its newest ones, as stored, not upcast, in order."""
+    query = f"SELECT {_EVENT} FROM kehu.event_log WHERE stream = %(stream)s ORDER BY version DESC LIMIT %(newest)s"
+    return _rows(conn, query, {"stream": stream, "newest": newest})[::-1]
+
+
+def events_at(conn: Connection, position: int) -> list[Row]:
+    """The event at a position of the log as stored, not upcast; none beyond its end."""
+    return _rows(conn, f"SELECT {_EVENT} FROM kehu.event_log WHERE position = %(position)s", {"position": position})
 
 
 def related(conn: Connection, event_ids: Sequence[str], correlation_ids: Sequence[str], limit: int = 50) -> list[Row]:
