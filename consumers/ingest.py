@@ -1,8 +1,9 @@
 """From messages to one transaction: decode, look for duplicates, decide, and hand the whole batch to the event store.
 
-No Kafka and no SQL here: `Ingest` is driven with messages and an `EventLog`, one batch at a time. Since a stream's
-messages come through one partition, and only the owner of a partition can move its position, the states of streams may
-be kept in memory between batches; whenever the store refuses a batch, what it touched is forgotten and loaded again.
+No Kafka and no SQL here: `Ingest` is driven with messages and an `EventLog`, one batch at a time. The states of streams
+are kept in memory between batches. A stream's messages come through one partition as a rule, which has one owner; but
+not when a topic got more partitions. So what was decided on a remembered state is checked: new events by their versions
+when they are stored, and a message without any by the version of its stream. If one is wrong, all is loaded again.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -215,7 +216,7 @@ class Ingest:
                 reach("decided")
                 self._log.append(decided.batch)
             except Conflict:
-                # Another partition wrote the same stream or the same id: what we remember is old.
+                # Another process wrote the same stream or the same id: what we remember is old.
                 self._streams.clear()
                 if attempt == ATTEMPTS - 1:
                     raise
@@ -253,6 +254,17 @@ class Ingest:
         queue.last = stored.parked[-1].seq if stored.parked else 0
         return Stream(handling.fold(stored.events, state), stored.version, queue)
 
+    def remembered(self, names: set[str]) -> dict[str, int]:
+        """Those of these streams that need not be loaded, with the version that we remember."""
+        return {name: self._streams[name].version for name in names if name in self._streams}
+
+    def check(self, versions: Mapping[str, int]) -> None:
+        """Raise Conflict when one of these streams has another version in the store."""
+        if versions and (stored := self._log.versions(versions.keys())) != versions:
+            raise Conflict(
+                f"{sum(stored[name] != versions[name] for name in versions)} streams were remembered wrongly"
+            )
+
     def behind(self, name: str, queue: Queue, limit: int) -> list[Waiting]:
         """Read on in a queue: the messages that wait in the store behind those that are known."""
         page = [self._waiting(one) for one in self._log.waiting(name, queue.last, limit)]
@@ -285,6 +297,8 @@ class _Deciding:
         self._now = now
         self._moves: dict[Partition, tuple[int | None, int | None, Outcomes]] = {}
         self._seen: dict[bytes, bytes] = {}
+        self._remembered: Mapping[str, int] = {}
+        self._doubtful: dict[str, int] = {}
         self._room = ROOM
         self.batch = Batch()
         self.outcomes = Outcomes()
@@ -301,11 +315,14 @@ class _Deciding:
                     decoded.append(one)
                 else:
                     self._die(one.message, one.error.rule, one.error.detail)
-        streams = self._ingest.fetch({one.stream for one in decoded})
+        names = {one.stream for one in decoded}
+        self._remembered = self._ingest.remembered(names)
+        streams = self._ingest.fetch(names)
         queues = [stream.queue.known for stream in streams.values()]
         self._seen = self._ingest.seen([one.key for one in decoded] + _keys(chain.from_iterable(queues)))
         for one in decoded:
             self._decide(streams[one.stream], one)
+        self._ingest.check(self._doubtful)
         # Queues are loaded anew with every batch: what waits in them must not fill the memory.
         self.forget.update(name for name, stream in streams.items() if stream.queue)
         return self._closed()
@@ -336,11 +353,15 @@ class _Deciding:
         try:
             state, events = handling.handle(stream.state, one.fact)
         except NotYet as error:
+            self._doubt(one.stream)
             self._park(stream, one, error)
             return
         except Refused as error:
+            self._doubt(one.stream)
             self._die(one.message, error.rule, str(error), one)
             return
+        if not events:
+            self._doubt(one.stream)
         behind = partial(self._behind, one.stream, stream.queue)
         if not stream.queue or not events or not (behind(0, WINDOW) or stream.queue.unknown):
             self._record(stream, one, state, events)
@@ -354,6 +375,11 @@ class _Deciding:
         for waiting, after in left:
             self._leave(stream, one.stream, waiting, after)
         stream.queue.leave([waiting for waiting, _ in left])
+
+    def _doubt(self, name: str) -> None:
+        """A message adds no event to this stream: no version will tell whether what we remember of it is old."""
+        if name in self._remembered:
+            self._doubtful[name] = self._remembered[name]
 
     def _behind(self, name: str, queue: Queue, start: int, limit: int) -> list[Waiting]:
         """Messages of a queue from a place on; read from the store when they are not known yet."""

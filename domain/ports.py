@@ -175,6 +175,9 @@ class EventLog(Protocol):
         Of a queue come the `window` oldest messages, or fewer when they are large.
         """
 
+    def versions(self, streams: Collection[str]) -> Mapping[str, int]:
+        """The last version of each stream; 0 for one without events."""
+
     def waiting(self, stream: str, after: int, limit: int) -> Sequence[Parked]:
         """The messages of a stream's queue behind this `seq`, in order; at least one when there are any."""
 

@@ -72,6 +72,9 @@ class MemoryLog:
     def load(self, streams: Collection[str], window: int = 20) -> dict[str, LoadedStream]:
         return {name: loaded for name in streams if (loaded := self._load(name, window)) is not None}
 
+    def versions(self, streams: Collection[str]) -> dict[str, int]:
+        return {name: len(self._streams.get(name, [])) for name in streams}
+
     def waiting(self, stream: str, after: int, limit: int) -> Sequence[Parked]:
         return [one for one in self.parked.values() if one.stream == stream and one.seq > after][:limit]
 

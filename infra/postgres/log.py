@@ -32,6 +32,9 @@ _LOAD = f"""WITH newest AS (SELECT wanted.stream, s.version, s.kind, s.state
         WHERE e.originator_id = newest.stream AND e.originator_version > coalesce(newest.version, 0)
         ORDER BY e.originator_version) AS e"""  # noqa: S608
 
+_VERSIONS = """SELECT stream, coalesce((SELECT originator_version FROM kehu.stored_events
+        WHERE originator_id = stream ORDER BY originator_version DESC LIMIT 1), 0)
+    FROM unnest(%b::text[]) AS wanted (stream)"""
 _WAITING = """p.stream, p.topic, p.topic_id, p.partition, p.kafka_offset, p.kafka_timestamp, p.key, p.value,
     p.header_names, p.header_values, p.rule, p.detail, p.parked_at, p.expires_at, p.next_try_at, p.tries, p.seq,
     p.identity"""
@@ -149,6 +152,9 @@ class PostgresLog:
 
     def load(self, streams: Collection[str], window: int = 20) -> Mapping[str, LoadedStream]:
         return self._with(lambda conn: _load(conn, list(streams), window))
+
+    def versions(self, streams: Collection[str]) -> Mapping[str, int]:
+        return self._with(lambda conn: dict(conn.execute(_VERSIONS, (list(streams),)).fetchall()))
 
     def waiting(self, stream: str, after: int, limit: int) -> Sequence[Parked]:
         query = (stream, after, limit)

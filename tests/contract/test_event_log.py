@@ -114,6 +114,13 @@ def test_the_inbox_keeps_where_a_message_arrived_and_what_it_led_to(log: EventLo
     assert log.entries([b"k1", b"k2", b"k3", b"k4", b"k5"]) == {one.key: one for one in entries}
 
 
+def test_the_versions_of_streams_are_those_of_their_last_events(log: EventLog) -> None:
+    log.claim([SURVEYS])
+    log.append(Batch(moves=[move(0, 2)], events=[recorded(1, INVITED), recorded(2)], park=[parked(1, "survey-j")]))
+    assert log.versions(["survey-i", "survey-j", "survey-k"]) == {"survey-i": 2, "survey-j": 0, "survey-k": 0}
+    assert log.versions([]) == {}
+
+
 def test_a_stream_is_loaded_with_its_snapshot_events_and_queue(log: EventLog) -> None:
     log.claim([SURVEYS])
     log.append(
