@@ -136,6 +136,10 @@ class Ingest:
         } | known
         return claimed
 
+    def moved(self, positions: Mapping[Partition, int]) -> bool:
+        """Whether one of these positions is another in the store."""
+        return self._log.claim(list(positions)) != positions
+
     def release(self) -> None:
         """Forget all partitions and streams: somebody else may write them from now on."""
         if self.positions:

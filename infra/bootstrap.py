@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 import faust
 from mode import Service
@@ -15,7 +16,7 @@ from consumers.publisher import DeadLetterPublisher
 from domain import handling, registry
 from domain.ports import EventLog, Message
 from infra.failpoints import armed, reach
-from infra.kafka import codec
+from infra.kafka import codec, raw
 from infra.kafka.faust_app import build_app
 from infra.kafka.limits import DEFAULT, Limits
 from infra.kafka.topics import DEAD_LETTERS, TOPICS, Topics
@@ -74,6 +75,7 @@ def source(
         group=settings.group,
         topics=list(TOPICS.values()),
         admin=Topics(settings.kafka),
+        raw=partial(raw.read, settings.kafka),
         max_records=settings.max_records,
         on_outcomes=on_outcomes,
     )

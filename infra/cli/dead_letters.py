@@ -121,11 +121,11 @@ def replay(
             replayed += len(portion)
     say(f"{replayed} dead letters replayed")
     if left := len(wanted) - replayed:
-        raise NotReplayed(f"{left} have neither key nor value, and producers cannot publish such a message")
+        raise NotReplayed(f"{left} have neither key nor value, or are no messages but the bytes of a damaged batch")
 
 
 def _can_be_sent(letter: dict[str, Any]) -> bool:
-    return letter["key"] is not None or letter["value"] is not None
+    return (letter["key"] is not None or letter["value"] is not None) and letter["rule"] != "skipped"
 
 
 def _outgoing(letter: dict[str, Any]) -> Outgoing:

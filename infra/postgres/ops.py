@@ -130,6 +130,18 @@ def release_parked(conn: Connection, waiting: Sequence[Row], rule: str, detail: 
     write(conn, [], batch)
 
 
+def skip(
+    conn: Connection, partition: Partition, offsets: range, data: bytes, rule: str, detail: str, at: datetime
+) -> None:
+    """Move a partition's position past messages that nobody can read; each is a dead letter, the first with `data`.
+
+    Raises Fenced when the position is not the first of these offsets.
+    """
+    kept = [Message(partition, offset, 0, None, None if n else data) for n, offset in enumerate(offsets)]
+    dead = [DeadLetter(message, rule, detail, None, None, None, at) for message in kept]
+    write(conn, [], Batch(moves=[Move(partition, offsets.start, offsets.stop, dead=len(offsets))], dead=dead))
+
+
 def get_parked(conn: Connection, seq: int) -> Row | None:
     """One waiting message with `key`, `value` and `headers` as they came; None if it does not wait (any more)."""
     found = _rows(conn, f"SELECT {_PARKED}, {_BYTES} FROM kehu.parked WHERE seq = %(seq)s", {"seq": seq})
