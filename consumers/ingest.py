@@ -318,7 +318,7 @@ class _Deciding:
                 if isinstance(one, Decoded):
                     decoded.append(one)
                 else:
-                    self._die(one.message, one.error.rule, one.error.detail)
+                    self._die(one.message, one.error.rule, one.error.detail, one.error)
         names = {one.stream for one in decoded}
         self._remembered = self._ingest.remembered(names)
         streams = self._ingest.fetch(names)
@@ -434,7 +434,7 @@ class _Deciding:
             if not self._repeats(decoded, self._seen.get(waiting.key)):
                 self._record(stream, decoded, *after)
         elif isinstance(after, Unreadable):
-            self._die(message, after.rule, after.detail, decoded)
+            self._die(message, after.rule, after.detail, decoded or after)
         else:
             self._die(message, after.rule, str(after), decoded)
 
@@ -471,16 +471,17 @@ class _Deciding:
         stream.queue.park(Waiting(parked, one.fact, one.key, one.content))
         self._count(one.message, Outcome.PARKED)
 
-    def _die(self, message: Message, rule: str, detail: str, one: Decoded | None = None) -> None:
-        meta = one.fact.meta if one else None
+    def _die(self, message: Message, rule: str, detail: str, one: Decoded | Unreadable | None = None) -> None:
+        stream = one.stream if isinstance(one, Decoded) else None
+        sender = one.fact.meta if isinstance(one, Decoded) else one
         self.batch.dead.append(
             DeadLetter(
                 message=message,
                 rule=rule,
                 detail=detail,
-                stream=one.stream if one else None,
-                source=meta.source if meta else None,
-                event_id=meta.event_id if meta else None,
+                stream=stream,
+                source=sender.source if sender else None,
+                event_id=sender.event_id if sender else None,
                 died_at=self._now,
             )
         )

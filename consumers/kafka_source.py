@@ -385,5 +385,5 @@ def _message(partition: Partition, record: "ConsumerRecord[bytes, bytes]") -> Me
         record.timestamp,
         record.key,
         record.value,
-        tuple([(k, v or b"") for k, v in record.headers]) if record.headers else (),
+        tuple(record.headers),
     )

@@ -15,6 +15,7 @@ from consumers.projector_service import ProjectorService
 from consumers.publisher import DeadLetterPublisher
 from domain import handling, registry
 from domain.ports import EventLog, Message
+from infra.errors import Unreadable
 from infra.failpoints import armed, reach
 from infra.kafka import codec, raw
 from infra.kafka.faust_app import build_app
@@ -52,7 +53,11 @@ def decoder(clock: Callable[[], datetime] = now, limits: Limits = DEFAULT) -> De
     registry.check()
 
     def decode(message: Message) -> Decoded:
-        fact = codec.decode(message, clock(), limits)
+        try:
+            fact = codec.decode(message, clock(), limits)
+        except Unreadable as error:
+            error.source, error.event_id = codec.sender(message, limits)
+            raise
         return Decoded(message, fact, codec.identity(fact.meta), codec.content(fact), handling.stream_of(fact))
 
     def decode_marked(message: Message) -> Decoded:

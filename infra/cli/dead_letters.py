@@ -8,6 +8,7 @@ from infra.cli.messages import Since, for_programs, in_utc, meaning, print_messa
 from infra.cli.output import Csv, Json, Limit, print_json, print_rows, say
 from infra.cli.servers import Kafka, Postgres, asked, connected, require_kafka
 from infra.errors import KehuError
+from infra.kafka.limits import REPLAYED
 from infra.kafka.producer import Outgoing, publish
 from infra.postgres import ops
 
@@ -15,8 +16,6 @@ Rule = Annotated[str | None, typer.Option(help="Only those that this rule refuse
 Topic = Annotated[str | None, typer.Option(help="Only those that came by this topic.")]
 Source = Annotated[str | None, typer.Option(help="Only those that this source published.")]
 
-REPLAYED = "kehu-dead-letter"
-"""The header of a message that was published again: the id of its dead letter."""
 AT_ONCE = 500
 
 

@@ -249,5 +249,5 @@ def _load(conn: Connection, streams: list[str], window: int) -> Mapping[str, Loa
 
 def _parked(row: Sequence[Any]) -> Parked:
     stream, topic, topic_id, number, offset, stamp, key, value, names, values, *rest = row
-    headers = tuple(zip(names, map(bytes, values), strict=True))
+    headers = tuple(zip(names, values, strict=True))
     return Parked(stream, Message(Partition(topic, topic_id, number), offset, stamp, key, value, headers), *rest)

@@ -38,7 +38,7 @@ def move(expected: int, following: int, **counts: int) -> Move:
 
 
 def parked(offset: int = 0, stream: str = "survey-i") -> Parked:
-    what = replace(message(offset, b"{}"), headers=(("ce_id", b"\x00\xff"),))
+    what = replace(message(offset, b"{}"), headers=(("ce_id", b"\x00\xff"), ("empty", b""), ("null", None)))
     return Parked(
         stream,
         what,

@@ -71,6 +71,24 @@ def test_each_identity_has_its_outcome_and_where_it_arrived(stored: str) -> None
     assert [len(row["dead_letters"]) for row in rows] == [0, 0, 1, 0, 1, 0]
 
 
+def test_who_sent_what_cannot_be_read_is_kept_as_far_as_its_envelope_tells(database: str) -> None:
+    key, value, headers = encoded("spoilt", SurveyAnswered(invitation_id="i", score=4))
+    spoilt = [value.replace(b'"score":4', b'"score":"four"'), value[:-5], value.replace(b'"spoilt"', b'""')]
+    log = PostgresLog(database)
+    ingest = Ingest(log, bootstrap.decoder(lambda: NOON), lambda: NOON)
+    ingest.claim([SURVEYS])
+    ingest.take(
+        ingest.read({SURVEYS: [Message(SURVEYS, n, 0, key, one, tuple(headers)) for n, one in enumerate(spoilt)]})
+    )
+    log.close()
+    with psycopg.connect(database) as conn:
+        told = conn.execute("SELECT rule, source, event_id FROM kehu.dead_letters ORDER BY kafka_offset").fetchall()
+    source = meta("spoilt").source
+    assert told == [("bad-data", source, "spoilt"), ("bad-json", None, None), ("bad-envelope", source, None)]
+    (row,) = asked(database, "spoilt")
+    assert (row["outcome"], row["kafka_offset"]) == ("dead", 0)
+
+
 def test_what_a_former_release_stored_is_found_without_its_arrival(stored: str) -> None:
     with psycopg.connect(stored) as conn:
         conn.execute("UPDATE kehu.inbox SET place = NULL, kafka_offset = NULL, version = NULL")
