@@ -28,6 +28,10 @@ _WAKE = """UPDATE kehu.parked p SET next_try_at = parked_at
         WHERE (q.stream, q.seq) > (changed.stream, 0) ORDER BY q.stream, q.seq LIMIT 1) AS oldest
     WHERE oldest.stream = changed.stream AND p.seq = oldest.seq AND p.next_try_at IS NULL"""
 """What waits behind others has no next try until it is the oldest of its queue."""
+# Not a lock for each queue: a batch may change thousands, and the server has room for a few thousand locks in all.
+_LOCK_QUEUES = """SELECT pg_advisory_xact_lock(hashtext('kehu-queues'), part) FROM (
+        SELECT DISTINCT hashtext(stream) & 63 AS part FROM unnest(%s::text[]) AS changed (stream)
+        ORDER BY part) AS parts"""
 _MESSAGE_TYPES = ["text", "text", "int4", "int8", "int8", "bytea", "bytea", "text[]", "bytea[]"]
 
 
@@ -87,6 +91,8 @@ def _write_around(cur: "psycopg.Cursor[tuple[Any, ...]]", batch: Batch) -> None:
     if batch.park:
         _copy_parked(cur, batch.park)
     if changed:
+        # Whoever changes the same queue waits here, so that the last of them sees which message is the oldest by then.
+        cur.execute(_LOCK_QUEUES, (list(changed),))
         cur.execute(_WAKE, (list(changed),))
     if batch.dead:
         _copy_dead(cur, batch.dead)
