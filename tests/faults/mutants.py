@@ -66,6 +66,12 @@ MUTANTS = (
         rivals=True,
     ),
     Mutant(
+        "arrival told one message late",
+        STORE,
+        "entry.stream, place, entry.offset, entry.version))",
+        "entry.stream, place, (entry.offset or 0) + 1, entry.version))",
+    ),
+    Mutant(
         "positions with holes",
         STORE,
         '"UPDATE kehu.log_head SET n = n + %s,',
