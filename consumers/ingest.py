@@ -1,8 +1,9 @@
 """From messages to one transaction: decode, look for duplicates, decide, and hand the whole batch to the event store.
 
-No Kafka and no SQL here: `Ingest` is driven with messages and an `EventLog`, one batch at a time. Since a stream's
-messages come through one partition, and only the owner of a partition can move its position, the states of streams may
-be kept in memory between batches; whenever the store refuses a batch, what it touched is forgotten and loaded again.
+No Kafka and no SQL here: `Ingest` is driven with messages and an `EventLog`, one batch at a time. The states of streams
+are kept in memory between batches. A stream's messages come through one partition as a rule, which has one owner; but
+not when a topic got more partitions. So what was decided on a remembered state is checked: new events by their versions
+when they are stored, and a message without any by the version of its stream. If one is wrong, all is loaded again.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -38,8 +39,11 @@ from infra.failpoints import reach
 SNAPSHOT_EVERY = 200
 POISON_AFTER = 3
 """Processes that a message may end, one after the other, with nothing else in work."""
-ALONE_AT_ONCE = 100
-"""Messages that are taken one by one in one call, so that the caller can go on with others or end."""
+PIECES = 16
+"""Into so many pieces is cut what the process that ended may have had in work; one of them ends the next process, and
+only that one is then taken message by message."""
+PIECES_AT_ONCE = 100
+"""Pieces that are taken in one call, so that the caller can go on with others or end."""
 ATTEMPTS = 3
 ROOM = 10_000
 """Waiting messages that one batch reads beside those that are loaded with their streams."""
@@ -70,6 +74,14 @@ Decode = Callable[[Message], Decoded]
 One = Decoded | Refusal | Message
 Read = Mapping[Partition, Sequence[One]]
 """One batch that was read: the messages of each partition in order; as they came while there are suspects."""
+
+
+@value
+class Suspects:
+    """Messages before offset `until` may end this process; so many of them are taken at once."""
+
+    until: int
+    at_once: int
 
 
 @dataclass(slots=True)
@@ -104,21 +116,29 @@ class Ingest:
         self._streams: dict[str, Stream] = {}
         self._suspects = suspects
         self._worker = worker or str(uuid1())
-        self._careful: dict[Partition, int] = {}
+        self._careful: dict[Partition, Suspects] = {}
         self.positions: dict[Partition, int] = {}
 
     def claim(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
         """Become the owner of these partitions: their next offsets, from the event store.
 
-        Where another process began at the same offset and ended without a word, a message may have ended it. What
-        could have been in its batch is taken one by one.
+        Where another process had messages in work and ended without a word, one of them may have ended it: they are
+        taken in pieces, and those of the piece that ended a process one by one.
         """
         claimed = self._log.claim(partitions)
         self._streams.clear()  # also what a batch that failed has left in them
         self.positions.update(claimed)
-        unclean = self._log.watch(claimed, self._worker) if claimed else {}
-        self._careful = {p: claimed[p] + self._suspects for p, processes in unclean.items() if processes}
+        suspects = self._log.watch(claimed, self._worker, self._suspects) if claimed else {}
+        known = {p: one for p, one in self._careful.items() if p in claimed and claimed[p] < one.until}
+        piece = max(1, self._suspects // PIECES)
+        self._careful = {
+            p: Suspects(claimed[p] + n, piece if n > piece else 1) for p, n in suspects.items() if n
+        } | known
         return claimed
+
+    def moved(self, positions: Mapping[Partition, int]) -> bool:
+        """Whether one of these positions is another in the store."""
+        return self._log.claim(list(positions)) != positions
 
     def release(self) -> None:
         """Forget all partitions and streams: somebody else may write them from now on."""
@@ -160,9 +180,10 @@ class Ingest:
         if unsuspected := {p: ones for p, ones in read.items() if p not in self._careful}:
             outcomes.update(self._take(unsuspected))
         for partition in read.keys() & self._careful.keys():
-            for one in read[partition][:ALONE_AT_ONCE]:
-                outcomes.update(self._take_alone(_message(one)))
-            if self.positions[partition] >= self._careful[partition]:
+            suspects, ones = self._careful[partition], read[partition]
+            for first in range(0, len(ones), suspects.at_once)[:PIECES_AT_ONCE]:
+                outcomes.update(self._take_piece(ones[first : first + suspects.at_once], suspects.at_once))
+            if self.positions[partition] >= suspects.until:
                 del self._careful[partition]
         return outcomes
 
@@ -173,11 +194,13 @@ class Ingest:
     def _take(self, read: Read) -> Outcomes:
         return self._store(lambda: _Deciding(self, self._clock()).messages(read))
 
-    def _take_alone(self, message: Message) -> Outcomes:
-        """Take a message that may end this process: if it has ended too many, it dies unread."""
-        if self._log.alone(message.partition, message.offset, self._worker) <= POISON_AFTER:
-            return self._take({message.partition: [message]})
-        return self._store(lambda: _Deciding(self, self._clock()).poison(message))
+    def _take_piece(self, ones: Sequence[One], at_once: int) -> Outcomes:
+        """Take messages of which one may end this process: one that is alone and ended too many dies unread."""
+        first = _message(ones[0])
+        ended = self._log.trying(first.partition, first.offset, self._worker, at_once) - 1
+        if at_once > 1 or ended < POISON_AFTER:
+            return self._take({first.partition: ones})
+        return self._store(lambda: _Deciding(self, self._clock()).poison(first))
 
     def retry_parked(self, limit: int = 200) -> Outcomes:
         """Try the parked messages whose time has come, and let those that have expired die: so many streams at most.
@@ -197,7 +220,7 @@ class Ingest:
                 reach("decided")
                 self._log.append(decided.batch)
             except Conflict:
-                # Another partition wrote the same stream or the same id: what we remember is old.
+                # Another process wrote the same stream or the same id: what we remember is old.
                 self._streams.clear()
                 if attempt == ATTEMPTS - 1:
                     raise
@@ -235,6 +258,17 @@ class Ingest:
         queue.last = stored.parked[-1].seq if stored.parked else 0
         return Stream(handling.fold(stored.events, state), stored.version, queue)
 
+    def remembered(self, names: set[str]) -> dict[str, int]:
+        """Those of these streams that need not be loaded, with the version that we remember."""
+        return {name: self._streams[name].version for name in names if name in self._streams}
+
+    def check(self, versions: Mapping[str, int]) -> None:
+        """Raise Conflict when one of these streams has another version in the store."""
+        if versions and (stored := self._log.versions(versions.keys())) != versions:
+            raise Conflict(
+                f"{sum(stored[name] != versions[name] for name in versions)} streams were remembered wrongly"
+            )
+
     def behind(self, name: str, queue: Queue, limit: int) -> list[Waiting]:
         """Read on in a queue: the messages that wait in the store behind those that are known."""
         page = [self._waiting(one) for one in self._log.waiting(name, queue.last, limit)]
@@ -267,6 +301,8 @@ class _Deciding:
         self._now = now
         self._moves: dict[Partition, tuple[int | None, int | None, Outcomes]] = {}
         self._seen: dict[bytes, bytes] = {}
+        self._remembered: Mapping[str, int] = {}
+        self._doubtful: dict[str, int] = {}
         self._room = ROOM
         self.batch = Batch()
         self.outcomes = Outcomes()
@@ -282,12 +318,15 @@ class _Deciding:
                 if isinstance(one, Decoded):
                     decoded.append(one)
                 else:
-                    self._die(one.message, one.error.rule, one.error.detail)
-        streams = self._ingest.fetch({one.stream for one in decoded})
+                    self._die(one.message, one.error.rule, one.error.detail, one.error)
+        names = {one.stream for one in decoded}
+        self._remembered = self._ingest.remembered(names)
+        streams = self._ingest.fetch(names)
         queues = [stream.queue.known for stream in streams.values()]
         self._seen = self._ingest.seen([one.key for one in decoded] + _keys(chain.from_iterable(queues)))
         for one in decoded:
             self._decide(streams[one.stream], one)
+        self._ingest.check(self._doubtful)
         # Queues are loaded anew with every batch: what waits in them must not fill the memory.
         self.forget.update(name for name, stream in streams.items() if stream.queue)
         return self._closed()
@@ -318,11 +357,15 @@ class _Deciding:
         try:
             state, events = handling.handle(stream.state, one.fact)
         except NotYet as error:
+            self._doubt(one.stream)
             self._park(stream, one, error)
             return
         except Refused as error:
+            self._doubt(one.stream)
             self._die(one.message, error.rule, str(error), one)
             return
+        if not events:
+            self._doubt(one.stream)
         behind = partial(self._behind, one.stream, stream.queue)
         if not stream.queue or not events or not (behind(0, WINDOW) or stream.queue.unknown):
             self._record(stream, one, state, events)
@@ -336,6 +379,11 @@ class _Deciding:
         for waiting, after in left:
             self._leave(stream, one.stream, waiting, after)
         stream.queue.leave([waiting for waiting, _ in left])
+
+    def _doubt(self, name: str) -> None:
+        """A message adds no event to this stream: no version will tell whether what we remember of it is old."""
+        if name in self._remembered:
+            self._doubtful[name] = self._remembered[name]
 
     def _behind(self, name: str, queue: Queue, start: int, limit: int) -> list[Waiting]:
         """Messages of a queue from a place on; read from the store when they are not known yet."""
@@ -386,7 +434,7 @@ class _Deciding:
             if not self._repeats(decoded, self._seen.get(waiting.key)):
                 self._record(stream, decoded, *after)
         elif isinstance(after, Unreadable):
-            self._die(message, after.rule, after.detail, decoded)
+            self._die(message, after.rule, after.detail, decoded or after)
         else:
             self._die(message, after.rule, str(after), decoded)
 
@@ -398,7 +446,9 @@ class _Deciding:
             stream.version += 1
             batch.events.append(Recorded(one.stream, stream.version, event, meta, registry.of(event).name))
         stream.state = state
-        batch.inbox.append(InboxEntry(one.key, one.content, one.stream))
+        first = before + 1 if events else None
+        message = one.message
+        batch.inbox.append(InboxEntry(one.key, one.content, one.stream, message.partition, message.offset, first))
         self._seen[one.key] = one.content
         if not events:
             self._count(one.message, Outcome.DUPLICATE)
@@ -415,21 +465,23 @@ class _Deciding:
             parked_at=self._now,
             expires_at=self._now + self._ingest.park_for,
             next_try_at=None if stream.queue else self._now + backoff(0),
+            identity=one.key,
         )
         self.batch.park.append(parked)
         stream.queue.park(Waiting(parked, one.fact, one.key, one.content))
         self._count(one.message, Outcome.PARKED)
 
-    def _die(self, message: Message, rule: str, detail: str, one: Decoded | None = None) -> None:
-        meta = one.fact.meta if one else None
+    def _die(self, message: Message, rule: str, detail: str, one: Decoded | Unreadable | None = None) -> None:
+        stream = one.stream if isinstance(one, Decoded) else None
+        sender = one.fact.meta if isinstance(one, Decoded) else one
         self.batch.dead.append(
             DeadLetter(
                 message=message,
                 rule=rule,
                 detail=detail,
-                stream=one.stream if one else None,
-                source=meta.source if meta else None,
-                event_id=meta.event_id if meta else None,
+                stream=stream,
+                source=sender.source if sender else None,
+                event_id=sender.event_id if sender else None,
                 died_at=self._now,
             )
         )

@@ -10,7 +10,7 @@ stored and the partitions are still ours: otherwise it is dropped, and fetched a
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 from typing import Any, Protocol, TypeVar
@@ -48,6 +48,10 @@ class Admin(Protocol):
         """Close the connection."""
 
 
+Raw = Callable[[TopicPartition, int], Awaitable[Sequence["ConsumerRecord[bytes, bytes]"]]]
+"""Messages from an offset on that the client cannot read, at least one; raises KehuError when nobody can."""
+
+
 class KafkaSource(Service):
     """Feeds one `Ingest` from the partitions that the group gives to this process."""
 
@@ -59,6 +63,7 @@ class KafkaSource(Service):
         group: str,
         topics: Sequence[str],
         admin: Admin,
+        raw: Raw,
         max_records: int = 2000,
         on_outcomes: Callable[[Outcomes, float], None] = lambda _outcomes, _seconds: None,
     ) -> None:
@@ -66,13 +71,15 @@ class KafkaSource(Service):
         self._ingest = ingest
         self._bootstrap, self._group, self._topics = bootstrap, group, list(topics)
         self._admin = admin
+        self._raw = raw
         self._max_records = max_records
         self._on_outcomes = on_outcomes
         self._partitions: dict[TopicPartition, Partition] = {}
         # Where to read on, for the partitions that are ours. Whoever loses them puts another dict in its place, so that
         # a batch that was fetched before can tell.
         self._next: dict[TopicPartition, int] = {}
-        self._standing: set[Partition] = set()
+        # Partitions that cannot be read, and where they stand until somebody moves their position.
+        self._standing: dict[Partition, int] = {}
         self._claimed = True
         self._patience = Patience(log)
         self._writing = asyncio.Lock()
@@ -123,7 +130,10 @@ class KafkaSource(Service):
                 await self._find_beginning(error)
                 continue
             except Exception as error:
-                await self._set_aside(error)
+                if storing is not None:
+                    await storing
+                    storing = None
+                await self._read_around(error)
                 continue
             owned, batch = self._next, self._ahead(polled)
             if storing is not None:
@@ -182,7 +192,8 @@ class KafkaSource(Service):
                     return
                 for tp, partition in wanted.items():
                     self._partitions[tp] = partition
-                    if partition not in self._standing:
+                    if self._standing.get(partition) != positions[partition]:
+                        self._standing.pop(partition, None)
                         self._seek(tp, positions[partition])
                 self._claimed = True
         except AWAY as error:
@@ -241,22 +252,33 @@ class KafkaSource(Service):
                 self._go_back()
         await self._tell_kafka()
 
-    async def _set_aside(self, error: Exception) -> None:
-        """The client cannot read what it fetched: the partition stands still where it is, and the others go on."""
+    async def _read_around(self, error: Exception) -> None:
+        """The client cannot read what it fetched: read it another way.
+
+        Where nobody can read it the partition stands still, and the others go on.
+        """
         consumer = self._consumer
         assert consumer is not None
         for tp, offset in list(self._next.items()):
-            if tp not in consumer.assignment():
-                continue
+            if tp not in consumer.assignment() or (consumer.highwater(tp) or 0) <= offset:
+                continue  # nothing was fetched of it
             consumer.seek(tp, offset)
             try:
                 await consumer.getmany(tp, timeout_ms=500, max_records=self._max_records)
             except (NoOffsetForPartitionError, OffsetOutOfRangeError):
                 continue
             except Exception as why:
-                self._standing.add(self._partitions[tp])
-                reason = f"{type(why).__name__}: {why}"
-                log.error("partition stands still", topic=tp.topic, partition=tp.partition, offset=offset, error=reason)
+                place = {"topic": tp.topic, "partition": tp.partition, "offset": offset}
+                log.warning("the client cannot read a message", **place, error=f"{type(why).__name__}: {why}")
+                try:
+                    records = (await self._raw(tp, offset))[: self._max_records]
+                except KehuError as damaged:
+                    self._standing[self._partitions[tp]] = offset
+                    log.error("partition stands still", **place, error=str(damaged))
+                except (KafkaError, OSError) as away:
+                    log.warning("the broker does not answer", **place, error=str(away))
+                else:
+                    await self._store(self._next, self._ahead({tp: records}))
         self._claim_again(error)  # what was fetched to find out is read again
 
     async def _find_beginning(self, error: OffsetOutOfRangeError) -> None:
@@ -274,7 +296,7 @@ class KafkaSource(Service):
             at, end = self._next.get(tp, start), consumer.highwater(tp)
             if end is not None and at > end:
                 # Whatever is written there next would be taken for read already.
-                self._standing.add(self._partitions[tp])
+                self._standing[self._partitions[tp]] = at
                 log.error("the broker has lost messages", topic=tp.topic, partition=tp.partition, position=at, end=end)
                 consumer.pause(tp)
                 del self._next[tp]
@@ -287,7 +309,10 @@ class KafkaSource(Service):
 
     @Service.timer(2.0)
     async def _watch_topics(self) -> None:
-        """A topic that was deleted and made anew has another id, and its positions start at 0."""
+        """A topic that was deleted and made anew has another id, and its positions start at 0.
+
+        A partition that stands still goes on when an operator moved its position.
+        """
         if self._consumer is None or not self._claimed:
             return
         try:
@@ -299,6 +324,16 @@ class KafkaSource(Service):
             mine = self._consumer.assignment()
             if any(p.topic_id != ids.get(tp.topic) for tp, p in self._partitions.items() if tp in mine):
                 self._claim_again(Unavailable("a topic was made anew"))
+            standing = {
+                p: self._standing[p] for tp, p in self._partitions.items() if tp in mine and p in self._standing
+            }
+            try:
+                if not standing or not await self._in_thread(self._store_thread, self._ingest.moved, standing):
+                    return
+            except AWAY:
+                return
+            else:
+                self._claim_again(Unavailable("somebody moved the position of a partition that stands still"))
 
     @Service.timer(1.0)
     async def _retry_parked(self) -> None:
@@ -350,5 +385,5 @@ def _message(partition: Partition, record: "ConsumerRecord[bytes, bytes]") -> Me
         record.timestamp,
         record.key,
         record.value,
-        tuple([(k, v or b"") for k, v in record.headers]) if record.headers else (),
+        tuple(record.headers),
     )

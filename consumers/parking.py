@@ -1,7 +1,8 @@
 """Sequenced parking: what cannot apply yet waits with its stream, and later messages of that stream wait behind it.
 
 A later message passes only if it is what the oldest one waits for: tried on a copy of the state, it must let the oldest
-through. So two messages that came in the wrong order heal, and nothing else overtakes.
+through, or the oldest must wait for something else than before. So messages that came in any wrong order heal, and
+nothing else overtakes.
 
 What this costs is bounded, however long a queue is: only its oldest messages are known, and the rest is read in pages
 when those have left. What remains after so many messages or TRIES decisions is taken up by the next retry.
@@ -83,11 +84,12 @@ def backoff(tries: int) -> timedelta:
 def let_through(
     before: object | None, state: object, behind: Behind, seen: Callable[[bytes], bool], most: int = DEEP
 ) -> list[Left] | None:
-    """What leaves the queue, in order, once the stream went from `before` to `state`; None when the oldest cannot.
+    """What leaves the queue, in order, once the stream went from `before` to `state`; perhaps nothing.
 
-    Messages behind the window are looked at when the oldest is through, or waits for something else than before. If
-    what it waits for now may lie behind the `most` messages that are looked at, those before it need not stay. A
-    message whose identity was `seen` leaves without an effect: it was sent twice.
+    None when the oldest waits on for the same: then it was not what it waits for that moved the stream. Messages behind
+    the window are looked at when the oldest is through, or waits for something else than before. If what it waits for
+    now may lie behind the `most` messages that are looked at, those before it need not stay. A message whose identity
+    was `seen` leaves without an effect: it was sent twice.
     """
     first = behind(0, 1)
     if not first or (held_by := _reason(before, oldest := first[0])) is None:
@@ -99,7 +101,7 @@ def let_through(
     while looked < most and tries > 0:
         page = behind(looked, PAGE if looked else WINDOW)
         if not page:
-            return None if held and held[0] is oldest else left
+            break
         looked += len(page)
         held += page
         told.update(one.key for one in page if seen(one.key))

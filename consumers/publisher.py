@@ -38,7 +38,7 @@ def outgoing(letter: Letter) -> Outgoing:
     }
     sizes = {
         "value": len(letter.value or b""),
-        "headers": sum(len(name.encode()) + len(value) for name, value in letter.headers),
+        "headers": sum(len(name.encode()) + len(value or b"") for name, value in letter.headers),
         "key": len(letter.key or b""),
     }
     left_out = {part: size for part, size in sizes.items() if size > LARGEST[part]}

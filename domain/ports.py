@@ -57,23 +57,31 @@ class Message:
     timestamp_ms: int
     key: bytes | None
     value: bytes | None
-    headers: tuple[tuple[str, bytes], ...] = ()
+    headers: tuple[tuple[str, bytes | None], ...] = ()
 
 
 @value
 class InboxEntry:
-    """`key` is the digest of (source, id), `content` that of what the message says, `stream` where it went."""
+    """`key` is the digest of (source, id), `content` that of what the message says, `stream` where it went.
+
+    `partition` and `offset` are where it arrived, `version` that of its first event: None when it said nothing new. A
+    former release kept none of the three.
+    """
 
     key: bytes
     content: bytes
     stream: str
+    partition: Partition | None = None
+    offset: int | None = None
+    version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Parked:
     """A message that waits in its stream's queue. `seq` orders the queue and is given when it is stored.
 
-    `next_try_at` is None for one that waits behind others: it has a next try when it becomes the oldest.
+    `next_try_at` is None for one that waits behind others: it has a next try when it becomes the oldest. `identity` is
+    its key in the inbox to come; a former release did not keep it.
     """
 
     stream: str
@@ -85,6 +93,7 @@ class Parked:
     next_try_at: datetime | None
     tries: int = 0
     seq: int = 0
+    identity: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,19 +152,21 @@ class EventLog(Protocol):
     def claim(self, partitions: Collection[Partition]) -> Mapping[Partition, int]:
         """The next offset of each partition, made if new (0). Waits for a former owner's open transaction to end."""
 
-    def watch(self, positions: Mapping[Partition, int], worker: str) -> Mapping[Partition, int]:
-        """Keep that this process begins at these positions; how many others began at the same, and never came further.
+    def watch(self, positions: Mapping[Partition, int], worker: str, in_work: int) -> Mapping[Partition, int]:
+        """Keep that this process begins at these positions, with at most `in_work` messages of each in work at once.
 
-        One that ends cleanly takes itself out of that count with `unwatch`.
+        Returns how many messages from there on are suspects: another process had them in work, and ended without a
+        word before it came further. One that ends cleanly says so with `unwatch`.
         """
 
     def unwatch(self, worker: str) -> None:
-        """This process ends cleanly."""
+        """This process ends cleanly. What it was suspicious of itself, and has not taken, stays suspect."""
 
-    def alone(self, partition: Partition, offset: int, worker: str) -> int:
-        """Keep that this process works on one message only; how many processes have by now, none of which came further.
+    def trying(self, partition: Partition, offset: int, worker: str, in_work: int) -> int:
+        """Keep that this process works on so many messages from this offset on, and on no others of the partition.
 
-        Committed at once, so that it outlives the process. The same process counts once.
+        Returns how many processes by now worked on the message there alone, this one included; each counts once.
+        Committed at once, so that it outlives the process.
         """
 
     def load(self, streams: Collection[str], window: int = 20) -> Mapping[str, LoadedStream]:
@@ -164,11 +175,17 @@ class EventLog(Protocol):
         Of a queue come the `window` oldest messages, or fewer when they are large.
         """
 
+    def versions(self, streams: Collection[str]) -> Mapping[str, int]:
+        """The last version of each stream; 0 for one without events."""
+
     def waiting(self, stream: str, after: int, limit: int) -> Sequence[Parked]:
         """The messages of a stream's queue behind this `seq`, in order; at least one when there are any."""
 
     def seen(self, keys: Collection[bytes]) -> Mapping[bytes, bytes]:
         """Inbox keys that are known -> their content digest."""
+
+    def entries(self, keys: Collection[bytes]) -> Mapping[bytes, InboxEntry]:
+        """What the inbox keeps of these identities; without those that it does not know."""
 
     def append(self, batch: Batch) -> Position:
         """Write the batch in one transaction and return the last position of the log.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 import faust
 from mode import Service
@@ -14,8 +15,9 @@ from consumers.projector_service import ProjectorService
 from consumers.publisher import DeadLetterPublisher
 from domain import handling, registry
 from domain.ports import EventLog, Message
+from infra.errors import Unreadable
 from infra.failpoints import armed, reach
-from infra.kafka import codec
+from infra.kafka import codec, raw
 from infra.kafka.faust_app import build_app
 from infra.kafka.limits import DEFAULT, Limits
 from infra.kafka.topics import DEAD_LETTERS, TOPICS, Topics
@@ -51,7 +53,11 @@ def decoder(clock: Callable[[], datetime] = now, limits: Limits = DEFAULT) -> De
     registry.check()
 
     def decode(message: Message) -> Decoded:
-        fact = codec.decode(message, clock(), limits)
+        try:
+            fact = codec.decode(message, clock(), limits)
+        except Unreadable as error:
+            error.source, error.event_id = codec.sender(message, limits)
+            raise
         return Decoded(message, fact, codec.identity(fact.meta), codec.content(fact), handling.stream_of(fact))
 
     def decode_marked(message: Message) -> Decoded:
@@ -74,6 +80,7 @@ def source(
         group=settings.group,
         topics=list(TOPICS.values()),
         admin=Topics(settings.kafka),
+        raw=partial(raw.read, settings.kafka),
         max_records=settings.max_records,
         on_outcomes=on_outcomes,
     )

@@ -21,6 +21,10 @@ class ServerUnavailable(KehuError):
 class Unreadable(KehuError):
     """A message cannot be read as an event of the contracts. Correct it at its source and publish it again."""
 
+    source: str | None = None
+    event_id: str | None = None
+    """Who sent it, where its envelope tells."""
+
     def __init__(self, rule: str, detail: str) -> None:
         super().__init__(f"{rule}: {detail}")
         self.rule = rule

@@ -8,6 +8,7 @@ from infra.cli.messages import Since, for_programs, in_utc, meaning, print_messa
 from infra.cli.output import Csv, Json, Limit, print_json, print_rows, say
 from infra.cli.servers import Kafka, Postgres, asked, connected, require_kafka
 from infra.errors import KehuError
+from infra.kafka.limits import REPLAYED
 from infra.kafka.producer import Outgoing, publish
 from infra.postgres import ops
 
@@ -15,8 +16,6 @@ Rule = Annotated[str | None, typer.Option(help="Only those that this rule refuse
 Topic = Annotated[str | None, typer.Option(help="Only those that came by this topic.")]
 Source = Annotated[str | None, typer.Option(help="Only those that this source published.")]
 
-REPLAYED = "kehu-dead-letter"
-"""The header of a message that was published again: the id of its dead letter."""
 AT_ONCE = 500
 
 
@@ -121,11 +120,11 @@ def replay(
             replayed += len(portion)
     say(f"{replayed} dead letters replayed")
     if left := len(wanted) - replayed:
-        raise NotReplayed(f"{left} have neither key nor value, and producers cannot publish such a message")
+        raise NotReplayed(f"{left} have neither key nor value, or are no messages but the bytes of a damaged batch")
 
 
 def _can_be_sent(letter: dict[str, Any]) -> bool:
-    return letter["key"] is not None or letter["value"] is not None
+    return (letter["key"] is not None or letter["value"] is not None) and letter["rule"] != "skipped"
 
 
 def _outgoing(letter: dict[str, Any]) -> Outgoing:

@@ -25,6 +25,7 @@ from infra.cli import (
     retention_risk,
     run,
     satisfaction,
+    skip,
     trace,
     verify,
 )
@@ -68,6 +69,7 @@ app.add_typer(dead_letter_commands, name="dead-letters")
 dead_letter_commands.command("list")(dead_letters.list_dead_letters)
 dead_letter_commands.command("show")(dead_letters.show_dead_letter)
 dead_letter_commands.command()(dead_letters.replay)
+dead_letter_commands.command()(skip.skip_unreadable)
 dead_letter_commands.command()(repair.repair)
 app.add_typer(parked_commands, name="parked")
 parked_commands.command("list")(parked.list_parked)

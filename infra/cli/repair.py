@@ -79,7 +79,7 @@ def _event_of(letter: dict[str, Any]) -> dict[str, Any]:
     """The event of a letter in structured form, also when it came in binary mode."""
     attributes = {}
     for name, value in letter["headers"]:
-        if name.startswith("ce_"):
+        if name.startswith("ce_") and value is not None:
             try:
                 attributes[name.removeprefix("ce_")] = value.decode()
             except UnicodeDecodeError as error:

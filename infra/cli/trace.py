@@ -1,4 +1,4 @@
-"""`kehu trace`: from a channel's event to the stream, what follows from it, and the rows that it touched."""
+"""`kehu trace`: from a channel's event or a place in the log to where it arrived, and to all that follows from it."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -17,24 +17,36 @@ from infra.errors import KehuError, Unreadable
 from infra.kafka import codec
 from infra.postgres import ops
 from infra.postgres.mapper import to_recorded
+from infra.postgres.receipts import receipts
 from projections.catalogue import ALL
 from projections.declare import Key, Table
 
 Row = dict[str, Any]
+
+_ARRIVAL = ("topic", "topic_id", "partition", "kafka_offset")
 
 
 class NotFound(KehuError):
     """No message with this id was read. `kehu doctor` tells whether the worker lags."""
 
 
+class NotInLog(KehuError):
+    """The log holds no such position or stream. `kehu show timeline` and `kehu doctor` tell what it holds."""
+
+
 def trace(
-    event_id: Annotated[str, typer.Argument(metavar="ID", help="The id that the channel gave the event.")],
+    event_id: Annotated[str, typer.Argument(metavar="[ID]", help="The id that the channel gave the event.")] = "",
     postgres: Postgres = "",
     source: Annotated[str | None, typer.Option(help="The source that published it; else all sources.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Related events at most.")] = 50,
+    position: Annotated[int | None, typer.Option(min=1, help="Instead of an id: a position of the log.")] = None,
+    stream: Annotated[str, typer.Option(help="Instead of an id: a stream, whose events are listed.")] = "",
+    limit: Annotated[int, typer.Option(min=1, help="Related events, or newest events of the stream, at most.")] = 50,
     as_json: Json = False,
 ) -> None:
-    """What became of one event: its outcome, its stream and stored events, related events, and read-model rows.
+    """What became of one event: its outcome, where it arrived, its stored events, related events, and read-model rows.
+
+    From the log it goes the other way: --position to the event that was appended there, --stream to where each of
+    its events arrived: topic, partition and offset. What a former release stored has no arrival.
 
     Related are the events that share its correlation id, that it caused, and the one that caused it. These, and an id
     without --source, are looked for in the whole log, and rows of counters in their whole table: seconds on a large
@@ -42,7 +54,16 @@ def trace(
 
     Example: kehu trace 3f2a-77 --source /channels/app
     """
+    if [bool(event_id), position is not None, bool(stream)].count(True) != 1:
+        raise typer.BadParameter("give one of them", param_hint="ID, --position and --stream")
     with connected(postgres) as conn:
+        if stream:
+            print_rows(
+                f"Stream {stream}", _stream(conn, stream, limit), as_json, people=_arrival_for_people, wide=("id",)
+            )
+            return
+        if position is not None:
+            event_id, source = _appended_at(conn, position)
         parked = {message["seq"]: meta for message in ops.parked_with(conn, event_id) if (meta := _decoded(message))}
         waiting = {meta.source for meta in parked.values() if meta.event_id == event_id}
         sources = [source] if source else sorted({*ops.sources_of(conn, event_id), *waiting})
@@ -59,6 +80,7 @@ def trace(
 def _traced(conn: Connection, event_id: str, source: str, parked: dict[int, Meta], limit: int) -> Row:
     key = codec.identity(Meta(event_id, source, CustomerId(""), bootstrap.now()))
     found = ops.trace(conn, key, source, event_id)
+    (receipt,) = receipts(conn, {key: (source, event_id)})
     waiting = [
         {name: row[name] for name in ("seq", "stream", "topic", "kafka_offset", "rule", "detail", "next_try_at")}
         for row in found["parked"]
@@ -77,6 +99,7 @@ def _traced(conn: Connection, event_id: str, source: str, parked: dict[int, Meta
         "source": source,
         "outcomes": outcomes,
         "stream": found["stream"],
+        "arrived": {name: receipt[name] for name in _ARRIVAL} if receipt["topic"] else None,
         "events": events,
         "related": [
             {**row, "relation": _relation(row["meta"], event_id, causes, correlated)}
@@ -87,6 +110,31 @@ def _traced(conn: Connection, event_id: str, source: str, parked: dict[int, Meta
         "dead_letters": found["dead_letters"],
         "rows": list(_rows(conn, events)),
     }
+
+
+def _appended_at(conn: Connection, position: int) -> tuple[str, str]:
+    """Id and source of the event that was appended there."""
+    events = ops.events_at(conn, position)
+    if not events:
+        raise NotInLog(f"position {position}")
+    return events[0]["meta"]["id"], events[0]["meta"]["source"]
+
+
+def _stream(conn: Connection, stream: str, limit: int) -> list[Row]:
+    """The newest events of a stream, in order, each with where its message arrived."""
+    events = ops.events_of_stream(conn, stream, limit)
+    if not events:
+        raise NotInLog(f"stream {stream}")
+    named = {(event["meta"]["source"], event["meta"]["id"]) for event in events}
+    asked = {codec.identity(Meta(one, source, CustomerId(""), bootstrap.now())): (source, one) for source, one in named}
+    arrivals = {(row["source"], row["id"]): row for row in receipts(conn, asked)}
+    rows = []
+    for event in events:
+        source, event_id = event["meta"]["source"], event["meta"]["id"]
+        arrival = arrivals[source, event_id]
+        told = {name: event[name] for name in ("position", "version", "type")}
+        rows.append({**told, "source": source, "id": event_id, **{name: arrival[name] for name in _ARRIVAL}})
+    return rows
 
 
 def _relation(meta: Row, event_id: str, causes: Sequence[str], correlated: Sequence[str]) -> str | None:
@@ -153,6 +201,8 @@ def _print(one: Row) -> None:
         say("It said nothing new for its stream: counted as a duplicate.")
     if one["stream"]:
         say(f"Stream {one['stream']}")
+    if one["arrived"]:
+        say(f"Arrived at {_place(one['arrived'])}")
     if one["events"]:
         print_rows("Stored events", one["events"], people=_event_for_people)
     if one["related"]:
@@ -165,6 +215,15 @@ def _print(one: Row) -> None:
     if one["dead_letters"]:
         dead = [{name: row[name] for name in ("id", "rule", "detail", "replayed_at")} for row in one["dead_letters"]]
         print_rows("Dead letters", dead, wide=("detail",))
+
+
+def _place(arrival: Row) -> str:
+    return f"{arrival['topic']}, partition {arrival['partition']}, offset {arrival['kafka_offset']}"
+
+
+def _arrival_for_people(row: Row) -> Row:
+    told = {name: row[name] for name in ("position", "version", "type", "id")}
+    return {**told, "topic": row["topic"], "partition": row["partition"], "offset": row["kafka_offset"]}
 
 
 def _event_for_people(row: Row) -> Row:

@@ -159,7 +159,7 @@ def _structured_envelope(value: bytes) -> tuple[Mapping[str, Any], Any]:
     return attributes, attributes["data"]
 
 
-def _binary_envelope(headers: tuple[tuple[str, bytes], ...]) -> Mapping[str, Any]:
+def _binary_envelope(headers: tuple[tuple[str, bytes | None], ...]) -> Mapping[str, Any]:
     attributes: dict[str, Any] = {}
     for header, raw in headers:
         if header.startswith("ce_"):
@@ -168,6 +168,8 @@ def _binary_envelope(headers: tuple[tuple[str, bytes], ...]) -> Mapping[str, Any
             name = "datacontenttype"
         else:
             continue
+        if raw is None:
+            continue  # no value is no attribute
         if name in attributes:
             raise Unreadable("bad-envelope", f"the header {header[:40]!r} comes twice: send it once")
         try:
@@ -308,3 +310,20 @@ def _upcast(registration: registry.Registration, version: int, data: Any) -> upc
     except Exception as error:
         told = f"{registration.name} version {version}: a field that version needs is missing or of the wrong type"
         raise Unreadable("bad-data", f"{told} ({type(error).__name__})") from None
+
+
+def sender(message: Message, limits: Limits = DEFAULT) -> tuple[str | None, str | None]:
+    """Source and id in a message that cannot be read, as far as its envelope tells them. Raises nothing."""
+    try:
+        check_size(message.value or b"", message.headers, limits)
+        attributes, _ = _envelope(message, message.value or b"")
+    except Unreadable:
+        return None, None
+    return _told(attributes, "source"), _told(attributes, "id")
+
+
+def _told(attributes: Mapping[str, Any], name: str) -> str | None:
+    try:
+        return _attribute(attributes, name)
+    except Unreadable:
+        return None

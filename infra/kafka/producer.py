@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from infra.errors import KehuError, ServerUnavailable
 from infra.kafka.codec import STRUCTURED
 
-Headers = Sequence[tuple[str, bytes]]
+Headers = Sequence[tuple[str, bytes | None]]
 Outgoing = tuple[str, bytes | None, bytes | None, Headers]
 """Topic, key, value, headers."""
 Encoded = tuple[str, bytes | None, bytes | None]

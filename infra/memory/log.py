@@ -1,12 +1,34 @@
 """The event log in memory: the reference for the conformance suite, and what unit tests of the consumers use."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from domain import handling
-from domain.ports import Batch, Conflict, DeadLetter, Fenced, LoadedStream, Move, Parked, Partition, Snapshot
+from domain.ports import (
+    Batch,
+    Conflict,
+    DeadLetter,
+    Fenced,
+    InboxEntry,
+    LoadedStream,
+    Move,
+    Parked,
+    Partition,
+    Snapshot,
+)
 from domain.values import Position, Recorded
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What the process that owns a partition has in work from an offset on, and which processes ended there."""
+
+    offset: int
+    worker: str
+    in_work: int
+    suspects: int = 0
+    alone: frozenset[str] = frozenset()
 
 
 class MemoryLog:
@@ -14,43 +36,52 @@ class MemoryLog:
 
     def __init__(self) -> None:
         self.events: list[Recorded] = []
-        self.inbox: dict[bytes, bytes] = {}
+        self.inbox: dict[bytes, InboxEntry] = {}
         self.parked: dict[int, Parked] = {}
         self.dead: list[DeadLetter] = []
         self.positions: dict[Partition, int] = {}
         self.counts: dict[Partition, dict[str, int]] = {}
         self.snapshots: dict[str, Snapshot] = {}
-        self.attempts: dict[Partition, tuple[int, str, int, set[str]]] = {}
+        self.attempts: dict[Partition, Attempt] = {}
         self._streams: dict[str, list[Recorded]] = {}
         self._last_seq = 0
 
     def claim(self, partitions: Collection[Partition]) -> dict[Partition, int]:
         return {p: self.positions.setdefault(p, 0) for p in partitions}
 
-    def watch(self, positions: Mapping[Partition, int], worker: str) -> dict[Partition, int]:
+    def watch(self, positions: Mapping[Partition, int], worker: str, in_work: int) -> dict[Partition, int]:
         for partition, offset in positions.items():
-            at, before, unclean, alone = self.attempts.get(partition, (offset, worker, 0, set()))
-            if at != offset:
-                before, unclean, alone = worker, 0, set()
-            self.attempts[partition] = (offset, worker, unclean + (before != worker), alone)
-        return {partition: self.attempts[partition][2] for partition in positions}
+            known = self.attempts.get(partition)
+            if known is None or known.offset != offset:
+                self.attempts[partition] = Attempt(offset, worker, in_work)
+            elif known.worker != worker:
+                self.attempts[partition] = replace(known, worker=worker, suspects=known.in_work)
+        return {partition: self.attempts[partition].suspects for partition in positions}
 
     def unwatch(self, worker: str) -> None:
-        self.attempts = {partition: one for partition, one in self.attempts.items() if one[1] != worker}
+        self.attempts = {p: one for p, one in self.attempts.items() if one.worker != worker or one.suspects}
 
-    def alone(self, partition: Partition, offset: int, worker: str) -> int:
-        at, _, unclean, alone = self.attempts.get(partition, (offset, worker, 0, set[str]()))
-        alone = {worker} | (alone if at == offset else set())
-        self.attempts[partition] = (offset, worker, unclean, alone)
+    def trying(self, partition: Partition, offset: int, worker: str, in_work: int) -> int:
+        known = self.attempts.get(partition)
+        again = known is not None and (known.offset, known.in_work, in_work) == (offset, 1, 1)
+        before = known.alone if known and again else frozenset()
+        alone = before | {worker}
+        self.attempts[partition] = Attempt(offset, worker, in_work, known.suspects if known else 0, alone)
         return len(alone)
 
     def load(self, streams: Collection[str], window: int = 20) -> dict[str, LoadedStream]:
         return {name: loaded for name in streams if (loaded := self._load(name, window)) is not None}
 
+    def versions(self, streams: Collection[str]) -> dict[str, int]:
+        return {name: len(self._streams.get(name, [])) for name in streams}
+
     def waiting(self, stream: str, after: int, limit: int) -> Sequence[Parked]:
         return [one for one in self.parked.values() if one.stream == stream and one.seq > after][:limit]
 
     def seen(self, keys: Collection[bytes]) -> dict[bytes, bytes]:
+        return {key: self.inbox[key].content for key in keys if key in self.inbox}
+
+    def entries(self, keys: Collection[bytes]) -> dict[bytes, InboxEntry]:
         return {key: self.inbox[key] for key in keys if key in self.inbox}
 
     def append(self, batch: Batch) -> Position:
@@ -58,7 +89,7 @@ class MemoryLog:
         for move in batch.moves:
             self._move(move)
         for entry in batch.inbox:
-            self.inbox[entry.key] = entry.content
+            self.inbox[entry.key] = entry
         changed = {one.stream for one in batch.park} | {self.parked.pop(seq).stream for seq in batch.unpark}
         for seq, at in batch.delay:
             one = self.parked[seq]

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 import psycopg
-from psycopg.rows import RowFactory
+from psycopg.rows import RowFactory, tuple_row
 
 from domain.ports import Unavailable
 
@@ -14,11 +14,16 @@ NETWORK = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3
 """A network that swallows packets is noticed in ten seconds, not in hours. Without meaning for unix sockets."""
 
 # A client that is frozen inside COPY holds its locks against every timeout of PostgreSQL, so whoever waits too long for
-# a lock ends the transactions of its kind that have been waiting for their client.
-_END_FROZEN = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-    WHERE datname = current_database() AND pid <> pg_backend_pid()
-    AND application_name = current_setting('application_name')
-    AND wait_event = 'ClientRead' AND xact_start < clock_timestamp() - interval '2 s'"""
+# a lock ends the transactions of its kind that wait for their client. A slow client is not frozen: between two looks
+# its statement ends, or its COPY has more bytes.
+_WAITING = """SELECT a.pid, a.backend_start, a.xact_start, a.query_start, a.state_change, c.bytes_processed
+    FROM pg_stat_activity a LEFT JOIN pg_stat_progress_copy c ON c.pid = a.pid
+    WHERE a.datname = current_database() AND a.pid <> pg_backend_pid()
+    AND a.application_name = current_setting('application_name')
+    AND a.wait_event = 'ClientRead' AND a.xact_start < clock_timestamp() - interval '2 s'"""
+_END = "SELECT pg_terminate_backend(pid) FROM unnest(%s::int4[]) AS frozen (pid)"
+BETWEEN_LOOKS = 1.0
+"""Seconds without a sign of life after which a client that holds locks counts as frozen."""
 
 
 class Connection(Generic[R]):
@@ -64,10 +69,19 @@ class Connection(Generic[R]):
     def _end_frozen(self) -> int:
         assert self._conn is not None
         try:
-            return len(self._conn.execute(_END_FROZEN).fetchall())
+            before = self._waiting()
+            self._conn.execute("SELECT pg_sleep(%s)", (BETWEEN_LOOKS,))
+            frozen = [row[0] for row in before & self._waiting()]
+            return len(self._conn.execute(_END, (frozen,)).fetchall())
         except psycopg.OperationalError:
             self.close()
             return 0
+
+    def _waiting(self) -> set[tuple[Any, ...]]:
+        """Transactions of our kind that wait for their client, each with all that changes when it goes on."""
+        assert self._conn is not None
+        with self._conn.cursor(row_factory=tuple_row) as cur:
+            return set(cur.execute(_WAITING).fetchall())
 
     def close(self) -> None:
         """Close the connection; the next use makes another."""

@@ -23,7 +23,7 @@ class Letter:
     offset: int
     key: bytes | None
     value: bytes | None
-    headers: tuple[tuple[str, bytes], ...]
+    headers: tuple[tuple[str, bytes | None], ...]
     rule: str
     detail: str
 
@@ -59,5 +59,5 @@ class DeadLetterOutbox:
         self._connection.close()
 
 
-def _headers(names: Sequence[str], values: Sequence[bytes]) -> tuple[tuple[str, bytes], ...]:
-    return tuple(zip(names, map(bytes, values), strict=True))
+def _headers(names: Sequence[str], values: Sequence[bytes | None]) -> tuple[tuple[str, bytes | None], ...]:
+    return tuple(zip(names, values, strict=True))

@@ -5,7 +5,7 @@ nothing; the row of the log's counter last, since it is the one lock that all wr
 (a sequence leaves holes when a transaction rolls back), so positions are gapless and in the order of commits.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import psycopg
@@ -14,7 +14,7 @@ from eventsourcing.persistence import Mapper, StoredEvent, Transcoder
 from eventsourcing.utils import Environment, EnvType
 from psycopg.rows import tuple_row
 
-from domain.ports import Batch, Conflict, DeadLetter, Fenced, Move, Parked
+from domain.ports import Batch, Conflict, DeadLetter, Fenced, InboxEntry, Move, Parked, Partition
 from infra.failpoints import reach
 from infra.postgres.mapper import KehuMapper, OwnedEvent
 
@@ -28,6 +28,10 @@ _WAKE = """UPDATE kehu.parked p SET next_try_at = parked_at
         WHERE (q.stream, q.seq) > (changed.stream, 0) ORDER BY q.stream, q.seq LIMIT 1) AS oldest
     WHERE oldest.stream = changed.stream AND p.seq = oldest.seq AND p.next_try_at IS NULL"""
 """What waits behind others has no next try until it is the oldest of its queue."""
+# Not a lock for each queue: a batch may change thousands, and the server has room for a few thousand locks in all.
+_LOCK_QUEUES = """SELECT pg_advisory_xact_lock(hashtext('kehu-queues'), part) FROM (
+        SELECT DISTINCT hashtext(stream) & 63 AS part FROM unnest(%s::text[]) AS changed (stream)
+        ORDER BY part) AS parts"""
 _MESSAGE_TYPES = ["text", "text", "int4", "int8", "int8", "bytea", "bytea", "text[]", "bytea[]"]
 
 
@@ -67,13 +71,10 @@ def _write_events(cur: "psycopg.Cursor[tuple[Any, ...]]", rows: Sequence[EventRo
 
 
 def _write_around(cur: "psycopg.Cursor[tuple[Any, ...]]", batch: Batch) -> None:
-    _move(cur, batch.moves)
+    places = _move(cur, batch.moves)
     reach("moved", cur.connection)
     if batch.inbox:
-        with cur.copy("COPY kehu.inbox (key, content, stream) FROM STDIN (FORMAT BINARY)") as copy:
-            copy.set_types(["bytea", "bytea", "text"])
-            for entry in batch.inbox:
-                copy.write_row((entry.key, entry.content, entry.stream))
+        _copy_inbox(cur, batch.inbox, places)
         reach("remembered", cur.connection)
     changed = {one.stream for one in batch.park}
     if batch.unpark:
@@ -90,6 +91,8 @@ def _write_around(cur: "psycopg.Cursor[tuple[Any, ...]]", batch: Batch) -> None:
     if batch.park:
         _copy_parked(cur, batch.park)
     if changed:
+        # Whoever changes the same queue waits here, so that the last of them sees which message is the oldest by then.
+        cur.execute(_LOCK_QUEUES, (list(changed),))
         cur.execute(_WAKE, (list(changed),))
     if batch.dead:
         _copy_dead(cur, batch.dead)
@@ -106,9 +109,10 @@ def _all_there(cur: "psycopg.Cursor[tuple[Any, ...]]", expected: int) -> None:
         raise Conflict(f"{expected - cur.rowcount} of {expected} parked messages left their queue meanwhile")
 
 
-def _move(cur: "psycopg.Cursor[tuple[Any, ...]]", moves: Sequence[Move]) -> None:
+def _move(cur: "psycopg.Cursor[tuple[Any, ...]]", moves: Sequence[Move]) -> Mapping[Partition, int]:
+    """Move positions; returns the number under which the inbox refers to each partition."""
     if not moves:
-        return
+        return {}
     # All writers lock in the same order, or a worker and the former owner of its partitions could wait for each other.
     cur.execute(
         "WITH wanted AS (SELECT * FROM unnest(%s::text[], %s::int[], %s::bigint[], %s::bigint[], %s::bigint[],"
@@ -119,7 +123,8 @@ def _move(cur: "psycopg.Cursor[tuple[Any, ...]]", moves: Sequence[Move]) -> None
         " UPDATE kehu.positions p SET next_offset = coalesce(m.following, p.next_offset),"
         " appended = p.appended + m.appended, duplicate = p.duplicate + m.duplicate,"
         " parked = p.parked + m.parked, dead = p.dead + m.dead, updated_at = clock_timestamp()"
-        " FROM m WHERE p.topic_id = m.topic_id AND p.partition = m.partition",
+        " FROM m WHERE p.topic_id = m.topic_id AND p.partition = m.partition"
+        " RETURNING p.topic_id, p.partition, p.place",
         (
             [m.partition.topic_id for m in moves],
             [m.partition.number for m in moves],
@@ -133,6 +138,22 @@ def _move(cur: "psycopg.Cursor[tuple[Any, ...]]", moves: Sequence[Move]) -> None
     )
     if cur.rowcount != len(moves):
         raise Fenced(f"{len(moves) - cur.rowcount} of {len(moves)} partitions moved elsewhere")
+    places = {(topic_id, number): place for topic_id, number, place in cur.fetchall()}
+    return {m.partition: places[m.partition.topic_id, m.partition.number] for m in moves}
+
+
+def _copy_inbox(
+    cur: "psycopg.Cursor[tuple[Any, ...]]", inbox: Sequence[InboxEntry], places: Mapping[Partition, int]
+) -> None:
+    columns = "key, content, stream, place, kafka_offset, version"
+    partition, place = None, None
+    with cur.copy(f"COPY kehu.inbox ({columns}) FROM STDIN (FORMAT BINARY)") as copy:
+        copy.set_types(["bytea", "bytea", "text", "int4", "int8", "int4"])
+        for entry in inbox:
+            if entry.partition is not partition:  # they come partition by partition
+                partition = entry.partition
+                place = places[partition] if partition else None
+            copy.write_row((entry.key, entry.content, entry.stream, place, entry.offset, entry.version))
 
 
 def _message_values(of: Parked | DeadLetter) -> tuple[object, ...]:
@@ -145,15 +166,15 @@ def _message_values(of: Parked | DeadLetter) -> tuple[object, ...]:
 
 
 def _copy_parked(cur: "psycopg.Cursor[tuple[Any, ...]]", parked: Sequence[Parked]) -> None:
-    own = "stream, rule, detail, parked_at, expires_at, next_try_at, tries"
+    own = "stream, rule, detail, parked_at, expires_at, next_try_at, tries, identity"
     with cur.copy(f"COPY kehu.parked ({_MESSAGE}, {own}) FROM STDIN (FORMAT BINARY)") as copy:
-        copy.set_types([*_MESSAGE_TYPES, "text", "text", "text", *["timestamptz"] * 3, "int4"])
+        copy.set_types([*_MESSAGE_TYPES, "text", "text", "text", *["timestamptz"] * 3, "int4", "bytea"])
         for one in parked:
             copy.write_row(
                 (
                     *_message_values(one),
                     *(one.stream, one.rule, _text(one.detail)),
-                    *(one.parked_at, one.expires_at, one.next_try_at, one.tries),
+                    *(one.parked_at, one.expires_at, one.next_try_at, one.tries, one.identity),
                 )
             )
 

@@ -8,10 +8,10 @@ import psycopg
 from psycopg.rows import tuple_row
 
 from domain import handling, registry
-from domain.ports import Batch, Conflict, LoadedStream, Message, Parked, Partition, Snapshot
+from domain.ports import Batch, Conflict, InboxEntry, LoadedStream, Message, Parked, Partition, Snapshot
 from domain.values import Position, Recorded
 from infra.failpoints import reach
-from infra.postgres import connection
+from infra.postgres import connection, receipts
 from infra.postgres.event_store import EventRow, write
 from infra.postgres.mapper import to_recorded, to_state
 
@@ -32,8 +32,12 @@ _LOAD = f"""WITH newest AS (SELECT wanted.stream, s.version, s.kind, s.state
         WHERE e.originator_id = newest.stream AND e.originator_version > coalesce(newest.version, 0)
         ORDER BY e.originator_version) AS e"""  # noqa: S608
 
+_VERSIONS = """SELECT stream, coalesce((SELECT originator_version FROM kehu.stored_events
+        WHERE originator_id = stream ORDER BY originator_version DESC LIMIT 1), 0)
+    FROM unnest(%b::text[]) AS wanted (stream)"""
 _WAITING = """p.stream, p.topic, p.topic_id, p.partition, p.kafka_offset, p.kafka_timestamp, p.key, p.value,
-    p.header_names, p.header_values, p.rule, p.detail, p.parked_at, p.expires_at, p.next_try_at, p.tries, p.seq"""
+    p.header_names, p.header_values, p.rule, p.detail, p.parked_at, p.expires_at, p.next_try_at, p.tries, p.seq,
+    p.identity"""
 _BYTES = 16 * 1024 * 1024
 """Bytes of waiting messages that are loaded at once: those that lie in front of a message."""
 # A queue is read by comparing (stream, seq) as one, whose order only one index has. Asked for the stream and ordered by
@@ -70,18 +74,20 @@ _LOOKED_AT = 10
 _GONE = """SELECT p.topic_id, p.partition
     FROM kehu.positions p JOIN unnest(%b::text[], %b::text[]) AS mine (topic, topic_id)
     ON mine.topic = p.topic AND mine.topic_id <> p.topic_id"""
-_WATCH = """INSERT INTO kehu.attempts AS a (topic_id, partition, next_offset, worker)
-    SELECT topic_id, partition, next_offset, %b
+_WATCH = """INSERT INTO kehu.attempts AS a (topic_id, partition, next_offset, worker, in_work)
+    SELECT topic_id, partition, next_offset, %b, %b
     FROM unnest(%b::text[], %b::int4[], %b::int8[]) AS w (topic_id, partition, next_offset) ORDER BY 1, 2
     ON CONFLICT (topic_id, partition) DO UPDATE SET next_offset = excluded.next_offset, worker = excluded.worker,
-    unclean = CASE WHEN a.next_offset = excluded.next_offset
-        THEN a.unclean + (a.worker <> excluded.worker)::int4 ELSE 0 END,
+    in_work = CASE WHEN a.next_offset = excluded.next_offset THEN a.in_work ELSE excluded.in_work END,
+    suspects = CASE WHEN a.next_offset <> excluded.next_offset THEN 0
+        WHEN a.worker <> excluded.worker THEN a.in_work ELSE a.suspects END,
     alone = CASE WHEN a.next_offset = excluded.next_offset THEN a.alone ELSE '{}' END
-    RETURNING topic_id, partition, unclean"""
-_ALONE = """INSERT INTO kehu.attempts AS a (topic_id, partition, next_offset, worker, alone)
-    VALUES (%b, %b, %b, %b, ARRAY[%b])
+    RETURNING topic_id, partition, suspects"""
+_TRYING = """INSERT INTO kehu.attempts AS a (topic_id, partition, next_offset, worker, in_work, alone)
+    VALUES (%b, %b, %b, %b, %b, ARRAY[%b])
     ON CONFLICT (topic_id, partition) DO UPDATE SET next_offset = excluded.next_offset, worker = excluded.worker,
-    alone = CASE WHEN a.next_offset = excluded.next_offset
+    in_work = excluded.in_work, alone = CASE
+        WHEN a.next_offset = excluded.next_offset AND a.in_work = 1 AND excluded.in_work = 1
         THEN array_remove(a.alone, excluded.worker) || excluded.worker ELSE excluded.alone END
     RETURNING cardinality(alone)"""
 
@@ -120,31 +126,35 @@ class PostgresLog:
 
         return self._with(claim)
 
-    def watch(self, positions: Mapping[Partition, int], worker: str) -> Mapping[Partition, int]:
+    def watch(self, positions: Mapping[Partition, int], worker: str, in_work: int) -> Mapping[Partition, int]:
         named = {(p.topic_id, p.number): p for p in positions}
         places = ([p.topic_id for p in positions], [p.number for p in positions], list(positions.values()))
 
         def watch(conn: Connection) -> Mapping[Partition, int]:
-            rows = conn.execute(_WATCH, (worker, *places)).fetchall()
-            return {named[topic_id, number]: unclean for topic_id, number, unclean in rows}
+            rows = conn.execute(_WATCH, (worker, in_work, *places)).fetchall()
+            return {named[topic_id, number]: suspects for topic_id, number, suspects in rows}
 
         return self._with(watch)
 
     def unwatch(self, worker: str) -> None:
-        self._with(lambda conn: conn.execute("DELETE FROM kehu.attempts WHERE worker = %s", (worker,)))
+        query = "DELETE FROM kehu.attempts WHERE worker = %s AND suspects = 0"
+        self._with(lambda conn: conn.execute(query, (worker,)))
 
-    def alone(self, partition: Partition, offset: int, worker: str) -> int:
-        values = (partition.topic_id, partition.number, offset, worker, worker)
+    def trying(self, partition: Partition, offset: int, worker: str, in_work: int) -> int:
+        values = (partition.topic_id, partition.number, offset, worker, in_work, worker)
 
-        def alone(conn: Connection) -> int:
-            row = conn.execute(_ALONE, values).fetchone()
+        def trying(conn: Connection) -> int:
+            row = conn.execute(_TRYING, values).fetchone()
             assert row is not None
             return int(row[0])
 
-        return self._with(alone)
+        return self._with(trying)
 
     def load(self, streams: Collection[str], window: int = 20) -> Mapping[str, LoadedStream]:
         return self._with(lambda conn: _load(conn, list(streams), window))
+
+    def versions(self, streams: Collection[str]) -> Mapping[str, int]:
+        return self._with(lambda conn: dict(conn.execute(_VERSIONS, (list(streams),)).fetchall()))
 
     def waiting(self, stream: str, after: int, limit: int) -> Sequence[Parked]:
         query = (stream, after, limit)
@@ -155,6 +165,9 @@ class PostgresLog:
         return self._with(
             lambda conn: {bytes(k): bytes(c) for k, c in conn.execute(query, (list(keys),), binary=True).fetchall()}
         )
+
+    def entries(self, keys: Collection[bytes]) -> Mapping[bytes, InboxEntry]:
+        return self._with(lambda conn: receipts.entries(conn, keys))
 
     def append(self, batch: Batch) -> Position:
         rows: list[EventRow] = [
@@ -239,5 +252,5 @@ def _load(conn: Connection, streams: list[str], window: int) -> Mapping[str, Loa
 
 def _parked(row: Sequence[Any]) -> Parked:
     stream, topic, topic_id, number, offset, stamp, key, value, names, values, *rest = row
-    headers = tuple(zip(names, map(bytes, values), strict=True))
+    headers = tuple(zip(names, values, strict=True))
     return Parked(stream, Message(Partition(topic, topic_id, number), offset, stamp, key, value, headers), *rest)

@@ -130,6 +130,18 @@ def release_parked(conn: Connection, waiting: Sequence[Row], rule: str, detail: 
     write(conn, [], batch)
 
 
+def skip(
+    conn: Connection, partition: Partition, offsets: range, data: bytes, rule: str, detail: str, at: datetime
+) -> None:
+    """Move a partition's position past messages that nobody can read; each is a dead letter, the first with `data`.
+
+    Raises Fenced when the position is not the first of these offsets.
+    """
+    kept = [Message(partition, offset, 0, None, None if n else data) for n, offset in enumerate(offsets)]
+    dead = [DeadLetter(message, rule, detail, None, None, None, at) for message in kept]
+    write(conn, [], Batch(moves=[Move(partition, offsets.start, offsets.stop, dead=len(offsets))], dead=dead))
+
+
 def get_parked(conn: Connection, seq: int) -> Row | None:
     """One waiting message with `key`, `value` and `headers` as they came; None if it does not wait (any more)."""
     found = _rows(conn, f"SELECT {_PARKED}, {_BYTES} FROM kehu.parked WHERE seq = %(seq)s", {"seq": seq})
@@ -205,10 +217,15 @@ def parked_with(conn: Connection, event_id: str) -> list[Row]:
     return [_with_headers(row) for row in _rows(conn, query, {"event_id": event_id})]
 
 
-def events_of_stream(conn: Connection, stream: str) -> list[Row]:
-    """A stream's events as stored, not upcast, in order."""
-    query = f"SELECT {_EVENT} FROM kehu.event_log WHERE stream = %(stream)s ORDER BY version"
-    return _rows(conn, query, {"stream": stream})
+def events_of_stream(conn: Connection, stream: str, newest: int | None = None) -> list[Row]:
+    """A stream's events, or only its newest ones, as stored, not upcast, in order."""
+    query = f"SELECT {_EVENT} FROM kehu.event_log WHERE stream = %(stream)s ORDER BY version DESC LIMIT %(newest)s"
+    return _rows(conn, query, {"stream": stream, "newest": newest})[::-1]
+
+
+def events_at(conn: Connection, position: int) -> list[Row]:
+    """The event at a position of the log as stored, not upcast; none beyond its end."""
+    return _rows(conn, f"SELECT {_EVENT} FROM kehu.event_log WHERE position = %(position)s", {"position": position})
 
 
 def related(conn: Connection, event_ids: Sequence[str], correlation_ids: Sequence[str], limit: int = 50) -> list[Row]:

@@ -221,6 +221,37 @@ def test_an_event_is_traced_to_its_stream_its_kin_and_its_rows(history: History)
     assert "caused by it" in shown
 
 
+def test_the_log_is_traced_back_to_where_its_messages_arrived(history: History) -> None:
+    (traced,) = history("trace", "told-opened", "--json").rows
+    arrived, first = traced["arrived"], traced["events"][0]
+    assert arrived["topic"] == "kehu.complaints"
+    assert (
+        f"kehu.complaints, partition {arrived['partition']}, offset {arrived['kafka_offset']}"
+        in history("trace", "told-opened").out
+    )
+    assert history("trace", "--position", str(first["position"]), "--json").rows == [traced]
+    listed = history("trace", "--stream", "complaint-told-1", "--json").rows
+    assert [row["version"] for row in listed] == list(range(1, len(listed) + 1))
+    assert {name: listed[0][name] for name in ("position", "source", "id", *arrived)} == {
+        "position": first["position"],
+        "source": "/told",
+        "id": "told-opened",
+        **arrived,
+    }
+    assert history("trace", "--stream", "complaint-told-1", "--limit", "1", "--json").rows == listed[-1:]
+    assert "told-opened" in history("trace", "--stream", "complaint-told-1").out
+    (waits,) = history("trace", "told-answer", "--json").rows
+    assert waits["arrived"]["kafka_offset"] == waits["parked"][0]["kafka_offset"]
+
+
+def test_a_place_that_the_log_does_not_have_is_named(history: History) -> None:
+    for asked in (("--position", "999999999"), ("--stream", "survey-nobody")):
+        unknown = history("trace", *asked)
+        assert (unknown.code, "The log holds no such position or stream" in unknown.err) == (1, True)
+    assert history("trace").code == 2
+    assert history("trace", "told-opened", "--position", "1").code == 2
+
+
 def test_dead_parked_and_unknown_events_are_traced(history: History) -> None:
     (waits,) = history("trace", "told-answer", "--json").rows
     assert (waits["outcomes"], waits["parked"][0]["stream"]) == (["parked"], "survey-told-3")

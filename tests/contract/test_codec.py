@@ -280,3 +280,16 @@ def _read_or_refused(message: Message) -> bool:
         return isinstance(codec.decode(message, datetime(2026, 3, 2, tzinfo=UTC)), Fact)
     except Unreadable as refused:
         return bool(refused.rule and refused.detail)
+
+
+def test_a_header_without_a_value_is_no_attribute() -> None:
+    key, value, headers = codec.binary(INVITED)
+    told = tuple((name, None if name == "content-type" else raw) for name, raw in headers)
+    with_null = Message(
+        SURVEYS, 0, 0, key, value, (("ce_correlationid", None), *told, ("ce_causationid", b"c-1"), ("x", None))
+    )
+    meta = codec.decode(with_null, NOON).meta
+    assert (meta.correlation_id, meta.causation_id) == (None, "c-1")
+    without_type = tuple((name, None if name == "ce_type" else raw) for name, raw in headers)
+    with pytest.raises(Unreadable, match="the attribute type must be"):
+        codec.decode(Message(SURVEYS, 0, 0, key, value, without_type), NOON)

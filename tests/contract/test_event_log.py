@@ -38,8 +38,17 @@ def move(expected: int, following: int, **counts: int) -> Move:
 
 
 def parked(offset: int = 0, stream: str = "survey-i") -> Parked:
-    what = replace(message(offset, b"{}"), headers=(("ce_id", b"\x00\xff"),))
-    return Parked(stream, what, "too-early", "waits", NOON, NOON + timedelta(days=1), NOON + timedelta(seconds=5))
+    what = replace(message(offset, b"{}"), headers=(("ce_id", b"\x00\xff"), ("empty", b""), ("null", None)))
+    return Parked(
+        stream,
+        what,
+        "too-early",
+        "waits",
+        NOON,
+        NOON + timedelta(days=1),
+        NOON + timedelta(seconds=5),
+        identity=b"\x00k",
+    )
 
 
 def test_positions_start_at_zero_and_are_moved_with_the_events(log: EventLog) -> None:
@@ -95,6 +104,26 @@ def test_the_inbox_knows_what_it_has_seen(log: EventLog) -> None:
     assert log.seen([b"k\x00", b"other"]) == {b"k\x00": b"c"}
 
 
+def test_the_inbox_keeps_where_a_message_arrived_and_what_it_led_to(log: EventLog) -> None:
+    other = replace(SURVEYS, number=1)
+    log.claim([SURVEYS, other])
+    entries = [
+        InboxEntry(b"k1", b"c", "survey-i", SURVEYS, 0, 1),
+        InboxEntry(b"k2", b"c", "survey-i", other, 2**40, None),
+        InboxEntry(b"k3", b"c", "survey-i", SURVEYS, 1, 2),
+        InboxEntry(b"k4", b"c", "survey-j"),
+    ]
+    log.append(Batch(moves=[Move(other, None, None), move(0, 2)], inbox=entries))
+    assert log.entries([b"k1", b"k2", b"k3", b"k4", b"k5"]) == {one.key: one for one in entries}
+
+
+def test_the_versions_of_streams_are_those_of_their_last_events(log: EventLog) -> None:
+    log.claim([SURVEYS])
+    log.append(Batch(moves=[move(0, 2)], events=[recorded(1, INVITED), recorded(2)], park=[parked(1, "survey-j")]))
+    assert log.versions(["survey-i", "survey-j", "survey-k"]) == {"survey-i": 2, "survey-j": 0, "survey-k": 0}
+    assert log.versions([]) == {}
+
+
 def test_a_stream_is_loaded_with_its_snapshot_events_and_queue(log: EventLog) -> None:
     log.claim([SURVEYS])
     log.append(
@@ -126,26 +155,35 @@ def test_parked_messages_are_due_by_the_oldest_of_their_stream(log: EventLog) ->
     assert log.load(["survey-i"]) == {}
 
 
-def test_processes_that_end_at_the_same_position_are_counted(log: EventLog) -> None:
+def test_what_a_process_had_in_work_when_it_ended_is_suspect(log: EventLog) -> None:
     other = replace(SURVEYS, number=1)
-    assert log.watch({SURVEYS: 5, other: 0}, "a") == {SURVEYS: 0, other: 0}
-    assert log.watch({SURVEYS: 5}, "a") == {SURVEYS: 0}
-    assert log.watch({SURVEYS: 5, other: 7}, "b") == {SURVEYS: 1, other: 0}
-    assert log.watch({SURVEYS: 5, other: 7}, "c") == {SURVEYS: 2, other: 1}
+    assert log.watch({SURVEYS: 5, other: 0}, "a", 100) == {SURVEYS: 0, other: 0}
+    assert log.watch({SURVEYS: 5}, "a", 100) == {SURVEYS: 0}
+    assert log.watch({SURVEYS: 5, other: 7}, "b", 50) == {SURVEYS: 100, other: 0}
+    assert log.watch({SURVEYS: 5}, "b", 50) == {SURVEYS: 100}
+    log.trying(SURVEYS, 8, "b", 10)
+    assert log.watch({SURVEYS: 8, other: 7}, "c", 50) == {SURVEYS: 10, other: 50}
+    assert log.watch({SURVEYS: 9}, "d", 50) == {SURVEYS: 0}
+
+
+def test_a_process_that_ends_cleanly_leaves_suspect_only_what_was_so_before(log: EventLog) -> None:
+    log.watch({SURVEYS: 5}, "a", 100)
+    log.unwatch("a")
+    assert log.watch({SURVEYS: 5}, "b", 100) == {SURVEYS: 0}
+    assert log.watch({SURVEYS: 5}, "c", 100) == {SURVEYS: 100}
     log.unwatch("b")
-    assert log.watch({SURVEYS: 5}, "d") == {SURVEYS: 3}
-    log.unwatch("d")
-    assert log.watch({SURVEYS: 5, other: 7}, "e") == {SURVEYS: 0, other: 2}
-    assert log.watch({SURVEYS: 6}, "f") == {SURVEYS: 0}
+    log.unwatch("c")
+    assert log.watch({SURVEYS: 5}, "d", 100) == {SURVEYS: 100}
 
 
 def test_processes_that_worked_on_one_message_only_are_counted_once_each(log: EventLog) -> None:
-    assert [log.alone(SURVEYS, 5, worker) for worker in "aab"] == [1, 1, 2]
-    assert log.watch({SURVEYS: 5}, "c") == {SURVEYS: 1}
-    assert log.alone(SURVEYS, 5, "c") == 3
-    assert log.alone(SURVEYS, 6, "c") == 1
-    log.watch({SURVEYS: 7}, "d")
-    assert log.alone(SURVEYS, 7, "d") == 1
+    log.trying(SURVEYS, 5, "before", 10)
+    assert [log.trying(SURVEYS, 5, worker, 1) for worker in "aab"] == [1, 1, 2]
+    assert log.watch({SURVEYS: 5}, "c", 100) == {SURVEYS: 1}
+    assert log.trying(SURVEYS, 5, "c", 1) == 3
+    assert log.trying(SURVEYS, 6, "c", 1) == 1
+    log.watch({SURVEYS: 7}, "d", 100)
+    assert log.trying(SURVEYS, 7, "d", 1) == 1
 
 
 def test_of_a_long_queue_the_oldest_messages_are_loaded_and_the_rest_is_read_on(log: EventLog) -> None:

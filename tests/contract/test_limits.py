@@ -33,6 +33,16 @@ def raw(value: bytes, headers: tuple[tuple[str, bytes], ...] = ()) -> Message:
     return Message(SURVEYS, 0, 0, b"c1", value, headers)
 
 
+def test_the_header_that_a_replay_adds_does_not_count() -> None:
+    full = tuple((f"h{n}", b"x" * 40) for n in range(SMALL.headers))
+    value = orjson.dumps(GOOD)
+    codec.decode(raw(value, full), NOON, SMALL)
+    codec.decode(raw(value, (*full, ("kehu-dead-letter", b"17"))), NOON, SMALL)
+    for more in ((("kehu-dead-letter", b"17"),) * 2, (("kehu-dead-letter", b"x" * 100),), (("other", b"17"),)):
+        with pytest.raises(Unreadable, match="too-many-headers"):
+            codec.decode(raw(value, (*full, *more)), NOON, SMALL)
+
+
 def envelope(**changes: object) -> Message:
     return raw(orjson.dumps({**GOOD, **changes}))
 

@@ -15,7 +15,7 @@ from argparse import ArgumentParser
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from tempfile import mkdtemp
@@ -25,10 +25,12 @@ from aiokafka import AIOKafkaProducer
 
 from infra.embedded.broker import EmbeddedBroker
 from infra.embedded.postgres import EmbeddedPostgres
+from infra.kafka.topics import TOPICS, Topics
 from tests.faults.checker import Place, told, violations
 from tests.faults.folding import differences
 from tests.faults.workload import Sent, Workload
 from tests.support.apache_kafka import ApacheKafka
+from tests.support.ingesting import make_anew
 from tests.support.processes import ROOT, until
 
 STORE_STEPS = ("moved", "remembered", "numbered", "copying", "committing", "committed", "saving")
@@ -169,8 +171,28 @@ class Campaign:
         header = [("content-type", b"application/cloudevents+json")]
         async with AIOKafkaProducer(bootstrap_servers=servers, acks="all", enable_idempotence=False) as producer:
             futures = [await producer.send(one.topic, one.value, key=one.key.encode(), headers=header) for one in chunk]
+            ids = await asyncio.to_thread(self._topic_ids)
             for one, told_of in zip(chunk, await asyncio.gather(*futures), strict=True):
-                self.published[told_of.topic, told_of.partition, told_of.offset] = one
+                self.published[ids[told_of.topic], told_of.partition, told_of.offset] = one
+
+    def _topic_ids(self) -> dict[str, str]:
+        admin = Topics(self.servers.kafka.bootstrap_servers)
+        ids = admin.ids(list(TOPICS.values()))
+        admin.close()
+        return {name: topic_id for name, topic_id in ids.items() if topic_id}
+
+    def _again(self, topic: str) -> list[Sent]:
+        """Half of what was published to a topic, once more, and a new chunk."""
+        before = [one for one in self.published.values() if one.topic == topic]
+        some = self.random.sample(before, len(before) // 2)
+        repeated = [replace(one, fate="dead" if one.fate == "dead" else "duplicate") for one in some]
+        return repeated + self.workload.chunk(CHUNK // 2)
+
+    def _is_claimed(self, topic_id: str) -> bool:
+        with suppress(psycopg.OperationalError), psycopg.connect(self.servers.database, connect_timeout=2) as conn:
+            query = "SELECT count(*) = 2 FROM kehu.positions WHERE topic_id = %s"
+            return conn.execute(query, (topic_id,)).fetchone() == (True,)
+        return False
 
     def _caught_up(self) -> bool:
         read, folded, head, parked = self._progress()
@@ -260,6 +282,20 @@ def _zombie_wakes(of: Campaign, group: str, log: str, workers: "list[subprocess.
     workers[0].send_signal(signal.SIGCONT)
 
 
+def _topic_is_made_anew(of: Campaign, group: str, log: str, workers: "list[subprocess.Popen[bytes]]") -> None:
+    """A topic that was read to its end is deleted and made again, and half of its messages are sent once more."""
+    of._until(lambda: of._caught_up() or all(map(_ended_or_frozen, workers)), "workers are stuck", log)
+    if all(map(_ended_or_frozen, workers)):
+        workers.append(of._worker(group, "", log))
+    of._until(of._caught_up, "a quiet worker does not catch up", log)
+    topic = of.random.choice(sorted({one.topic for one in of.published.values()}))
+    make_anew(of.servers.kafka.bootstrap_servers, [topic])
+    topic_id = of._topic_ids()[topic]
+    of._until(lambda: of._is_claimed(topic_id), "nobody reads a topic that was made anew", log)
+    of.faults["topic made anew"] += 1
+    asyncio.run(of._publish(of._again(topic)))
+
+
 def _connections_are_ended(of: Campaign, _group: str, _log: str, _workers: object) -> None:
     with psycopg.connect(of.servers.database) as conn:
         query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'kehu-%'"
@@ -291,6 +327,7 @@ DISTURBANCES: tuple[Disturb, ...] = (
     _zombie_wakes,
     _connections_are_ended,
     _disk_is_full,
+    _topic_is_made_anew,
 )
 
 

@@ -12,7 +12,7 @@ import psycopg
 from tests.faults.workload import Sent
 
 Place = tuple[str, int, int]
-"""Topic, partition, offset."""
+"""Id of the topic, partition, offset: a topic that was made anew has another id."""
 
 
 def violations(database: str, published: Mapping[Place, Sent]) -> list[str]:
@@ -22,6 +22,7 @@ def violations(database: str, published: Mapping[Place, Sent]) -> list[str]:
             _every_message_has_one_outcome,
             _nothing_is_lost_or_twice,
             _dead_are_those_that_must_die,
+            _identities_tell_where_they_arrived,
             _streams_have_no_gaps_and_keep_their_order,
             _positions_have_no_gaps,
             _read_models_count_what_the_log_holds,
@@ -36,11 +37,11 @@ def _rows(conn: "psycopg.Connection[Any]", query: str) -> list[tuple[Any, ...]]:
 def _every_message_has_one_outcome(conn: "psycopg.Connection[Any]", published: Mapping[Place, Sent]) -> Iterator[str]:
     end: dict[tuple[str, int], int] = {}
     fates: Counter[tuple[str, str]] = Counter()
-    for (topic, partition, offset), sent in published.items():
-        end[topic, partition] = max(end.get((topic, partition), 0), offset + 1)
-        fates[topic, sent.fate] += 1
-    query = "SELECT topic, partition, next_offset, appended + duplicate + parked + dead FROM kehu.positions"
-    found = {(topic, partition): (following, counted) for topic, partition, following, counted in _rows(conn, query)}
+    for (topic_id, partition, offset), sent in published.items():
+        end[topic_id, partition] = max(end.get((topic_id, partition), 0), offset + 1)
+        fates[sent.topic, sent.fate] += 1
+    query = "SELECT topic_id, partition, next_offset, appended + duplicate + parked + dead FROM kehu.positions"
+    found = {(topic_id, number): (following, counted) for topic_id, number, following, counted in _rows(conn, query)}
     for place, following in end.items():
         if found.get(place, (0, 0))[0] != following:
             yield f"{place} is at {found.get(place)}, its end is {following}"
@@ -74,12 +75,27 @@ def _nothing_is_lost_or_twice(conn: "psycopg.Connection[Any]", published: Mappin
 
 def _dead_are_those_that_must_die(conn: "psycopg.Connection[Any]", published: Mapping[Place, Sent]) -> Iterator[str]:
     found = Counter(
-        (t, p, o) for t, p, o in _rows(conn, "SELECT topic, partition, kafka_offset FROM kehu.dead_letters")
+        (t, p, o) for t, p, o in _rows(conn, "SELECT topic_id, partition, kafka_offset FROM kehu.dead_letters")
     )
     must_die = {place for place, sent in published.items() if sent.fate == "dead"}
     yield from (f"{place} should be a dead letter" for place in must_die - found.keys())
     yield from (f"{place} died {published.get(place)}" for place in found.keys() - must_die)
     yield from (f"{place} died {n} times" for place, n in found.items() if n > 1)
+
+
+def _identities_tell_where_they_arrived(
+    conn: "psycopg.Connection[Any]", published: Mapping[Place, Sent]
+) -> Iterator[str]:
+    query = """SELECT i.stream, p.topic_id, p.partition, i.kafka_offset, e.meta ->> 'id' FROM kehu.inbox i
+        LEFT JOIN kehu.positions p USING (place) LEFT JOIN kehu.event_log e USING (stream, version)"""
+    places: Counter[Place] = Counter()
+    for stream, topic_id, partition, offset, event_id in _rows(conn, query):
+        place = (topic_id, partition, offset)
+        places[place] += 1
+        sent = published.get(place)
+        if sent is None or (sent.stream, sent.id) != (stream, event_id):
+            yield f"{event_id} of {stream} is said to have arrived at {place}, where {sent and sent.id} was published"
+    yield from (f"{n} identities arrived at {place}" for place, n in places.items() if n > 1)
 
 
 def _streams_have_no_gaps_and_keep_their_order(

@@ -22,7 +22,10 @@ PACKAGES = ("domain", "projections", "consumers", "infra", "examples")
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """One wrong build: `old` stands once in `file` and becomes `new`. `plan` is KEHU_FAIL of each worker."""
+    """One wrong build: `old` stands once in `file` and becomes `new`. `plan` is KEHU_FAIL of each worker.
+
+    `also` goes, where two places guard against the same.
+    """
 
     name: str
     file: str
@@ -30,6 +33,7 @@ class Mutant:
     new: str
     plan: tuple[str, ...] = ("",)
     rounds: int = 2
+    also: str = ""
     rivals: bool = False
     """Whether the workers are of different groups, so that both believe the partitions to be theirs."""
 
@@ -42,6 +46,9 @@ class Mutant:
         text = path.read_text()
         if text.count(self.old) != 1:
             raise LookupError(f"{self.name}: its place is {text.count(self.old)} times in {self.file}; mend the mutant")
+        if self.also and text.count(self.also) != 1:
+            raise LookupError(f"{self.name}: what goes also is {text.count(self.also)} times in {self.file}")
+        text = text.replace(self.also, "") if self.also else text
         path.write_text(text.replace(self.old, self.new))
         return code
 
@@ -64,6 +71,12 @@ MUTANTS = (
         '" ORDER',
         ("", ""),
         rivals=True,
+    ),
+    Mutant(
+        "arrival told one message late",
+        STORE,
+        "entry.stream, place, entry.offset, entry.version))",
+        "entry.stream, place, (entry.offset or 0) + 1, entry.version))",
     ),
     Mutant(
         "positions with holes",
@@ -91,11 +104,12 @@ MUTANTS = (
         "            pass\n",
     ),
     Mutant(
-        "streams remembered after a batch that failed",
+        "streams remembered after a batch that failed, and not checked",
         INGEST,
         "        self._streams.clear()  # also what a batch that failed has left in them\n",
         "",
         ("copying@3=cut,numbered@5=cut",),
+        also="        self._ingest.check(self._doubtful)\n",
     ),
     Mutant(
         "unknown outcome taken for success",

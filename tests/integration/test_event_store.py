@@ -2,6 +2,9 @@
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime, timedelta
+from threading import Event as Signal
 from typing import Any
 
 import psycopg
@@ -10,12 +13,14 @@ from eventsourcing.application import AggregateNotFoundError, Application
 from psycopg.conninfo import conninfo_to_dict
 
 from domain import handling, registry
-from domain.ports import Batch, Conflict, Fenced, InboxEntry, Move, Partition, Unavailable
+from domain.ports import Batch, Conflict, Fenced, InboxEntry, Move, Parked, Partition, Unavailable
 from domain.survey import SurveyAnswered, SurveyInvited
 from domain.values import Event, Position, Recorded
+from infra.postgres.event_store import write
 from infra.postgres.log import PostgresLog
 from infra.postgres.migrate import files, migrate, pending
-from tests.support.builders import SURVEYS, meta
+from tests.support.builders import NOON, SURVEYS, message, meta
+from tests.support.processes import until
 
 INVITED = SurveyInvited(invitation_id="i", metric="csat", scale=5, channel="app")
 ANSWERED = SurveyAnswered(invitation_id="i", score=4)
@@ -114,6 +119,58 @@ def test_a_worker_that_is_frozen_inside_copy_is_ended_by_the_next(log: PostgresL
         frozen.close()
     assert log.append(batch) == 1
     assert log.claim([SURVEYS]) == {SURVEYS: 1}
+
+
+def test_a_slow_worker_is_not_taken_for_a_frozen_one(log: PostgresLog, database: str) -> None:
+    batch = Batch(moves=[Move(SURVEYS, 0, 1)], events=[recorded(1, INVITED)])
+    given_up = Signal()
+    with psycopg.connect(database, application_name="kehu-ingest") as slow, ThreadPoolExecutor(1) as thread:
+        slow.execute("UPDATE kehu.positions SET next_offset = 0")
+
+        def copy() -> int:
+            rows, large = 0, "00" * 50_000  # more than the client collects before it sends
+            with slow.cursor().copy("COPY kehu.inbox (key, content, stream) FROM STDIN") as copying:
+                while not given_up.wait(0.1):
+                    copying.write(f"\\\\x{rows:04x}\t\\\\x{large}\tsurvey-i\n")
+                    rows += 1
+            slow.commit()
+            return rows
+
+        rows = thread.submit(copy)
+        try:
+            with pytest.raises(Unavailable, match="ended 0 frozen"):
+                log.append(batch)
+        finally:
+            given_up.set()
+        assert rows.result() > 20
+    assert log.append(batch) == 1
+
+
+def test_two_workers_that_change_one_queue_leave_nobody_asleep(log: PostgresLog, database: str) -> None:
+    """One takes the only message out while the other parks one behind it: neither sees what the other does."""
+
+    def waiting(offset: int, next_try_at: datetime | None) -> Parked:
+        return Parked("survey-i", message(offset, b""), "too-early", "", NOON, NOON + timedelta(days=1), next_try_at)
+
+    log.append(Batch(moves=[Move(SURVEYS, 0, 1, parked=1)], park=[waiting(0, NOON)]))
+    (first,) = log.load(["survey-i"])["survey-i"].parked
+    other = replace(SURVEYS, number=1)
+    log.claim([other])
+    with psycopg.connect(database) as one, ThreadPoolExecutor(1) as thread:
+        write(one, [], Batch(moves=[Move(SURVEYS, 1, 1, parked=-1)], unpark=[first.seq]))
+        behind = Batch(moves=[Move(other, 0, 1, parked=1)], park=[waiting(0, None)])
+        parked = thread.submit(log.append, behind)
+        until(lambda: parked.done() or waits_for_a_lock(database))
+        one.commit()
+        parked.result()
+    assert list(log.due_parked([SURVEYS, other], NOON, 10)) == ["survey-i"]
+
+
+def waits_for_a_lock(database: str) -> bool:
+    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with psycopg.connect(database) as conn:
+        row = conn.execute(query).fetchone()
+    return row is not None and row[0] > 0
 
 
 def test_many_writers_leave_no_gap_and_recorded_time_never_goes_back(database: str) -> None:

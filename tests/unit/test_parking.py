@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from itertools import permutations
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from consumers.parking import Left, Waiting, apply
 from domain import handling
 from domain.account import TransactionPosted, TransactionReversed
 from domain.complaint import ComplaintClosed, ComplaintEscalated, ComplaintOpened, ComplaintResolved
+from domain.contact import ContactEnded, ContactQueued, ContactStarted, ContactTransferred
 from domain.errors import NotYet
 from domain.ports import Message
 from domain.survey import SurveyAnswered, SurveyInvited
@@ -25,7 +27,18 @@ from tests.support.builders import NOON, SURVEYS, fact, message
 Said = tuple[str, Event]
 
 
-def simply(state: object, queue: Sequence[Waiting], seen: Callable[[bytes], bool]) -> list[Left] | None:
+def reason(state: object | None, one: Waiting) -> str | None:
+    """What holds a message in this state."""
+    try:
+        apply(state, one)
+    except NotYet as error:
+        return error.rule
+    return None
+
+
+def simply(
+    before: object | None, state: object, queue: Sequence[Waiting], seen: Callable[[bytes], bool]
+) -> list[Left] | None:
     """What leaves a queue, said in the simplest way: again and again the first that can."""
     left: list[Left] = []
     told = {one.key for one in queue if seen(one.key)}
@@ -45,7 +58,8 @@ def simply(state: object, queue: Sequence[Waiting], seen: Callable[[bytes], bool
             waiting.remove(one)
             moved = True
             break
-    return None if waiting and waiting[0] is queue[0] else left
+    held = waiting and waiting[0] is queue[0] and reason(state, queue[0]) == reason(before, queue[0])
+    return None if held else left
 
 
 class Bench:
@@ -138,9 +152,9 @@ def simple_way() -> Iterator[None]:
     """Whole queues are known, and asked the simple way."""
 
     def whole(
-        _before: object, state: object, behind: parking.Behind, seen: Callable[[bytes], bool], _most: int
+        before: object, state: object, behind: parking.Behind, seen: Callable[[bytes], bool], _most: int
     ) -> list[Left] | None:
-        return simply(state, behind(0, 1_000_000), seen)
+        return simply(before, state, behind(0, 1_000_000), seen)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ingest, "let_through", whole)
@@ -228,6 +242,33 @@ def test_what_lies_deep_in_a_queue_is_found_when_the_oldest_waits_for_something_
     bench.take(("o", opened))
     assert bench.log.parked == {}
     assert [e.name for e in bench.log.events][-2:] == ["complaint.resolved", "complaint.closed"]
+
+
+QUEUED = ContactQueued(contact_id="k", queue="cards", channel="phone")
+STARTED = ContactStarted(contact_id="k")
+ENDED = ContactEnded(contact_id="k", resolved=True)
+
+
+@pytest.mark.parametrize("order", list(permutations([QUEUED, STARTED, ENDED])))
+@pytest.mark.parametrize("at_once", [1, 3])
+def test_three_messages_heal_in_whatever_order_they_come(order: Sequence[Event], at_once: int) -> None:
+    bench = Bench()
+    said = [(str(n), event) for n, event in enumerate(order)]
+    for first in range(0, 3, at_once):
+        bench.take(*said[first : first + at_once])
+    assert [one.event for one in bench.log.events] == [QUEUED, STARTED, ENDED]
+    assert bench.log.parked == {}
+    assert bench.balanced()
+
+
+def test_what_the_oldest_does_not_wait_for_does_not_overtake_it() -> None:
+    bench = Bench()
+    away = ContactTransferred(contact_id="k", to_queue="loans")
+    bench.take(("e", ENDED), ("q", QUEUED), ("t", away))
+    assert [one.event for one in bench.log.events] == [QUEUED]
+    bench.take(("s", STARTED))
+    assert [one.event for one in bench.log.events] == [QUEUED, STARTED, ENDED]
+    assert [(one.message.offset, one.rule) for one in bench.log.dead] == [(2, "contact-is-over")]
 
 
 def test_a_very_long_queue_leaves_in_order_a_part_at_a_time() -> None:

@@ -37,7 +37,7 @@ class Processes:
         self.messages = [message(offset, value) for offset, value in enumerate(values)]
         self.ended = 0
 
-    def start(self, suspects: int = 10) -> Ingest:
+    def start(self, suspects: int = 64) -> Ingest:
         self.ended += 1
         made = Ingest(self.log, self.decode, lambda: NOON, suspects=suspects, worker=f"process-{self.ended}")
         made.claim([SURVEYS])
@@ -57,7 +57,7 @@ class Processes:
     def run(self, batch: int = 10) -> bool:
         """One process; false when it was killed."""
         try:
-            self.work(self.start(batch), batch)
+            self.work(self.start(), batch)
         except Killed:
             return False
         return True
@@ -69,8 +69,9 @@ def test_a_message_that_ends_every_process_is_set_aside_and_the_others_are_store
     killed = 0
     while not processes.run():
         killed += 1
-        assert killed < 9
-    assert killed <= 2 + 3
+        assert killed < 10
+    # The batch before it was stored, the batch, a piece of it, and the message alone.
+    assert killed <= 1 + 1 + 1 + 3
     (letter,) = processes.log.dead
     assert (letter.rule, letter.message.offset, letter.message.value) == ("poison", place, POISON)
     assert len(processes.log.events) == 24
@@ -95,11 +96,37 @@ def test_a_process_that_ends_cleanly_makes_nobody_suspicious() -> None:
     assert processes.log.batches == 1
 
 
-def test_suspects_are_taken_one_by_one_until_the_batch_of_the_dead_is_through() -> None:
-    processes = Processes([b""] * 25)
+def test_after_an_end_what_was_in_work_is_taken_in_pieces_and_after_another_one_by_one() -> None:
+    processes = Processes([b""] * 200)
     processes.start()
-    processes.work(processes.start())
-    assert processes.log.batches == 10 + 2
+    processes.work(processes.start(), 200)
+    assert processes.log.batches == 200 // 4
+
+    processes = Processes([b""] * 9 + [POISON] + [b""] * 190)
+    while processes.log.batches == 0:
+        processes.run(200)
+    assert processes.log.positions[SURVEYS] == 8
+    with pytest.raises(Killed):
+        processes.work(processes.start(), 200)
+    assert processes.log.batches == 2 + 1
+
+
+def test_a_partition_that_was_not_reached_before_the_end_is_not_taken_one_by_one() -> None:
+    processes = Processes([b""] * 64)
+    for _ in range(5):
+        processes.start()
+    processes.work(processes.start(), 64)
+    assert processes.log.batches == 64 // 4
+
+
+def test_who_claims_again_after_an_error_stays_careful() -> None:
+    processes = Processes([b""] * 64)
+    processes.start()
+    suspicious = processes.start()
+    suspicious.take({SURVEYS: processes.messages[:4]})
+    suspicious.claim([SURVEYS])
+    processes.work(suspicious, 64)
+    assert processes.log.batches == 64 // 4
 
 
 def test_nothing_is_decoded_ahead_while_there_are_suspects() -> None:

@@ -1,0 +1,2 @@
+-- The former release counted processes.
+ALTER TABLE kehu.attempts DROP COLUMN unclean;
