@@ -14,12 +14,20 @@ from infra.cli.output import Csv, Json, Limit, Ndjson, percent, print_rows, say,
 from infra.cli.reading import WAIT, Answer, MinPosition, Wait, reading
 from infra.cli.servers import Postgres
 from infra.postgres.ops import matching
-from projections.service_queues import AT_RISK, MONTH, SERVICE_QUEUES, QueueSummary, summarise_queues
+from projections.service_queues import AT_RISK, MONTH, SERVICE_QUEUES, QueueSummary, Standing, standings, with_flow
 
 Queue = Annotated[str | None, typer.Option(help="Only this queue.")]
 KINDS = ("contact", "case")
-SUMMARISED = """queue, kind, open, status, opened_at, statutory_from, statutory_due, service_from, service_due"""
-"""What a summary is made of."""
+RUNNING = """SELECT *, least(statutory_due, service_due) AS due,
+        CASE WHEN statutory_due < service_due OR service_due IS NULL THEN statutory_from
+            WHEN service_due < statutory_due OR statutory_due IS NULL THEN service_from
+            ELSE least(statutory_from, service_from) END AS since
+    FROM kehu.queue_items WHERE open AND {}"""
+"""Open items with their next deadline and the begin of its clock."""
+AGE = "greatest(floor(extract(epoch FROM %(now)s - {})), 0)::bigint"
+"""In seconds, of what was opened then."""
+LATE = "%(now)s - since >= %(at_risk)s * (due - since)"
+"""Of one that is not overdue: it is at risk."""
 
 
 def queues(
@@ -63,12 +71,26 @@ def summaries(
 ) -> Sequence[QueueSummary]:
     """Each queue as it stands now."""
     chosen = {"queue": queue, "kind": kind}
-    first = now.date() - timedelta(days=MONTH)
-    items = answer.stream(f"SELECT {SUMMARISED} FROM kehu.queue_items WHERE open AND {matching(chosen)}", chosen)
-    flow = answer.rows(
-        f"SELECT * FROM kehu.queue_flow WHERE day >= %(first)s AND {matching(chosen)}", {**chosen, "first": first}
+    # The same as `projections.service_queues.standings`, where the items are.
+    ages = ", ".join(
+        f"{AGE.format(opened)} AS age_{name}"
+        for name, opened in (("p50", "opened[1]"), ("p90", "opened[2]"), ("max", "oldest"))
     )
-    return summarise_queues(items, flow, now)
+    open_items = f"""SELECT queue, kind, open, waiting, {ages}, next_statutory_due, next_service_due,
+            overdue_statutory, overdue_service, at_risk
+        FROM (SELECT queue, kind, count(*) AS open, count(*) FILTER (WHERE status = 'waiting') AS waiting,
+                percentile_disc(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY opened_at DESC) AS opened,
+                min(opened_at) AS oldest,
+                min(statutory_due) FILTER (WHERE statutory_due >= %(now)s) AS next_statutory_due,
+                min(service_due) FILTER (WHERE service_due >= %(now)s) AS next_service_due,
+                count(*) FILTER (WHERE statutory_due < %(now)s) AS overdue_statutory,
+                count(*) FILTER (WHERE service_due < %(now)s) AS overdue_service,
+                count(*) FILTER (WHERE due >= %(now)s AND {LATE}) AS at_risk
+            FROM ({RUNNING.format(matching(chosen))}) running GROUP BY queue, kind) counted"""
+    flow = f"SELECT * FROM kehu.queue_flow WHERE day >= %(first)s AND {matching(chosen)}"
+    values = {**chosen, "now": now, "at_risk": AT_RISK, "first": now.date() - timedelta(days=MONTH)}
+    standing = [Standing(**row) for row in answer.rows(open_items, values)]
+    return with_flow(standing, answer.rows(flow, values), now)
 
 
 def _contacts_for_people(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -150,22 +172,17 @@ def open_cases(
 ) -> Iterator[dict[str, Any]]:
     """So many open cases, or with 0 all of them: the overdue first, then those at risk, then by deadline."""
     chosen = {"queue": queue, "customer_id": customer_id}
-    # What a case is told to be is decided by `summarise_queues`; this is the same as an order.
-    query = f"""SELECT * FROM (SELECT *, least(statutory_due, service_due) AS due,
-                CASE WHEN statutory_due < service_due OR service_due IS NULL THEN statutory_from
-                    WHEN service_due < statutory_due OR statutory_due IS NULL THEN service_from
-                    ELSE least(statutory_from, service_from) END AS since
-            FROM kehu.queue_items WHERE open AND kind = 'case' AND {matching(chosen)}) running
+    # What a case is told to be is decided by `standings`; this is the same as an order.
+    query = f"""SELECT * FROM ({RUNNING.format(matching(chosen))} AND kind = 'case') running
         WHERE due < %(now)s {"" if overdue else "OR true"}
-        ORDER BY CASE WHEN due < %(now)s THEN 0 WHEN %(now)s - since >= %(at_risk)s * (due - since) THEN 1 ELSE 2 END,
-            due, item_id LIMIT %(limit)s"""
+        ORDER BY CASE WHEN due < %(now)s THEN 0 WHEN {LATE} THEN 1 ELSE 2 END, due, item_id LIMIT %(limit)s"""
     values = {**chosen, "now": now, "at_risk": AT_RISK, "limit": limit or None}
     return (_case(item, now) for item in answer.stream(query, values))
 
 
 def _case(item: dict[str, Any], now: datetime) -> dict[str, Any]:
     # A queue of one: what is overdue or at risk is decided in one place.
-    (alone,) = summarise_queues([item], (), now)
+    (alone,) = standings([item], now)
     late = alone.overdue_statutory or alone.overdue_service
     names = ("queue", "status", "customer_id", "owner", "priority", "regime", "opened_at", "reopened")
     clocks = ("statutory_due", "service_due", "branch", "product", "segment", "project_id")
