@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import ingest, latency, profile, rebuild, scaling
+from benchmarks import ingest, latency, profile, query, rebuild, scaling
 from benchmarks.figures import Figure, Figures, Settings, as_json, show
 
 GROUPS: Mapping[str, Callable[[Settings], Figures]] = {
@@ -18,9 +18,10 @@ GROUPS: Mapping[str, Callable[[Settings], Figures]] = {
     "latency": latency.run,
     "rebuild": rebuild.run,
     "profile": profile.run,
+    "query": query.run,
     "scaling": scaling.run,
 }
-IN_ALL = ("ingest", "latency", "rebuild", "profile")
+IN_ALL = ("ingest", "latency", "rebuild", "query", "profile")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

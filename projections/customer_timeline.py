@@ -23,7 +23,7 @@ TIMELINE = Table(
         "event_id": "text",
         "project_id": "text",
     },
-    indexes=(("customer_id", "occurred_at"),),
+    indexes=(("customer_id", "occurred_at", "log_position"),),
     appended=True,
 )
 

@@ -6,7 +6,7 @@ sum of cells. An invitation has one outcome (answered, partial, declined, bounce
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from domain.values import Recorded
@@ -170,12 +170,6 @@ class Summary:
     partial: int
     response_rate: float | None
     """Finished answers of the invitations that arrived, 0..1."""
-
-
-def rolling(rows: Iterable[Row], day: date, window: int) -> list[Row]:
-    """The cells of invitations sent in the `window` days that end with `day`."""
-    first = day - timedelta(days=window - 1)
-    return [row for row in rows if first <= row["day"] <= day]
 
 
 def summarise(rows: Iterable[Row], *, by: Sequence[str] = (), min_n: int = measures.SMALLEST_N) -> tuple[Summary, ...]:

@@ -6,7 +6,7 @@ history. Ages, overdue flags and risks depend on the time of asking and are comp
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -339,42 +339,78 @@ class QueueSummary:
     """Open items at the mean daily outflow of the last 28 days; None when nothing went out."""
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is open in one queue at a moment; the first part of its summary, with the same meanings."""
+
+    queue: str
+    kind: str
+    open: int
+    waiting: int
+    age_p50: int | None = None
+    age_p90: int | None = None
+    age_max: int | None = None
+    next_statutory_due: datetime | None = None
+    next_service_due: datetime | None = None
+    overdue_statutory: int = 0
+    overdue_service: int = 0
+    at_risk: int = 0
+
+
 def summarise_queues(items: Iterable[Row], flow: Iterable[Row], now: datetime) -> tuple[QueueSummary, ...]:
     """Rows of `queue_items` and `queue_flow` (with key columns) as one line per queue and kind, in that order.
 
     Of the flow only the 28 days up to `now` count.
     """
-    today = _day(now)
-    queues: dict[tuple[str, str], tuple[list[Row], list[Row]]] = {}
+    return with_flow(standings(items, now), flow, now)
+
+
+def standings(items: Iterable[Row], now: datetime) -> tuple[Standing, ...]:
+    """The open ones of `queue_items` as one line per queue and kind."""
+    queues: dict[tuple[str, str], list[Row]] = {}
     for item in items:
         if item["open"]:
-            queues.setdefault((item["queue"], item["kind"]), ([], []))[0].append(item)
+            queues.setdefault((item["queue"], item["kind"]), []).append(item)
+    return tuple(_standing(*key, items, now) for key, items in queues.items())
+
+
+def with_flow(standings: Iterable[Standing], flow: Iterable[Row], now: datetime) -> tuple[QueueSummary, ...]:
+    """One line per queue and kind, in that order, of what is open and of the flow of the 28 days up to `now`."""
+    today = _day(now)
+    flows: dict[tuple[str, str], list[Row]] = {}
     for row in flow:
         if today - timedelta(days=MONTH) < row["day"] <= today:
-            queues.setdefault((row["queue"], row["kind"]), ([], []))[1].append(row)
-    return tuple(_summary(queue, kind, *queues[queue, kind], now) for queue, kind in sorted(queues))
+            flows.setdefault((row["queue"], row["kind"]), []).append(row)
+    known = {(one.queue, one.kind): one for one in standings}
+    keys = sorted({*known, *flows})
+    return tuple(_summary(known.get(key) or Standing(*key, 0, 0), flows.get(key, []), today) for key in keys)
 
 
-def _summary(queue: str, kind: str, items: list[Row], flow: list[Row], now: datetime) -> QueueSummary:
-    today = _day(now)
+def _standing(queue: str, kind: str, items: list[Row], now: datetime) -> Standing:
     ages = Counter(_seconds(item["opened_at"], now) for item in items)
-    day = _added([row for row in flow if row["day"] == today])
-    week = _added([row for row in flow if row["day"] > today - timedelta(days=WEEK)])
-    offered, handled = week["answered"] + week["abandoned"], week["handled"]
-    month_out = _added(flow)["outflow"]
-    return QueueSummary(
+    return Standing(
         queue=queue,
         kind=kind,
         open=len(items),
         waiting=sum(item["status"] == "waiting" for item in items),
         age_p50=nearest_rank(ages, 0.5),
         age_p90=nearest_rank(ages, 0.9),
-        age_max=max(ages, default=None),
+        age_max=max(ages),
         next_statutory_due=_next(items, "statutory_due", now),
         next_service_due=_next(items, "service_due", now),
         overdue_statutory=_overdue(items, "statutory_due", now),
         overdue_service=_overdue(items, "service_due", now),
         at_risk=sum(_at_risk(item, now) for item in items),
+    )
+
+
+def _summary(standing: Standing, flow: list[Row], today: date) -> QueueSummary:
+    day = _added([row for row in flow if row["day"] == today])
+    week = _added([row for row in flow if row["day"] > today - timedelta(days=WEEK)])
+    offered, handled = week["answered"] + week["abandoned"], week["handled"]
+    month_out = _added(flow)["outflow"]
+    return QueueSummary(
+        **asdict(standing),
         inflow_today=day["inflow"],
         outflow_today=day["outflow"],
         inflow_7d=week["inflow"],
@@ -384,7 +420,7 @@ def _summary(queue: str, kind: str, items: list[Row], flow: list[Row], now: date
         service_level=week["answered_in_time"] / offered if offered else None,
         speed_of_answer=week["wait_seconds"] / week["answered"] if week["answered"] else None,
         handling_time=(week["talk_seconds"] + week["wrap_up_seconds"]) / handled if handled else None,
-        days_of_work=len(items) * MONTH / month_out if month_out else None,
+        days_of_work=standing.open * MONTH / month_out if month_out else None,
     )
 
 

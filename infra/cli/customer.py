@@ -1,19 +1,25 @@
-"""`kehu show customer`: everything that happened with one customer."""
+"""`kehu show customer`: one customer as a whole: who it is, the risk, the open cases, and everything that happened."""
 
+# ruff: noqa: S608 (what is put together are names of our own columns; values are always parameters)
+
+from collections.abc import Iterator
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 
+from infra import bootstrap
 from infra.cli.messages import Since, in_utc
-from infra.cli.output import Csv, Json, Limit, print_rows
-from infra.cli.retention_risk import UnknownCustomer
-from infra.cli.servers import MinPosition, Postgres, query, wait_for
+from infra.cli.output import Csv, Json, Limit, Ndjson, percent, print_rows, say
+from infra.cli.queues import open_cases
+from infra.cli.reading import WAIT, Answer, MinPosition, Wait, reading
+from infra.cli.retention_risk import UnknownCustomer, risk_of
+from infra.cli.servers import Postgres
 from projections.customer_timeline import CUSTOMER_TIMELINE
+from projections.retention_risk import RETENTION_RISK
+from projections.service_queues import SERVICE_QUEUES
 
-QUERY = """SELECT * FROM kehu.customer_timeline WHERE customer_id = %(customer)s
-    AND (%(since)s::timestamptz IS NULL OR occurred_at >= %(since)s)
-    AND (%(kind)s::text IS NULL OR type = %(kind)s OR type LIKE %(kind)s || '.%%')
-    ORDER BY occurred_at DESC, position DESC LIMIT %(limit)s"""
+READ = (CUSTOMER_TIMELINE, RETENTION_RISK, SERVICE_QUEUES)
 
 
 def customer(
@@ -25,21 +31,66 @@ def customer(
     ] = None,
     limit: Limit = 50,
     min_position: MinPosition = 0,
+    wait: Wait = WAIT,
     as_json: Json = False,
     as_csv: Csv = False,
+    as_ndjson: Ndjson = False,
 ) -> None:
-    """Everything that happened with one customer, newest first.
+    """One customer: band and risk of leaving, open cases, and everything that happened, newest first.
+
+    --since, --kind and --limit choose among what happened. CSV and NDJSON have only that; JSON has `customer` and
+    `cases` beside the `rows`.
 
     Example: kehu show customer c-100023 --kind complaint --since 2026-01-01
     """
-    chosen = {"customer": customer_id, "since": in_utc(since), "kind": kind, "limit": limit}
-    wait_for(postgres, CUSTOMER_TIMELINE, min_position)
-    rows = query(postgres, QUERY, chosen)
-    if not rows:
-        known = "SELECT 1 AS one FROM kehu.customer_timeline WHERE customer_id = %(customer)s LIMIT 1"
-        if not query(postgres, known, chosen):
+    now = bootstrap.now()
+    with reading(postgres, *READ, min_position=min_position, wait=wait) as answer:
+        risk = risk_of(answer, customer_id, now)
+        cases = list(open_cases(answer, now, customer_id=customer_id))
+        if risk is None and not cases and not list(timeline(answer, customer_id, 1)):
             raise UnknownCustomer(customer_id)
-    print_rows(f"Customer {customer_id}, newest first", rows, as_json, as_csv, people=_for_people, wide=("what",))
+        if not (as_json or as_csv or as_ndjson):
+            _print_customer(customer_id, risk, cases)
+        print_rows(
+            f"Customer {customer_id}, newest first",
+            timeline(answer, customer_id, limit, in_utc(since), kind),
+            as_json,
+            as_csv,
+            as_ndjson,
+            people=_for_people,
+            wide=("what",),
+            limit=limit,
+            fresh=answer.fresh,
+            about={"customer": risk, "cases": cases},
+        )
+
+
+def timeline(
+    answer: Answer, customer_id: str, limit: int = 0, since: datetime | None = None, kind: str | None = None
+) -> Iterator[dict[str, Any]]:
+    """So many things that happened with one customer, or with 0 all of them, newest first."""
+    where = "customer_id = %(customer)s"
+    if since is not None:
+        where += " AND occurred_at >= %(since)s"
+    if kind is not None:
+        where += " AND (type = %(kind)s OR starts_with(type, %(kind)s || '.'))"
+    return answer.stream(
+        f"""SELECT * FROM kehu.customer_timeline WHERE {where}
+            ORDER BY occurred_at DESC, log_position DESC LIMIT %(limit)s""",
+        {"customer": customer_id, "since": since, "kind": kind, "limit": limit or None},
+    )
+
+
+def _print_customer(customer_id: str, risk: dict[str, Any] | None, cases: list[dict[str, Any]]) -> None:
+    if risk is not None:
+        known = {"branch": risk["branch"], "segment": risk["segment"], "manager": risk["manager_id"]}
+        told = [f"{name} {value}" for name, value in known.items() if value]
+        share = percent(risk["probability"], 1)
+        band = f"retention risk {risk['band']}" + (f", {share}" if share else "")
+        say(f"Customer {customer_id}: {', '.join([*told, band])}")
+    if cases:
+        names = ("case", "state", "queue", "status", "statutory_due", "service_due")
+        print_rows("Open cases", [{name: one[name] for name in names} for one in cases], wide=("case",))
 
 
 def _for_people(row: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from infra.cli.messages import Since, for_programs, in_utc, meaning, print_message
-from infra.cli.output import Csv, Json, Limit, print_json, print_rows, say
+from infra.cli.output import Csv, Json, Limit, Ndjson, print_json, print_rows, say
 from infra.cli.servers import Kafka, Postgres, asked, connected, require_kafka
 from infra.errors import KehuError
 from infra.kafka.limits import REPLAYED
@@ -37,20 +37,22 @@ def list_dead_letters(
     limit: Limit = 50,
     as_json: Json = False,
     as_csv: Csv = False,
+    as_ndjson: Ndjson = False,
 ) -> None:
     """The newest dead letters, or with --summary how many there are by rule and source.
 
     Example: kehu dead-letters list --rule bad-json --since 2026-03-01
     """
+    chosen: dict[str, Any] = {"rule": rule, "topic": topic, "source": source, "since": in_utc(since)}
+    how = (as_json, as_csv, as_ndjson)
     with connected(postgres) as conn:
         if summary:
-            counts = ops.count_dead_letters(
-                conn, rule=rule, topic=topic, source=source, since=in_utc(since), limit=limit
-            )
-            print_rows("Dead letters by rule and source", counts, as_json, as_csv, wide=("source",))
+            counts = ops.count_dead_letters(conn, **chosen, limit=limit or None)
+            print_rows("Dead letters by rule and source", counts, *how, wide=("source",), limit=limit)
             return
-        letters = ops.list_dead_letters(conn, rule=rule, topic=topic, source=source, since=in_utc(since), limit=limit)
-    print_rows("Dead letters, newest first", letters, as_json, as_csv, people=_for_people, wide=("detail",))
+        letters = ops.list_dead_letters(conn, **chosen, limit=limit or None)
+        title = "Dead letters, newest first"
+        print_rows(title, letters, *how, people=_for_people, wide=("detail",), limit=limit)
 
 
 def _for_people(letter: dict[str, Any]) -> dict[str, Any]:

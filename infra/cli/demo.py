@@ -24,7 +24,7 @@ from infra.cli.queues import cases, queues
 from infra.cli.reconciliation import reconciliation
 from infra.cli.retention_risk import retention_risk
 from infra.cli.satisfaction import satisfaction
-from infra.cli.servers import query
+from infra.cli.servers import connected
 from infra.embedded.broker import EmbeddedBroker
 from infra.embedded.postgres import EmbeddedPostgres
 from infra.errors import KehuError
@@ -136,7 +136,9 @@ def run(events: int, seed: int, stay: bool) -> None:
         retention_risk(demo.postgres, limit=3)
         queues(demo.postgres)
         cases(demo.postgres, limit=5)
-        for row in query(demo.postgres, TELLING):
+        with connected(demo.postgres) as conn:
+            telling = conn.execute(TELLING).fetchall()
+        for row in telling:
             customer(row["customer_id"], demo.postgres, limit=8)
         if stay:
             say("Everything keeps running until you press Enter. For other commands:")

@@ -9,7 +9,7 @@ import psycopg
 
 from domain.errors import DomainError
 from infra import bootstrap
-from infra.cli.output import Csv, Json, print_rows, say, span
+from infra.cli.output import Csv, Json, Ndjson, print_rows, say, span
 from infra.cli.servers import Connection, Held, OptionalKafka, OptionalPostgres, connected, held
 from infra.errors import KehuError
 from infra.kafka.topics import TOPICS
@@ -44,7 +44,11 @@ class SomethingIsWrong(KehuError):
 
 
 def doctor(
-    postgres: OptionalPostgres = "", kafka: OptionalKafka = "", as_json: Json = False, as_csv: Csv = False
+    postgres: OptionalPostgres = "",
+    kafka: OptionalKafka = "",
+    as_json: Json = False,
+    as_csv: Csv = False,
+    as_ndjson: Ndjson = False,
 ) -> None:
     """Look at servers, schema, topics, lag, projections, waiting and dead messages; each with its remedy.
 
@@ -54,11 +58,12 @@ def doctor(
     Example: kehu doctor --postgres "host=db dbname=kehu" --kafka broker:9092
     """
     checks = list(examine(postgres, kafka, bootstrap.now()))
-    print_rows("Doctor", [asdict(one) for one in checks], as_json, as_csv, people=_for_people, wide=("detail",))
+    rows = [asdict(one) for one in checks]
+    print_rows("Doctor", rows, as_json, as_csv, as_ndjson, people=_for_people, wide=("detail",))
     wrong = sum(one.verdict == WRONG for one in checks)
     if wrong:
         raise SomethingIsWrong(f"{wrong} of {len(checks)} checks")
-    if not as_json and not as_csv:
+    if not (as_json or as_csv or as_ndjson):
         say("Nothing is wrong.", "green")
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from domain import registry, upcasts
-from infra.cli.output import Csv, Json, Limit, print_rows
+from infra.cli.output import Csv, Json, Limit, Ndjson, print_rows
 from infra.kafka import codec
 from infra.kafka.topics import topic_of
 from projections.catalogue import ALL
@@ -20,14 +20,15 @@ def catalog(
     limit: Limit = 1000,
     as_json: Json = False,
     as_csv: Csv = False,
+    as_ndjson: Ndjson = False,
 ) -> None:
     """Every event: stored name, version, topic, whether channels publish it, its upcasters, and who consumes it.
 
     Example: kehu events catalog --consumer retention_risk
     """
     rows = [row for row in every_event() if topic in (None, row["topic"]) and published in (None, row["published"])]
-    shown = [row for row in rows if consumer is None or consumer in row["consumers"]][:limit]
-    print_rows("Events", shown, as_json, as_csv, people=_for_people, wide=("consumers",))
+    shown = [row for row in rows if consumer is None or consumer in row["consumers"]][: limit or None]
+    print_rows("Events", shown, as_json, as_csv, as_ndjson, people=_for_people, wide=("consumers",), limit=limit)
 
 
 def every_event() -> list[dict[str, Any]]:

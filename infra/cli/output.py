@@ -1,10 +1,14 @@
-"""One way to print: rows as a table for people, as JSON for programs, as CSV for spreadsheets."""
+"""One way to print: rows as a table for people, as JSON for programs, as CSV for spreadsheets, as NDJSON for pipes.
+
+All but the table write each row as it comes, so that an export of any length needs little memory.
+"""
 
 import csv
 import os
 import re
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -18,8 +22,10 @@ from rich.text import Text
 Row = Mapping[str, Any]
 Json = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
 Csv = Annotated[bool, typer.Option("--csv", help="As CSV, for spreadsheets.")]
-Limit = Annotated[int, typer.Option(min=1, help="Rows at most.")]
+Ndjson = Annotated[bool, typer.Option("--ndjson", help="As JSON, one row a line, for pipes.")]
+Limit = Annotated[int, typer.Option(min=0, help="Rows at most; 0 for all.")]
 
+FRESH = ("position", "recorded_at", "behind", "lag_seconds")
 WIDTH = 100
 """Columns where no terminal says how many it has."""
 MIN_WIDE = 12
@@ -43,29 +49,91 @@ def say(text: str, style: str = "") -> None:
     console().print(text, markup=False, style=style)
 
 
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """How much of the log a read model shows: everything up to a position, and what is missing after it."""
+
+    projection: str
+    position: int
+    recorded_at: datetime | None
+    """When the event at the position was stored; None before the first one."""
+    behind: int
+    """Events in the log that are not shown."""
+    lag_seconds: float
+    """For how long the oldest of these has been in the log; 0 when there is none."""
+
+    def __str__(self) -> str:
+        stored = f" of {self.recorded_at:%Y-%m-%d %H:%M:%S} UTC" if self.recorded_at else ""
+        late = f", {self.behind:,} behind for {span(self.lag_seconds)}" if self.behind else ""
+        return f"{self.projection} shows position {self.position:,}{stored}{late}"
+
+
 def print_rows(
     title: str,
-    rows: Sequence[Row],
+    rows: Iterable[Row],
     as_json: bool = False,
     as_csv: bool = False,
+    as_ndjson: bool = False,
     *,
     people: Callable[[Any], Row] = lambda row: row,
     wide: Collection[str] = (),
+    limit: int = 0,
+    fresh: Sequence[Freshness] = (),
+    about: Mapping[str, Any] | None = None,
 ) -> None:
-    """Print the rows. `people` makes the row that is read in the table; only the columns in `wide` may wrap."""
-    if as_json and as_csv:
-        raise typer.BadParameter("choose one", param_hint="--json and --csv")
+    """Print the rows. `people` makes the row that is read in the table; only the columns in `wide` may wrap.
+
+    `limit` is told when it may have cut the rows. With `fresh` the answer says how fresh it is: below the table, on
+    standard error beside CSV and NDJSON, and JSON is an object of `freshness`, what `about` holds, and `rows`.
+    """
+    if as_json + as_csv + as_ndjson > 1:
+        raise typer.BadParameter("choose one", param_hint="--json, --csv and --ndjson")
+    told = _Told(rows)
     if as_json:
-        print_json(rows)
+        _print_document(told, fresh, about or {})
     elif as_csv:
-        _print_csv(rows)
+        _print_csv(told)
+    elif as_ndjson:
+        for row in told:
+            print_json(row)
     else:
-        _print_table(title, [people(row) for row in rows], wide)
+        _print_table(title, [people(row) for row in told], wide)
+    cut = f"{limit} rows, as many as --limit lets through; --limit 0 gives all." if 0 < limit <= told.count else ""
+    if as_json or as_csv or as_ndjson:
+        notes = [str(one) for one in fresh if not as_json] + [cut] * bool(cut)
+        sys.stderr.writelines(f"{note}\n" for note in notes)
+        return
+    for note in [cut] * bool(cut) + [str(one) for one in fresh]:
+        say(note, "dim")
+
+
+class _Told:
+    """Rows on their way out, counted."""
+
+    def __init__(self, rows: Iterable[Row]) -> None:
+        self._rows = rows
+        self.count = 0
+
+    def __iter__(self) -> Iterator[Row]:
+        for row in self._rows:
+            self.count += 1
+            yield row
+
+
+def _print_document(rows: Iterable[Row], fresh: Sequence[Freshness], about: Mapping[str, Any]) -> None:
+    write = sys.stdout.write
+    if fresh:
+        known = {one.projection: {n: getattr(one, n) for n in FRESH} for one in fresh}
+        write(f'{_json({"freshness": known, **about})[:-1]},"rows":')
+    write("[")
+    for number, row in enumerate(rows):
+        write(("," if number else "") + _json(row))
+    write("]}\n" if fresh else "]\n")
 
 
 def print_json(value: object) -> None:
     """One JSON document on one line; times are RFC 3339, bytes are text or hexadecimal."""
-    sys.stdout.write(orjson.dumps(value, default=_plain).decode() + "\n")
+    sys.stdout.write(_json(value) + "\n")
 
 
 def text_of(value: bytes | None) -> str | None:
@@ -113,7 +181,7 @@ def _print_csv(rows: Iterable[Row]) -> None:
 
 def _csv_cell(value: Any) -> Any:
     if isinstance(value, dict | list | tuple):
-        return orjson.dumps(value, default=_plain).decode()
+        return _json(value)
     if isinstance(value, datetime):
         return value.isoformat()
     return text_of(value) if isinstance(value, bytes) else value
@@ -165,6 +233,10 @@ def cell(value: Any) -> str:
         case dict():
             return ", ".join(f"{name} {cell(one)}" for name, one in value.items())
     return str(value)
+
+
+def _json(value: object) -> str:
+    return orjson.dumps(value, default=_plain).decode()
 
 
 def _plain(value: object) -> str | None:

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from domain.errors import Refused
-from domain.ports import Conflict, Message, Partition
+from domain.ports import Conflict
 from infra import bootstrap
 from infra.cli.messages import for_programs, meaning, print_message
-from infra.cli.output import Csv, Json, Limit, print_json, print_rows, say, when
+from infra.cli.output import Csv, Json, Limit, Ndjson, print_json, print_rows, say, when
 from infra.cli.servers import Postgres, connected
 from infra.errors import KehuError, Unreadable
 from infra.postgres import ops
@@ -37,15 +37,24 @@ def list_parked(
     limit: Limit = 50,
     as_json: Json = False,
     as_csv: Csv = False,
+    as_ndjson: Ndjson = False,
 ) -> None:
     """What waits, since when, for what, and until when before it dies.
 
     Example: kehu parked list --topic kehu.surveys
     """
-    with connected(postgres) as conn:
-        rows = ops.list_parked(conn, stream=stream, topic=topic, rule=rule, limit=limit)
     now = bootstrap.now()
-    print_rows("Parked messages", rows, as_json, as_csv, people=lambda row: _for_people(row, now), wide=("stream",))
+    with connected(postgres) as conn:
+        print_rows(
+            "Parked messages",
+            ops.list_parked(conn, stream=stream, topic=topic, rule=rule, limit=limit or None),
+            as_json,
+            as_csv,
+            as_ndjson,
+            people=lambda row: _for_people(row, now),
+            wide=("stream",),
+            limit=limit,
+        )
 
 
 def _for_people(row: dict[str, Any], now: datetime) -> dict[str, Any]:
@@ -126,9 +135,7 @@ def release_parked(
 
 def _identified(waiting: dict[str, Any]) -> dict[str, Any]:
     """With source and id of its event, by which its dead letter is found."""
-    place = Partition(waiting["topic"], waiting["topic_id"], waiting["partition"])
-    at, stamp, headers = waiting["kafka_offset"], waiting["kafka_timestamp"], tuple(waiting["headers"])
     with suppress(Unreadable):
-        meta = bootstrap.decoder()(Message(place, at, stamp, waiting["key"], waiting["value"], headers)).fact.meta
+        meta = bootstrap.decoder()(ops.message_of(waiting)).fact.meta
         return {**waiting, "source": meta.source, "event_id": meta.event_id}
     return waiting

@@ -1,12 +1,13 @@
 """`kehu projections`: how the read models stand; let one rest, go on, or try again."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 
-from infra.cli.output import Csv, Json, print_rows, say
+from infra.cli.output import Csv, Json, Ndjson, print_rows, say
 from infra.cli.servers import Postgres, connected
 from infra.errors import KehuError
 from infra.postgres import ops
@@ -35,14 +36,14 @@ def chosen(name: str) -> Sequence[Projection]:
     return found
 
 
-def status(postgres: Postgres = "", as_json: Json = False, as_csv: Csv = False) -> None:
+def status(postgres: Postgres = "", as_json: Json = False, as_csv: Csv = False, as_ndjson: Ndjson = False) -> None:
     """Every build of every read model: how far it is, whether it runs, and where and why it stopped.
 
     Example: kehu projections status
     """
     with connected(postgres) as conn:
         rows = [{**row, "status": _status(row)} for row in ops.projections(conn)]
-    print_rows("Projections", rows, as_json, as_csv, people=_for_people, wide=("why",))
+    print_rows("Projections", rows, as_json, as_csv, as_ndjson, people=_for_people, wide=("why",))
 
 
 def _status(row: dict[str, Any]) -> str:
@@ -70,9 +71,7 @@ def pause(name: Name, postgres: Postgres = "") -> None:
 
     Example: kehu projections pause retention_risk
     """
-    with closing(Builds(postgres)) as builds:
-        for one in chosen(name):
-            builds.pause(one.name, paused=True)
+    _each(name, postgres, partial(Builds.pause, paused=True))
     say(f"{name} rests.")
 
 
@@ -81,9 +80,7 @@ def resume(name: Name, postgres: Postgres = "") -> None:
 
     Example: kehu projections resume retention_risk
     """
-    with closing(Builds(postgres)) as builds:
-        for one in chosen(name):
-            builds.pause(one.name, paused=False)
+    _each(name, postgres, partial(Builds.pause, paused=False))
     say(f"{name} goes on.")
 
 
@@ -92,13 +89,23 @@ def retry(name: Name, postgres: Postgres = "") -> None:
 
     Example: kehu projections retry retention_risk
     """
-    with closing(Builds(postgres)) as builds:
-        for one in chosen(name):
-            builds.retry(one.name)
+    _each(name, postgres, Builds.retry)
     say(f"{name} tries again.")
 
 
-def check(name: Name = "all", postgres: Postgres = "", as_json: Json = False) -> None:
+def _each(name: str, postgres: str, do: Callable[[Builds, str], None]) -> None:
+    with closing(Builds(postgres)) as builds:
+        for one in chosen(name):
+            do(builds, one.name)
+
+
+def check(
+    name: Name = "all",
+    postgres: Postgres = "",
+    as_json: Json = False,
+    as_csv: Csv = False,
+    as_ndjson: Ndjson = False,
+) -> None:
     """Prove that each event of the log was folded once, or name the first that is missing, doubled or different.
 
     Reads the whole log, about a second per million events and read model. Exit code 1 when something is wrong.
@@ -106,7 +113,7 @@ def check(name: Name = "all", postgres: Postgres = "", as_json: Json = False) ->
     Example: kehu projections check satisfaction
     """
     rows = list(_checked(postgres, chosen(name)))
-    print_rows("Completeness", rows, as_json)
+    print_rows("Completeness", rows, as_json, as_csv, as_ndjson)
     if wrong := [row["projection"] for row in rows if row["verdict"] != "complete"]:
         raise NotComplete(", ".join(wrong))
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import psycopg
 import typer
 
-from infra.cli.output import Csv, Json, print_rows, say
+from infra.cli.output import Csv, Json, Ndjson, print_rows, say
 from infra.cli.servers import Held, OptionalKafka, Postgres, connected, held
 from infra.errors import KehuError
 from infra.kafka.topics import TOPICS
@@ -23,7 +23,12 @@ class NotReconciled(KehuError):
 
 
 def reconciliation(
-    postgres: Postgres = "", kafka: OptionalKafka = "", topic: Topic = None, as_json: Json = False, as_csv: Csv = False
+    postgres: Postgres = "",
+    kafka: OptionalKafka = "",
+    topic: Topic = None,
+    as_json: Json = False,
+    as_csv: Csv = False,
+    as_ndjson: Ndjson = False,
 ) -> None:
     """Prove for each topic: published = appended + duplicate + parked + dead.
 
@@ -45,8 +50,8 @@ def reconciliation(
         if published and name in published and not any(row["topic_id"] == published[name][0] for row in rows):
             rows.append(_never_read(name, published[name][0]))
     checked = [_checked(row, positions, published) for row in rows if topic in (None, row["topic"])]
-    if as_json or as_csv:
-        print_rows("Reconciliation", checked, as_json, as_csv)
+    if as_json or as_csv or as_ndjson:
+        print_rows("Reconciliation", checked, as_json, as_csv, as_ndjson)
     else:
         print_rows("Reconciliation", [*checked, _sum(checked)], people=_for_people, wide=("verdict",))
         print_rows("Why messages died or wait", _reasons(checked))

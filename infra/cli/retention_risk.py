@@ -2,20 +2,25 @@
 
 # ruff: noqa: S608 (what is put together are names of our own columns; values are always parameters)
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
+from heapq import merge, nlargest
+from itertools import islice
 from typing import Annotated, Any
 
 import typer
 
 from infra import bootstrap
-from infra.cli.output import Csv, Json, Limit, percent, print_rows, say
-from infra.cli.servers import MinPosition, Postgres, query, wait_for
+from infra.cli.output import Csv, Json, Limit, Ndjson, percent, print_rows, say
+from infra.cli.reading import WAIT, Answer, MinPosition, Wait, reading
+from infra.cli.servers import Postgres
 from infra.errors import KehuError
+from infra.postgres.ops import matching
 from projections.retention_risk import BASE, RETENTION_RISK, sweep
 
 BANDS = ("high", "medium", "low", "unknown", "closed")
-FILTERS = ("branch", "segment", "manager_id", "customer_id")
+"""In the order in which customers are listed; the first three are ranges of the probability."""
+NOTHING: Mapping[str, str | None] = {}
 Row = dict[str, Any]
 
 
@@ -32,8 +37,10 @@ def retention_risk(
     customer: Annotated[str | None, typer.Option(help="This customer, with all reasons and their events.")] = None,
     limit: Limit = 20,
     min_position: MinPosition = 0,
+    wait: Wait = WAIT,
     as_json: Json = False,
     as_csv: Csv = False,
+    as_ndjson: Ndjson = False,
 ) -> None:
     """The customers who are most likely to leave, with the reasons and their points, as of now.
 
@@ -44,35 +51,75 @@ def retention_risk(
     """
     if band not in (None, *BANDS):
         raise typer.BadParameter(f"use {', '.join(BANDS)}", param_hint=f"--band {band}")
-    chosen = {"branch": branch, "segment": segment, "manager_id": manager, "customer_id": customer, "band": band}
-    wait_for(postgres, RETENTION_RISK, min_position)
-    rows = [_row(row) for row in _scored_now(postgres, chosen, limit, bootstrap.now())]
-    if customer is not None and not rows:
-        raise UnknownCustomer(customer)
-    if customer is not None and not as_json and not as_csv:
-        _print_customer(rows[0])
-        return
-    print_rows("Retention risk, highest first", rows, as_json, as_csv, people=_for_people, wide=("reasons",))
+    now = bootstrap.now()
+    with reading(postgres, RETENTION_RISK, min_position=min_position, wait=wait) as answer:
+        if customer is not None:
+            found = risk_of(answer, customer, now)
+            if found is None:
+                raise UnknownCustomer(customer)
+            filters = {"branch": branch, "segment": segment, "manager_id": manager, "band": band}
+            rows = iter([found] if all(value in (None, found[name]) for name, value in filters.items()) else [])
+            if not (as_json or as_csv or as_ndjson):
+                _print_customer(found)
+                say(str(answer.fresh[0]), "dim")
+                return
+        else:
+            rows = riskiest(answer, now, limit, band, {"branch": branch, "segment": segment, "manager_id": manager})
+        print_rows(
+            "Retention risk, highest first",
+            rows,
+            as_json,
+            as_csv,
+            as_ndjson,
+            people=_for_people,
+            wide=("reasons",),
+            limit=limit,
+            fresh=answer.fresh,
+        )
 
 
-def _scored_now(postgres: str, chosen: Mapping[str, str | None], limit: int, now: datetime) -> list[Row]:
-    """Rows that are due are scored anew, whatever band they had; of the others the stored order holds."""
-    where = " AND ".join(f"(%({name})s::text IS NULL OR {name} = %({name})s)" for name in FILTERS)
-    columns = "*, coalesce(next_change_at <= %(now)s, false) AS due"
-    values = {**chosen, "now": now, "limit": limit}
-    rows = query(
-        postgres,
-        f"""(SELECT {columns} FROM kehu.retention_risk WHERE next_change_at <= %(now)s AND {where})
-        UNION ALL (SELECT {columns} FROM kehu.retention_risk WHERE (next_change_at <= %(now)s) IS NOT true AND {where}
-            AND (%(band)s::text IS NULL OR band = %(band)s)
-            ORDER BY probability DESC NULLS LAST, band = 'closed', customer_id LIMIT %(limit)s)""",
-        values,
+def risk_of(answer: Answer, customer_id: str, now: datetime) -> Row | None:
+    """The score of one customer as of now, or None when nothing is stored about them."""
+    rows = answer.rows("SELECT * FROM kehu.retention_risk WHERE customer_id = %(customer)s", {"customer": customer_id})
+    return _row(_as_of(rows[0], now)) if rows else None
+
+
+def riskiest(
+    answer: Answer, now: datetime, limit: int = 0, band: str | None = None, filters: Mapping[str, str | None] = NOTHING
+) -> Iterator[Row]:
+    """The customers with the highest risk as of now, so many or with 0 all of them.
+
+    Rows that are due are scored anew, whatever band they had; of the others the stored order holds.
+    """
+    where = matching(filters)
+    due = answer.stream(
+        f"SELECT * FROM kehu.retention_risk WHERE next_change_at <= %(now)s AND {where}", {**filters, "now": now}
     )
-    scored: list[Row] = [dict(sweep(row, now)) if row["due"] else row for row in rows]
-    wanted = [row for row in scored if chosen["band"] in (None, row["band"])]
-    return sorted(wanted, key=lambda row: (-(row["probability"] or 0.0), row["band"] == "closed", row["customer_id"]))[
-        :limit
-    ]
+    scored = (row for row in (_as_of(row, now) for row in due) if band in (None, row["band"]))
+    anew = nlargest(limit, scored, key=_rank) if limit else sorted(scored, key=_rank, reverse=True)
+    bands = BANDS if band is None else (band,)
+    stored = (row for one in bands for row in _stored(answer, now, limit, one, filters))
+    for row in islice(merge(anew, stored, key=_rank, reverse=True), limit or None):
+        yield _row(row)
+
+
+def _stored(answer: Answer, now: datetime, limit: int, band: str, filters: Mapping[str, str | None]) -> Iterator[Row]:
+    # In the order of the indexes, which end with (band, probability, customer_id) and are read backwards.
+    return answer.stream(
+        f"""SELECT * FROM kehu.retention_risk WHERE band = %(band)s AND {matching(filters)}
+            AND (next_change_at IS NULL OR next_change_at > %(now)s)
+            ORDER BY probability DESC, customer_id DESC LIMIT %(limit)s""",
+        {**filters, "band": band, "now": now, "limit": limit or None},
+    )
+
+
+def _rank(row: Row) -> tuple[int, float]:
+    return -BANDS.index(row["band"]), row["probability"] or 0.0
+
+
+def _as_of(row: Row, now: datetime) -> Row:
+    change = row["next_change_at"]
+    return row if change is None or change > now else dict(sweep(row, now))
 
 
 def _row(row: Row) -> Row:

@@ -3,19 +3,18 @@
 # ruff: noqa: S608 (what is put together are names of our own columns; values are always parameters)
 
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
 
 from infra import bootstrap
-from infra.cli.output import Csv, Json, Limit, percent, print_rows
-from infra.cli.servers import MinPosition, Postgres, query, wait_for
-from projections.satisfaction import DAILY, DIMENSIONS, SATISFACTION, Summary, rolling, summarise
+from infra.cli.output import Csv, Json, Limit, Ndjson, percent, print_rows
+from infra.cli.reading import WAIT, Answer, MinPosition, Wait, reading
+from infra.cli.servers import Postgres
+from projections.satisfaction import DAILY, DIMENSIONS, SATISFACTION, Summary, summarise
 
 FILTERS = ("metric", "scale", *DIMENSIONS)
-
-
 WINDOWS = (7, 30, 90)
 
 
@@ -31,8 +30,10 @@ def satisfaction(
     ] = None,
     limit: Limit = 100,
     min_position: MinPosition = 0,
+    wait: Wait = WAIT,
     as_json: Json = False,
     as_csv: Csv = False,
+    as_ndjson: Ndjson = False,
 ) -> None:
     """CSAT, NPS and CES with their 95 % intervals, and the response rate; suppressed below ten answers.
 
@@ -47,21 +48,38 @@ def satisfaction(
     if until is not None and days is None:
         raise typer.BadParameter("it ends a window: give --days 7, 30 or 90 with it", param_hint="--until")
     last = until.date() if until else bootstrap.now().date()
-    wait_for(postgres, SATISFACTION, min_position)
-    rows = _cells(postgres, by, _conditions(where or ()))
-    summaries = summarise(rolling(rows, last, days) if days else rows, by=(by,))
-    ordered = sorted(summaries, key=lambda s: (s.metric, s.scale, s.group))[:limit]
+    conditions = _conditions(where or ())
     title = f"Satisfaction by {by}" + (f", {days} days to {last}" if days else "")
-    print_rows(title, [_row(by, one) for one in ordered], as_json, as_csv, people=_for_people, wide=(by,))
+    with reading(postgres, SATISFACTION, min_position=min_position, wait=wait) as answer:
+        summaries = sums(answer, by, conditions, (last - timedelta(days=days - 1), last) if days else None)
+    ordered = sorted(summaries, key=lambda s: (s.metric, s.scale, s.group))[: limit or None]
+    print_rows(
+        title,
+        [_row(by, one) for one in ordered],
+        as_json,
+        as_csv,
+        as_ndjson,
+        people=_for_people,
+        wide=(by,),
+        limit=limit,
+        fresh=answer.fresh,
+    )
 
 
-def _cells(postgres: str, by: str, conditions: Mapping[str, str]) -> Sequence[dict[str, Any]]:
-    """Added up in the database per day and group, so that no more than that is read."""
-    sums = ", ".join(f"sum({name})::bigint AS {name}" for name in DAILY.columns)
-    names = ", ".join(dict.fromkeys(("day", "metric", "scale", by)))
-    condition = " AND ".join(f"{name}::text = %({name})s" for name in conditions) or "true"
-    statement = f"SELECT {names}, {sums} FROM kehu.satisfaction_daily WHERE {condition} GROUP BY {names}"
-    return query(postgres, statement, conditions)
+def sums(answer: Answer, by: str, conditions: Mapping[str, str], window: tuple[date, date] | None) -> Sequence[Summary]:
+    """One summary per metric, scale and value of a dimension, of the invitations of the window's days or of all.
+
+    Added up in the database, so that no more than one row per group is read.
+    """
+    columns = ", ".join(f"sum({name})::bigint AS {name}" for name in DAILY.columns)
+    names = ", ".join(dict.fromkeys(("metric", "scale", by)))
+    condition = " AND ".join(f"{name} = %({name})s" for name in conditions) or "true"
+    values: dict[str, object] = {**conditions}
+    if window:
+        condition += " AND day BETWEEN %(first)s AND %(last)s"
+        values |= {"first": window[0], "last": window[1]}
+    statement = f"SELECT {names}, {columns} FROM kehu.satisfaction_daily WHERE {condition} GROUP BY {names}"
+    return summarise(answer.rows(statement, values), by=(by,))
 
 
 def _conditions(where: Sequence[str]) -> dict[str, str]:
@@ -79,6 +97,8 @@ def _conditions(where: Sequence[str]) -> dict[str, str]:
                 date.fromisoformat(value)
             except ValueError:
                 raise typer.BadParameter("a day is written like day=2026-03-02", param_hint=f"--where {one}") from None
+        if name == "scale" and not value.isdecimal():
+            raise typer.BadParameter("a scale is written like scale=5", param_hint=f"--where {one}")
         conditions[name] = value
     return conditions
 

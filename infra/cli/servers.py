@@ -3,7 +3,6 @@
 import asyncio
 import socket
 from collections.abc import Awaitable, Mapping
-from contextlib import closing
 from typing import Annotated, Any, TypeVar
 
 import psycopg
@@ -11,11 +10,8 @@ import typer
 from psycopg.conninfo import make_conninfo
 from psycopg.rows import dict_row
 
-from domain.values import Position
 from infra.errors import KehuError, ServerUnavailable
 from infra.kafka.topics import TOPICS, Topics, extents
-from infra.postgres.read_models import PostgresReadModels
-from projections.declare import Projection
 
 T = TypeVar("T")
 Connection = psycopg.Connection[dict[str, Any]]
@@ -76,28 +72,11 @@ OptionalKafka = Annotated[
     str, typer.Option("--kafka", envvar="KEHU_KAFKA", help=_KAFKA, show_default=False, callback=_given)
 ]
 
-MinPosition = Annotated[
-    int, typer.Option("--min-position", min=0, help="Wait until this position of the log is shown; 5 s at most.")
-]
-
-
-def wait_for(postgres: str, projection: Projection, min_position: int) -> None:
-    """Wait until a read model shows a position of the log. Raises Behind when that takes too long."""
-    if min_position:
-        with closing(PostgresReadModels(postgres)) as models:
-            models.wait_for(projection, Position(min_position), SECONDS)
-
 
 def connected(postgres: str) -> Connection:
     """A connection whose rows are dictionaries and whose times are in UTC."""
     options = "-c timezone=UTC"
     return psycopg.connect(postgres, row_factory=dict_row, application_name="kehu-cli", options=options)
-
-
-def query(postgres: str, statement: str, values: Mapping[str, object] | None = None) -> list[dict[str, Any]]:
-    """The rows of one statement."""
-    with connected(postgres) as conn:
-        return conn.execute(statement.encode(), values).fetchall()
 
 
 def require_kafka(kafka: str) -> None:

@@ -8,7 +8,6 @@ import orjson
 import typer
 from psycopg import sql
 
-from domain.ports import Message, Partition
 from domain.values import CustomerId, Meta, Recorded
 from infra import bootstrap
 from infra.cli.output import Json, print_json, print_rows, say
@@ -184,12 +183,8 @@ def _state(event: Row) -> bytes:
 
 def _decoded(row: Row) -> Meta | None:
     """Who sent a waiting message; None when it cannot be read any more."""
-    partition = Partition(row["topic"], row["topic_id"], row["partition"])
-    message = Message(
-        partition, row["kafka_offset"], row["kafka_timestamp"], row["key"], row["value"], tuple(row["headers"])
-    )
     try:
-        return codec.decode(message, bootstrap.now()).meta
+        return codec.decode(ops.message_of(row), bootstrap.now()).meta
     except Unreadable:
         return None
 

@@ -12,7 +12,7 @@ from domain.errors import DomainError
 from domain.ports import Message, Partition
 from infra import bootstrap
 from infra.cli.events import every_event
-from infra.cli.output import Csv, Json, print_rows
+from infra.cli.output import Csv, Json, Ndjson, print_rows
 from infra.cli.servers import OptionalPostgres
 from infra.errors import KehuError, Unreadable
 from infra.kafka import codec, contracts
@@ -34,7 +34,9 @@ class NotACheckout(KehuError):
     """Released contracts and examples are not here. Run `kehu verify` from a checkout."""
 
 
-def verify(postgres: OptionalPostgres = "", as_json: Json = False, as_csv: Csv = False) -> None:
+def verify(
+    postgres: OptionalPostgres = "", as_json: Json = False, as_csv: Csv = False, as_ndjson: Ndjson = False
+) -> None:
     """One verdict for CI: contracts, registry, upcasters, stored examples of every event, projections, migrations.
 
     Needs no server; with --postgres it also asks whether migrations are pending. Exit code 1 when a check fails.
@@ -47,7 +49,7 @@ def verify(postgres: OptionalPostgres = "", as_json: Json = False, as_csv: Csv =
     if postgres:
         pending = [f"{name} has not run: run `kehu setup`" for name in migrate.pending(postgres)]
         rows.append(_result("migrations have run", pending))
-    print_rows("Verify", rows, as_json, as_csv, people=_for_people, wide=("problems",))
+    print_rows("Verify", rows, as_json, as_csv, as_ndjson, people=_for_people, wide=("problems",))
     failed = [row["check"] for row in rows if row["verdict"] != "ok"]
     if failed:
         raise NotVerified(", ".join(failed))

@@ -4,8 +4,10 @@ about it. Rows are plain dicts."""
 # ruff: noqa: S608 (what is put together are lists of our own columns; values are always parameters)
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import datetime
+from itertools import count
 from typing import Any
 
 import psycopg
@@ -17,6 +19,9 @@ from infra.postgres.event_store import write
 Connection = psycopg.Connection[Any]
 Row = dict[str, Any]
 
+AT_ONCE = 1000
+"""Rows that a stream fetches at once."""
+_numbers = count(1)
 _PLACE = "topic, topic_id, partition, kafka_offset, kafka_timestamp"
 _DEAD = f"id, {_PLACE}, rule, detail, stream, source, event_id, died_at, published, replayed_at, repaired_as"
 _PARKED = f"seq, stream, {_PLACE}, rule, detail, parked_at, next_try_at, expires_at, tries"
@@ -24,10 +29,6 @@ _BYTES = "key, value, header_names, header_values"
 _EVENT = "position, recorded_at, stream, version, type, customer_id, meta, data"
 _QUOTED = "convert_to(to_jsonb({})::text, 'UTF8')"
 """A string as it stands in stored JSON: looking for it first spares parsing the rows without it."""
-_LETTERS = """(%(rule)s::text IS NULL OR rule = %(rule)s) AND (%(topic)s::text IS NULL OR topic = %(topic)s)
-    AND (%(source)s::text IS NULL OR source = %(source)s)
-    AND (%(since)s::timestamptz IS NULL OR died_at >= %(since)s)
-    AND (%(replayed)s::boolean IS NULL OR (replayed_at IS NOT NULL) = %(replayed)s)"""
 
 
 def list_dead_letters(
@@ -39,10 +40,15 @@ def list_dead_letters(
     since: datetime | None = None,
     replayed: bool | None = None,
     limit: int | None = 50,
-) -> list[Row]:
+) -> Iterator[Row]:
     """The newest dead letters that match, without their bytes; without a limit when it is None."""
-    query = f"SELECT {_DEAD} FROM kehu.dead_letters WHERE {_LETTERS} ORDER BY id DESC LIMIT %(limit)s"
-    return _rows(conn, query, {**_letters(rule, topic, source, since, replayed), "limit": limit})
+    where = _letters(rule, topic, source, since)
+    if replayed is not None:
+        where += f" AND replayed_at IS {'NOT ' * replayed}NULL"
+    values = {"rule": rule, "topic": topic, "source": source, "since": since, "limit": limit}
+    return streamed(
+        conn, f"SELECT {_DEAD} FROM kehu.dead_letters WHERE {where} ORDER BY id DESC LIMIT %(limit)s", values
+    )
 
 
 def count_dead_letters(
@@ -56,9 +62,10 @@ def count_dead_letters(
 ) -> list[Row]:
     """Per rule and source how many dead letters match, how many were replayed, and when the newest died."""
     query = f"""SELECT rule, source, count(*) AS letters, count(replayed_at) AS replayed, max(died_at) AS newest
-        FROM kehu.dead_letters WHERE {_LETTERS} GROUP BY rule, source ORDER BY letters DESC, rule, source
-        LIMIT %(limit)s"""
-    return _rows(conn, query, {**_letters(rule, topic, source, since, None), "limit": limit})
+        FROM kehu.dead_letters WHERE {_letters(rule, topic, source, since)} GROUP BY rule, source
+        ORDER BY letters DESC, rule, source LIMIT %(limit)s"""
+    values = {"rule": rule, "topic": topic, "source": source, "since": since, "limit": limit}
+    return _rows(conn, query, values)
 
 
 def get_dead_letters(conn: Connection, letter_ids: Sequence[int]) -> list[Row]:
@@ -86,12 +93,12 @@ def list_parked(
     topic: str | None = None,
     rule: str | None = None,
     limit: int | None = 50,
-) -> list[Row]:
+) -> Iterator[Row]:
     """The messages that wait, in the order of their next try, or one stream's in the order of its queue."""
-    query = f"""SELECT {_PARKED} FROM kehu.parked WHERE (%(stream)s::text IS NULL OR stream = %(stream)s)
-        AND (%(topic)s::text IS NULL OR topic = %(topic)s) AND (%(rule)s::text IS NULL OR rule = %(rule)s)
-        ORDER BY CASE WHEN %(stream)s::text IS NULL THEN least(next_try_at, expires_at) END, seq LIMIT %(limit)s"""
-    return _rows(conn, query, {"stream": stream, "topic": topic, "rule": rule, "limit": limit})
+    chosen = {"stream": stream, "topic": topic, "rule": rule}
+    order = "least(next_try_at, expires_at), seq" if stream is None else "seq"
+    query = f"SELECT {_PARKED} FROM kehu.parked WHERE {matching(chosen)} ORDER BY {order} LIMIT %(limit)s"
+    return streamed(conn, query, {**chosen, "limit": limit})
 
 
 def retry_parked(
@@ -119,11 +126,9 @@ def release_parked(conn: Connection, waiting: Sequence[Row], rule: str, detail: 
     batch = Batch(unpark=[row["seq"] for row in waiting])
     leaving: Counter[Partition] = Counter()
     for row in waiting:
-        partition = Partition(row["topic"], row["topic_id"], row["partition"])
-        leaving[partition] += 1
+        message = message_of(row)
+        leaving[message.partition] += 1
         story = f"{detail}; it waited since {row['parked_at']:%Y-%m-%d %H:%M:%S %Z} for {row['rule']}"
-        headers = tuple(row["headers"])
-        message = Message(partition, row["kafka_offset"], row["kafka_timestamp"], row["key"], row["value"], headers)
         batch.dead.append(DeadLetter(message, rule, story, row["stream"], row.get("source"), row.get("event_id"), at))
     # Whoever owns the partitions goes on with their positions: only counters move.
     batch.moves = [Move(partition, None, None, parked=-n, dead=n) for partition, n in leaving.items()]
@@ -248,6 +253,28 @@ def projections(conn: Connection) -> list[Row]:
     return _rows(conn, query, {})
 
 
+def matching(chosen: Mapping[str, object]) -> str:
+    """A condition that each of these columns has its value; those without a value are not asked about."""
+    return " AND ".join(f"{name} = %({name})s" for name, value in chosen.items() if value is not None) or "true"
+
+
+def message_of(row: Row) -> Message:
+    """The message of a row with `key`, `value` and `headers`, as it came."""
+    partition = Partition(row["topic"], row["topic_id"], row["partition"])
+    headers = tuple(row["headers"])
+    return Message(partition, row["kafka_offset"], row["kafka_timestamp"], row["key"], row["value"], headers)
+
+
+def streamed(conn: Connection, query: str, values: Mapping[str, object] | None = None) -> Iterator[Row]:
+    """The rows of a query as they are read, in one transaction: no more than a portion of them is in memory."""
+    with (
+        conn.transaction() if conn.autocommit else nullcontext(),
+        conn.cursor(f"kehu_{next(_numbers)}", row_factory=dict_row) as cursor,
+    ):
+        cursor.itersize = AT_ONCE
+        yield from cursor.execute(query.encode(), values)
+
+
 def _rows(conn: Connection, query: str, values: Mapping[str, object]) -> list[Row]:
     with conn.cursor(row_factory=dict_row) as cur:
         return cur.execute(query.encode(), values).fetchall()
@@ -258,7 +285,6 @@ def _with_headers(row: Row) -> Row:
     return {**row, "headers": list(zip(names, values, strict=True))}
 
 
-def _letters(
-    rule: str | None, topic: str | None, source: str | None, since: datetime | None, replayed: bool | None
-) -> dict[str, object]:
-    return {"rule": rule, "topic": topic, "source": source, "since": since, "replayed": replayed}
+def _letters(rule: str | None, topic: str | None, source: str | None, since: datetime | None) -> str:
+    chosen = matching({"rule": rule, "topic": topic, "source": source})
+    return chosen if since is None else f"{chosen} AND died_at >= %(since)s"

@@ -83,7 +83,7 @@ class PostgresReadModels:
         until = monotonic() + seconds
         while (now := self.position(projection)) < position:
             if monotonic() >= until:
-                raise Behind(f"{projection.name} is at position {now} of {position} after {seconds:g} s")
+                raise Behind(f"{projection.name} is at position {now} of {position} after {seconds:.2g} s")
             sleep(LOOK)
 
     def load(self, projection: Projection, table: Table, keys: Sequence[Key]) -> dict[Key, Row]:

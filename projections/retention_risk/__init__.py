@@ -16,6 +16,9 @@ from projections.retention_risk.scorecard import BASE, Features, Reason, Scored,
 
 __all__ = ["BASE", "RETENTION_RISK", "RISK", "Features", "Reason", "Scored", "score", "sweep"]
 
+RANKED = ("band", "probability", "customer_id")
+"""The order in which customers are listed."""
+
 RISK = Table(
     name="retention_risk",
     key={"customer_id": "text"},
@@ -32,7 +35,7 @@ RISK = Table(
         "manager_id": "text",
         "features": "jsonb",
     },
-    indexes=(("next_change_at",), ("band", "probability"), ("manager_id",)),
+    indexes=(("next_change_at",), RANKED, ("branch", *RANKED), ("manager_id", *RANKED)),
 )
 """One customer. `band` is low (below 10 %), medium (below 30 %) or high; or unknown or closed, without a score."""
 

@@ -46,6 +46,7 @@ NOWHERE = ("--postgres", "host=/nowhere dbname=x")
         (("show", "satisfaction", "--where", "colour=red"), 2, "write DIMENSION=VALUE with one of metric"),
         (("show", "satisfaction", "--where", "branch=a", "--where", "branch=b"), 2, "branch is given twice"),
         (("show", "satisfaction", "--where", "day=monday"), 2, "a day is written like day=2026-03-02"),
+        (("show", "satisfaction", "--where", "scale=ten"), 2, "a scale is written like scale=5"),
         (("show", "satisfaction", "--by", "colour"), 2, "use day, channel"),
         (("show", "satisfaction", "--days", "8"), 2, "use 7, 30 or 90"),
         (("show", "satisfaction", "--until", "2026-03-02"), 2, "give --days"),
@@ -94,7 +95,7 @@ def test_a_broker_that_is_away_is_told_within_seconds(history: History) -> None:
 
 
 def test_an_error_that_nobody_foresaw_is_one_line(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("infra.cli.queues.summarise_queues", lambda *_given: 1 / 0)
+    monkeypatch.setattr("infra.cli.queues.with_flow", lambda *_given: 1 / 0)
     done = history("show", "queues")
     assert done.code == 70
     assert done.err.startswith("kehu: ZeroDivisionError")
@@ -107,4 +108,4 @@ def test_a_reader_that_has_enough_is_no_error(history: History) -> None:
         f"{sys.executable} -m infra.cli show retention-risk --json --limit 100000 | head -c 1; exit ${{PIPESTATUS[1]}}"
     )
     done = subprocess.run(["bash", "-c", command], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "[", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "{", "")

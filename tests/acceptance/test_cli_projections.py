@@ -1,8 +1,10 @@
 """What operators do with read models: see how they stand, let them rest and go on, and try again."""
 
+import json
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from datetime import datetime
 
 import psycopg
 import pytest
@@ -18,6 +20,8 @@ from projections.declare import Rows
 from projections.satisfaction import SATISFACTION
 from tests.support.cli import Done, History, kehu
 from tests.support.rows import recorded
+
+SHOWN = [("satisfaction",), ("customer", "c-told"), ("queues",), ("cases",), ("retention-risk",)]
 
 
 @pytest.fixture
@@ -102,16 +106,28 @@ def test_a_read_model_that_does_not_exist_is_an_error(copied: History) -> None:
     assert "satisfaction" in done.err
 
 
-@pytest.mark.parametrize(
-    "command", [("satisfaction",), ("customer", "c-told"), ("queues",), ("cases",), ("retention-risk",)], ids=str
-)
-def test_what_is_shown_may_be_asked_to_be_as_new_as_a_position(
-    copied: History, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("infra.cli.servers.SECONDS", 0.05)
+@pytest.mark.parametrize("command", SHOWN, ids=str)
+def test_what_is_shown_may_be_asked_to_be_as_new_as_a_position(copied: History, command: tuple[str, ...]) -> None:
     with closing(PostgresLog(copied.postgres)) as log:
         head = log.head()
     assert copied("show", *command, "--json", "--min-position", str(head)).code == 0
-    behind = copied("show", *command, "--min-position", str(head + 1))
+    behind = copied("show", *command, "--min-position", str(head + 1), "--wait", "0.05")
     assert behind.code == 4
-    assert f"is at position {head} of {head + 1}" in behind.err
+    assert f"is at position {head} of {head + 1} after 0.05 s" in behind.err
+    assert "Check that a `kehu worker` runs" in behind.err
+
+
+@pytest.mark.parametrize("command", SHOWN, ids=str)
+def test_an_answer_says_how_fresh_it_is(copied: History, worker: Projector, command: tuple[str, ...]) -> None:
+    (before,) = {one["position"] for one in json.loads(copied("show", *command, "--json").out)["freshness"].values()}
+    old = [*json.loads(copied("show", *command, "--json").out)["freshness"].values()]
+    assert all(one["behind"] == 2 and one["lag_seconds"] > 0 for one in old)
+    assert f"shows position {before:,} of" in copied("show", *command).out
+    assert "2 behind for" in copied("show", *command, "--csv").err
+    worker.run_until_caught_up()
+    new = [*json.loads(copied("show", *command, "--json").out)["freshness"].values()]
+    assert [(one["position"], one["behind"], one["lag_seconds"]) for one in new] == [(before + 2, 0, 0)] * len(old)
+    with psycopg.connect(copied.postgres) as conn:
+        stored = conn.execute("SELECT recorded_at FROM kehu.event_log WHERE position = %s", (before + 2,)).fetchone()
+    assert stored == (datetime.fromisoformat(new[0]["recorded_at"]),)
+    assert "behind" not in copied("show", *command, "--ndjson").err

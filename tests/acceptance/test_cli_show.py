@@ -2,6 +2,10 @@
 
 import asyncio
 import csv
+import json
+import os
+import subprocess
+import sys
 from datetime import datetime, timedelta
 
 import psycopg
@@ -10,6 +14,7 @@ import pytest
 from infra.kafka.producer import publish
 from infra.kafka.topics import TOPICS
 from tests.support.cli import EVENTS, History, kehu, store, story
+from tests.support.project import ROOT
 
 
 def test_every_published_message_has_one_outcome(history: History) -> None:
@@ -109,11 +114,11 @@ def test_satisfaction_of_a_window_is_part_of_the_whole(history: History) -> None
     week = history("show", "satisfaction", "--days", "7", "--json").rows
     assert 0 < sum(row["invited"] for row in week) < sum(row["invited"] for row in whole)
     by_day = history("show", "satisfaction", "--by", "day", "--limit", "1000", "--json").rows
-    first = (history.now - timedelta(days=29)).date().isoformat()
+    first = (history.now - timedelta(days=30)).date().isoformat()
     last = (history.now - timedelta(days=1)).date().isoformat()
     expected = sum(row["invited"] for row in by_day if first <= row["day"] <= last)
     until = history("show", "satisfaction", "--days", "30", "--until", last, "--json").rows
-    assert sum(row["invited"] for row in until) >= expected > 0
+    assert sum(row["invited"] for row in until) == expected > 0
 
 
 def test_satisfaction_is_filtered_by_dimensions(history: History) -> None:
@@ -238,6 +243,75 @@ def test_a_customers_timeline_is_filtered(history: History) -> None:
     assert len(history("show", "customer", "c-told", "--limit", "1", "--json").rows) == 1
 
 
+def test_a_customer_is_shown_with_risk_and_open_cases(history: History) -> None:
+    told = json.loads(history("show", "customer", "c-told", "--json", "--kind", "survey").out)
+    assert (told["customer"], told["rows"]) == (
+        history("show", "retention-risk", "--customer", "c-told", "--json").rows[0],
+        [],
+    )
+    assert [case["case"] for case in told["cases"]] == ["told-2"]
+    assert set(told["freshness"]) == {"customer_timeline", "retention_risk", "service_queues"}
+    shown = history("show", "customer", "c-told").out
+    assert "retention risk" in shown
+    assert "told-2" in shown
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        ("show", "satisfaction"),
+        ("show", "retention-risk"),
+        ("show", "queues"),
+        ("show", "cases"),
+        ("show", "customer", "c-told"),
+        ("dead-letters", "list"),
+        ("parked", "list"),
+        ("events", "catalog"),
+    ],
+    ids=" ".join,
+)
+def test_all_rows_are_given_when_no_limit_is_wanted(history: History, asked: tuple[str, ...]) -> None:
+    whole = [json.loads(line) for line in history(*asked, "--limit", "0", "--ndjson").out.splitlines()]
+    many = [json.loads(line) for line in history(*asked, "--limit", "100000", "--ndjson").out.splitlines()]
+    assert len(whole) == len(many) > 0
+    cut = history(*asked, "--limit", "1", "--ndjson")
+    assert len(cut.out.splitlines()) == 1
+    assert "--limit 0 gives all" in cut.err
+
+
+PEAK = """
+import sys
+from benchmarks.lines import peak_rss
+from infra.cli.main import main
+try:
+    main(sys.argv[1:])
+finally:
+    sys.stderr.write(f" {peak_rss()}")
+"""
+
+
+@pytest.mark.parametrize("form", ["--json", "--csv", "--ndjson"])
+def test_an_export_of_any_length_needs_little_memory(copied: History, form: str) -> None:
+    rows, long = 40_000, 2000
+    with psycopg.connect(copied.postgres) as conn:
+        conn.execute(
+            "INSERT INTO kehu.dead_letters (topic, topic_id, partition, kafka_offset, kafka_timestamp, header_names,"
+            " header_values, rule, detail, died_at) SELECT 'kehu.surveys', 'x', 0, n, 0, '{}', '{}', 'bad-json',"
+            " repeat(md5(n::text), %s), now() FROM generate_series(1, %s) n",
+            (long // 32, rows),
+        )
+
+    def peak(limit: int) -> tuple[int, float]:
+        command = [sys.executable, "-c", PEAK, "dead-letters", "list", form, "--limit", str(limit)]
+        env = {**os.environ, "KEHU_POSTGRES": copied.postgres, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
+        return len(done.stdout), float(done.stderr.split()[-1])
+
+    (_, before), (exported, after) = peak(1), peak(0)
+    assert exported > rows * long * 0.9
+    assert after - before < 15
+
+
 @pytest.mark.parametrize(
     "asked",
     [
@@ -251,6 +325,8 @@ def test_a_customers_timeline_is_filtered(history: History) -> None:
         ("dead-letters", "list", "--summary"),
         ("parked", "list"),
         ("events", "catalog"),
+        ("projections", "status"),
+        ("projections", "check"),
         ("doctor",),
     ],
     ids=" ".join,
@@ -260,6 +336,8 @@ def test_what_is_listed_is_the_same_as_csv_and_as_json(history: History, asked: 
     table = list(csv.DictReader(history(*asked, "--csv").out.splitlines()))
     assert len(table) == len(rows) > 0
     assert list(table[0]) == list(rows[0])
+    lines = [json.loads(line) for line in history(*asked, "--ndjson").out.splitlines()]
+    assert [list(line) for line in lines] == [list(row) for row in rows]
     shown = history(*asked)
     assert shown.code == 0
     assert max(map(len, shown.out.splitlines())) <= 100

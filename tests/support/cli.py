@@ -41,8 +41,9 @@ class Done:
 
     @property
     def rows(self) -> Any:
-        """Its JSON."""
-        return json.loads(self.out)
+        """Its JSON; of an answer that says how fresh it is, the rows."""
+        told = json.loads(self.out)
+        return told["rows"] if isinstance(told, dict) and "freshness" in told else told
 
 
 def kehu(*arguments: str) -> Done:

@@ -1,6 +1,8 @@
 """How values are written for people."""
 
 import io
+import json
+from collections.abc import Iterator
 from contextlib import redirect_stdout
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,7 +10,7 @@ from typing import Any
 import pytest
 
 from infra.cli.messages import meaning
-from infra.cli.output import cell, percent, print_rows, span, text_of, when
+from infra.cli.output import Freshness, cell, percent, print_rows, span, text_of, when
 from tests.support.builders import NOON
 
 DAY = 86_400
@@ -80,6 +82,50 @@ def test_a_long_text_wraps_and_the_others_keep_their_line(monkeypatch: pytest.Mo
     lines = out.getvalue().splitlines()
     assert max(map(len, lines)) <= 40
     assert sum(line.count("word") for line in lines) == 20
+
+
+@pytest.mark.parametrize("form", [(True,), (False, True), (False, False, True)], ids=["json", "csv", "ndjson"])
+def test_an_export_writes_each_row_before_it_takes_the_next(form: tuple[bool, ...]) -> None:
+    out = io.StringIO()
+
+    def rows() -> Iterator[dict[str, int]]:
+        for number in range(3):
+            assert number == 0 or f"{number + 69}" in out.getvalue()
+            yield {"n": number + 70}
+
+    with redirect_stdout(out):
+        print_rows("Title", rows(), *form)
+    assert "72" in out.getvalue()
+
+
+def test_an_answer_is_fresh_to_a_position_in_every_form(capsys: pytest.CaptureFixture[str]) -> None:
+    fresh = [Freshness("satisfaction", 1200, NOON, 3, 90.0)]
+    told = "satisfaction shows position 1,200 of 2026-03-02 12:00:00 UTC, 3 behind for 1 min"
+    row = {"n": 1}
+
+    def printed(*how: bool) -> tuple[str, str]:
+        print_rows("Title", [row], *how, fresh=fresh, about={"more": [7]})
+        shown = capsys.readouterr()
+        return shown.out, shown.err
+
+    assert told in printed()[0]
+    assert printed(False, True) == ("n\n1\n", f"{told}\n")
+    assert printed(False, False, True) == ('{"n":1}\n', f"{told}\n")
+    assert json.loads(printed(True)[0]) == {
+        "freshness": {
+            "satisfaction": {"position": 1200, "recorded_at": NOON.isoformat(), "behind": 3, "lag_seconds": 90.0}
+        },
+        "more": [7],
+        "rows": [row],
+    }
+
+
+@pytest.mark.parametrize(("limit", "said"), [(2, True), (3, False), (0, False)])
+def test_rows_that_may_have_been_cut_are_told(limit: int, said: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    for how in ((), (True,), (False, True), (False, False, True)):
+        print_rows("Title", [{"n": 1}, {"n": 2}], *how, limit=limit)
+        shown = capsys.readouterr()
+        assert ("--limit 0 gives all" in (shown.err if how else shown.out)) == said
 
 
 def test_a_rule_is_explained_by_its_error_or_as_a_wrong_message() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from domain.survey import SurveyAnswered, SurveyBounced, SurveyDeclined, SurveyInvited, SurveyScored
 from domain.values import Event
-from projections.satisfaction import DAILY, INVITATIONS, OUTCOMES, SATISFACTION, SCORES, rolling, summarise
+from projections.satisfaction import DAILY, INVITATIONS, OUTCOMES, SATISFACTION, SCORES, summarise
 from tests.support.builders import NOON
 from tests.support.rows import Dated, MemoryRows, decided, fold, recorded
 
@@ -131,12 +131,6 @@ def test_groups_are_those_asked_for_and_metrics_never_mix() -> None:
 def test_a_dimension_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ValueError, match="no dimension colour"):
         summarise([], by=("colour",))
-
-
-def test_a_rolling_window_ends_with_its_day_and_has_as_many_days() -> None:
-    rows = cells(*((invited(n), NOON - timedelta(days=n)) for n in range(10)))
-    assert [r["day"].day for r in rolling(rows, NOON.date(), 2)] == [1, 2]
-    assert sum(s.invited for s in summarise(rolling(rows, NOON.date(), 7))) == 7
 
 
 facts = st.lists(

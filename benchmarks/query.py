@@ -1,0 +1,102 @@
+"""Group query: what is asked of the read models most, against a plain look-up by primary key on the same server.
+
+The questions are those of `kehu show`, without the start of a process and its connection. `--events` is the number of
+customers.
+"""
+
+import random
+import time
+from collections.abc import Callable
+from contextlib import closing
+from datetime import timedelta
+from functools import partial
+
+import psycopg
+
+from benchmarks import customers
+from benchmarks.figures import Figure, Figures, Settings, percentile
+from benchmarks.servers import Process, fresh_database, start_broker, start_postgres
+from infra import bootstrap
+from infra.cli.customer import READ, timeline
+from infra.cli.queues import open_cases, summaries
+from infra.cli.reading import Answer
+from infra.cli.retention_risk import risk_of
+from infra.cli.satisfaction import sums
+from infra.cli.servers import Connection, connected
+from projections.satisfaction import SATISFACTION
+from projections.service_queues import SERVICE_QUEUES
+
+CUSTOMERS = 20_000
+ASKED = 200
+"""How often each question is asked, about another customer or queue each time."""
+PAGE = 50
+QUARTER = timedelta(days=89)
+
+
+def run(settings: Settings) -> Figures:
+    """All figures of the group."""
+    number = settings.events or CUSTOMERS
+    with start_postgres(settings.folder) as server:
+        with fresh_database(server) as database:
+            customers.fill(database, number)
+            with closing(connected(database)) as conn:
+                found = _asked(conn, number)
+        with fresh_database(server) as database, start_broker(settings.broker, settings.folder) as kafka:
+            bootstrap.setup(database, kafka)
+            idle = _idle(settings, database, kafka)
+    (lookup, *times) = ([seconds * 1000 for seconds in one] for one in found)
+    limit, of = percentile(lookup, 99), f"one row by its primary key, of {number:,} customers"
+    names = ("customer_p99_ms", "queue_p99_ms", "satisfaction_p99_ms")
+    figures = {name: Figure(percentile(one, 99), "ms", limit, of) for name, one in zip(names, times, strict=True)}
+    return {**figures, "idle_cpu": Figure(idle, "share of a core", 0.01, "the bar")}
+
+
+def _asked(conn: Connection, number: int) -> list[list[float]]:
+    """Seconds of each answer, of the four questions in turn."""
+    rng, now = random.Random(7), bootstrap.now()
+
+    def lookup(customer: str, _queue: str) -> None:
+        conn.execute("SELECT * FROM kehu.retention_risk WHERE customer_id = %s", (customer,)).fetchall()
+
+    def one_customer(customer: str, _queue: str) -> None:
+        answer = Answer(conn, *READ)
+        risk_of(answer, customer, now)
+        list(open_cases(answer, now, customer_id=customer))
+        list(timeline(answer, customer, PAGE))
+
+    def queue_page(_customer: str, queue: str) -> None:
+        answer = Answer(conn, SERVICE_QUEUES)
+        summaries(answer, now, queue, "case")
+        list(open_cases(answer, now, PAGE, queue=queue))
+
+    def quarter(_customer: str, _queue: str) -> None:
+        sums(Answer(conn, SATISFACTION), "channel", {}, (now.date() - QUARTER, now.date()))
+
+    ways: tuple[Callable[[str, str], None], ...] = (lookup, one_customer, queue_page, quarter)
+    times: list[list[float]] = [[] for _ in ways]
+    for _ in range(ASKED):
+        whom, which = customers.name(rng.randrange(number) + 1), f"queue {rng.randrange(customers.QUEUES)}"
+        for seconds, way in zip(times, ways, strict=True):
+            started = time.perf_counter()
+            way(whom, which)
+            seconds.append(time.perf_counter() - started)
+            conn.rollback()
+    return times
+
+
+def _idle(settings: Settings, database: str, kafka: str) -> float:
+    """The share of a core that a worker with nothing to do takes, from when it has read its topics."""
+    command = ("worker", "--postgres", database, "--kafka", kafka, "--group", "bench")
+    with Process(settings.folder, "infra.cli", *command) as worker:
+        worker.wait_until(partial(_listens, database))
+        time.sleep(settings.seconds)  # it joins its group and starts its services
+        begin, used = time.monotonic(), worker.processor_seconds()
+        time.sleep(settings.seconds)
+        return (worker.processor_seconds() - used) / (time.monotonic() - begin)
+
+
+def _listens(database: str) -> bool:
+    """Whether the projector waits for the log to move: a service that starts among the last."""
+    with psycopg.connect(database) as conn:
+        query = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'kehu-wake'"
+        return conn.execute(query).fetchone() is not None
