@@ -66,6 +66,6 @@ def test_every_row_arrives_and_the_read_models_say_what_the_files_say(kehu: Kehu
 
     scores = [int(row["NPS"]) for row in rows["nps_answers"]]
     nps = 100 * (sum(score >= 9 for score in scores) - sum(score <= 6 for score in scores)) / len(scores)
-    summaries = json.loads(kehu.done("show", "satisfaction", "--by", "product", "--json"))
+    summaries = json.loads(kehu.done("show", "satisfaction", "--by", "product", "--json"))["rows"]
     (overall,) = [one for one in summaries if one["metric"] == "nps"]
     assert overall["score"] == pytest.approx(nps, abs=0.001)
