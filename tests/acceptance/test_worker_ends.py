@@ -57,6 +57,27 @@ def test_a_worker_that_is_told_to_end_finishes_its_batch(kehu: Kehu) -> None:
     assert kehu.one("SELECT sum(appended)::int FROM kehu.positions") == len(MESSAGES)
 
 
+def test_a_worker_that_is_told_to_end_in_the_middle_of_a_backlog_leaves_the_rest(
+    kehu: Kehu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backlog = [codec.structured(one) for number in range(4000) for one in survey(number)]
+    asyncio.run(publish(kehu.kafka, backlog))
+    monkeypatch.setenv("KEHU_MAX_RECORDS", "20")
+    with kehu.worker() as worker:
+        until(lambda: kehu.read() > 0)
+        worker.terminate()
+        assert worker.wait(SECONDS) == 0
+    read = kehu.read()
+    assert 0 < read < len(backlog), "the worker was faster than the test"
+    assert kehu.one("SELECT count(*) FROM kehu.inbox") == read
+    assert kehu.one("SELECT sum(next_offset)::int FROM kehu.positions") == read
+    assert kehu.one("SELECT count(*) FROM kehu.attempts") == 0
+    monkeypatch.delenv("KEHU_MAX_RECORDS")
+    with kehu.worker():
+        until(lambda: kehu.read() == len(backlog))
+    assert kehu.one("SELECT sum(appended)::int FROM kehu.positions") == len(backlog)
+
+
 def test_a_worker_whose_batch_cannot_end_leaves_nothing_of_it(kehu: Kehu) -> None:
     with psycopg.connect(kehu.postgres) as blocking, kehu.worker() as worker:
         blocking.execute("SELECT FROM kehu.log_head FOR UPDATE")
