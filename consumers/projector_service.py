@@ -15,7 +15,7 @@ from domain.errors import DomainError
 
 log = structlog.get_logger("kehu.projector")
 
-POLL = 0.25
+POLL = 0.5
 """Seconds after which the log is looked at although nobody said that it moved."""
 SWEEP = 1.0
 """Seconds between two looks for rows whose time has come."""
