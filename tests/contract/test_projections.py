@@ -129,12 +129,13 @@ def test_a_row_as_of_a_moment_is_what_sweeps_up_to_then_have_written(days: list[
     models = folded(RETENTION_RISK)
     projector = Projector(LOG, models, [RETENTION_RISK])
     stored: Mapping[Any, Any] = models.rows[RETENTION_RISK.name, RISK.name]
-    unswept = {key: row for key, (_, row) in stored.items()}
+    unswept = dict(stored)
     for day in days:
         while projector.sweep(END + timedelta(days=day), 100):
             pass
     now = END + timedelta(days=days[-1])
     shown = ("band", "probability", "logit", "reasons", "next_change_at")
-    for key, row in unswept.items():
+    for key, (position, row) in unswept.items():
         as_of = sweep(row, now)
+        assert stored[key][0] == position, "the position is that of the last event"
         assert {name: stored[key][1][name] for name in shown} == {name: as_of[name] for name in shown}
