@@ -20,6 +20,8 @@ from projections.catalogue import ALL
 
 EVENTS = 100_000
 PLAIN_SHARE = 50
+PLAIN_MOST = 1000
+"""Events of the plain way: it commits one by one."""
 
 
 def run(settings: Settings) -> Figures:
@@ -37,7 +39,7 @@ def run(settings: Settings) -> Figures:
             partial(_rebuild, settings, large),
             partial(_rebuild, settings, small),
             partial(_read, large),
-            partial(_plain, server, max(len(mixed) // PLAIN_SHARE, 100)),
+            partial(_plain, server, min(max(len(mixed) // PLAIN_SHARE, 100), PLAIN_MOST)),
         )
     rate, rss, small_rate, small_rss = (middle([one[n] for one in runs]) for runs in (whole, tenth) for n in range(2))
     return {

@@ -40,6 +40,7 @@ def main(postgres: str) -> None:
     for projection in others:
         builds.index(projection, candidates[projection])
     filling.wait(lambda _read: None)
+    filling.close()
     builds.filled(empty, head)
     for projection in ALL:
         if projection.by_customer:

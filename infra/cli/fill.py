@@ -22,10 +22,12 @@ LOOK = 0.2
 """Seconds between two looks at how far the processes are."""
 _read: Any = None
 """In a process that fills: the events that all of them have read."""
+_over: Any = None
+"""In a process that fills: whether it shall end before it is done."""
 
 
-class Orphaned(KehuError):
-    """The command that this process fills builds for has ended."""
+class Over(KehuError):
+    """The command that this process fills builds for has ended, or another slice failed."""
 
 
 class Filling:
@@ -37,8 +39,9 @@ class Filling:
     def __init__(self, postgres: str, builds: Sequence[Build], upto: Position, processes: int) -> None:
         self.builds, self.upto = builds, upto
         context: SpawnContext = get_context("spawn")
-        self._read = context.Value("q", 0)
-        self._pool = ProcessPoolExecutor(max(1, processes - 1), context, initializer=_begin, initargs=(self._read,))
+        self._read, self._over = context.Value("q", 0), context.Event()
+        shared = (self._read, self._over)
+        self._pool = ProcessPoolExecutor(max(1, processes - 1), context, initializer=_begin, initargs=shared)
         slices = SLICES * processes
         self._slices: dict[Future[None], Callable[[], None]] = {}
         for number in range(slices):
@@ -48,32 +51,28 @@ class Filling:
 
     def wait(self, told: Callable[[int], None]) -> None:
         """Return when all rows are there; raises what stopped a slice. `told` hears how many events were read."""
-        global _read
-        _read = self._read
-        try:
-            for future, work in reversed(self._slices.items()):
-                if future.cancel():  # no other process has begun with it
-                    work()
-                    told(int(self._read.value))
-            left = {future for future in self._slices if not future.cancelled()}
-            while left:
-                done, left = wait(left, LOOK, FIRST_EXCEPTION)
+        global _read, _over
+        _read, _over = self._read, self._over
+        for future, work in reversed(self._slices.items()):
+            if future.cancel():  # no other process has begun with it
+                work()
                 told(int(self._read.value))
-                for one in done:
-                    one.result()
-        finally:
-            self.close()
+        left = {future for future in self._slices if not future.cancelled()}
+        while left:
+            done, left = wait(left, LOOK, FIRST_EXCEPTION)
+            told(int(self._read.value))
+            for one in done:
+                one.result()
 
     def close(self) -> None:
         """End the processes; what is not committed is gone."""
-        for process in list((self._pool._processes or {}).values()):
-            process.terminate()
+        self._over.set()
         self._pool.shutdown(cancel_futures=True)
 
 
-def _begin(read: Any) -> None:
-    global _read
-    _read = read
+def _begin(read: Any, over: Any) -> None:
+    global _read, _over
+    _read, _over = read, over
     garbage.calm()
 
 
@@ -81,8 +80,8 @@ def _fill(postgres: str, builds: Sequence[Build], upto: Position, number: int, s
     names = {build.name for build in builds}
 
     def told(events: int) -> None:
-        if os.getppid() != parent:
-            raise Orphaned
+        if os.getppid() != parent or _over.is_set():
+            raise Over
         with _read.get_lock():
             _read.value += events
 
