@@ -3,6 +3,7 @@
 import sys
 import time
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
 
 import orjson
 
@@ -16,11 +17,21 @@ class Lines:
     def write(self, messages: int) -> None:
         """So many messages are done at this moment of the monotonic clock.
 
-        `cpu` is the seconds of processor that this process has used, `rss` the most memory so far, in MiB.
+        `cpu` is the seconds of processor that this process has used, `rss` the most memory so far, in MiB, with that
+        of the largest process that it started and that has ended.
         """
-        now = {"at": time.monotonic(), "messages": messages, "cpu": time.process_time(), "rss": peak_rss()}
+        now = {
+            "at": time.monotonic(),
+            "messages": messages,
+            "cpu": time.process_time(),
+            "rss": peak_rss() + _children(),
+        }
         self._out.write(orjson.dumps(now) + b"\n")
         self._out.flush()
+
+
+def _children() -> float:
+    return getrusage(RUSAGE_CHILDREN).ru_maxrss / 1024
 
 
 def peak_rss() -> float:

@@ -19,6 +19,8 @@ from infra.postgres.read_models import PostgresReadModels
 from projections.catalogue import ALL
 
 EVENTS = 100_000
+SHARE = 4
+"""The history is compared with one of this part of its length."""
 PLAIN_SHARE = 50
 PLAIN_MOST = 1000
 """Events of the plain way: it commits one by one."""
@@ -32,27 +34,27 @@ def run(settings: Settings) -> Figures:
         fresh_database(server) as large,
         fresh_database(server) as small,
     ):
-        _fill(large, mixed)
-        _fill(small, load.messages(len(mixed) // 10))
-        whole, tenth, read, plain = alternating(
+        fill_log(large, mixed)
+        fill_log(small, load.messages(len(mixed) // SHARE))
+        whole, part, read, plain = alternating(
             settings.rounds,
             partial(_rebuild, settings, large),
             partial(_rebuild, settings, small),
             partial(_read, large),
             partial(_plain, server, min(max(len(mixed) // PLAIN_SHARE, 100), PLAIN_MOST)),
         )
-    rate, rss, small_rate, small_rss = (middle([one[n] for one in runs]) for runs in (whole, tenth) for n in range(2))
+    rate, rss, small_rate, small_rss = (middle([one[n] for one in runs]) for runs in (whole, part) for n in range(2))
     return {
         "rebuild_vs_read": Figure(rate, "events/s", middle([r for r, _ in read]), "reading the log in order"),
         "rebuild_vs_projection_runner": Figure(
             rate, "events/s", middle([r for r, _ in plain]), "ProjectionRunner, one view, one update per event"
         ),
-        "rebuild_growth": Figure(rate, "events/s", small_rate, "a tenth of the history"),
-        "rebuild_rss_mb": Figure(rss, "MiB", small_rss, "a tenth of the history"),
+        "rebuild_growth": Figure(rate, "events/s", small_rate, "a quarter of the history"),
+        "rebuild_rss_mb": Figure(rss, "MiB", small_rss, "a quarter of the history"),
     }
 
 
-def _fill(postgres: str, encoded: Sequence[Encoded]) -> None:
+def fill_log(postgres: str, encoded: Sequence[Encoded]) -> None:
     """The messages in the log, without a broker."""
     migrate(postgres)
     models = PostgresReadModels(postgres)
@@ -67,7 +69,7 @@ def _fill(postgres: str, encoded: Sequence[Encoded]) -> None:
 
 
 def _rebuild(settings: Settings, postgres: str) -> tuple[float, float]:
-    """Events a second, and the most memory of the process."""
+    """Events a second, and the most memory of both processes together."""
     with Process(settings.folder, "benchmarks.rebuilding", postgres) as process:
         process.wait()
     lines = process.lines

@@ -16,7 +16,8 @@ Key = tuple[Any, ...]
 class Table:
     """A read-model table: its key columns, then the others, each with its PostgreSQL type.
 
-    The runner adds `position bigint`: the last event that touched the row. `indexes` are the columns of extra indexes.
+    The runner adds `position bigint`: the last event that touched the row, and `changed_at`: when it was last written,
+    by an event or by a sweep (docs/adr/0011). `indexes` are the columns of extra indexes.
     Rows of an `appended` table are only put, each key once: they are copied and never loaded by the runner.
     A table is itself only: two declarations are two tables.
     """

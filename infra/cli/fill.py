@@ -4,11 +4,13 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from multiprocessing.context import SpawnContext
+from threading import Thread
 from typing import Any
 
 from consumers.filling import fill
+from domain import handling
 from domain.values import Position
 from infra import garbage
 from infra.errors import KehuError
@@ -27,7 +29,7 @@ _over: Any = None
 
 
 class Over(KehuError):
-    """The command that this process fills builds for has ended, or another slice failed."""
+    """Another slice failed, or the command ends."""
 
 
 class Filling:
@@ -46,8 +48,7 @@ class Filling:
         self._slices: dict[Future[None], Callable[[], None]] = {}
         for number in range(slices):
             work = partial(_fill, postgres, builds, upto, number, slices)
-            future = self._pool.submit(work, os.getpid()) if processes > 1 else Future()
-            self._slices[future] = partial(work, os.getppid())
+            self._slices[self._pool.submit(work) if processes > 1 else Future()] = work
 
     def wait(self, told: Callable[[int], None]) -> None:
         """Return when all rows are there; raises what stopped a slice. `told` hears how many events were read."""
@@ -73,14 +74,24 @@ class Filling:
 def _begin(read: Any, over: Any) -> None:
     global _read, _over
     _read, _over = read, over
+    assert handling.AGGREGATES  # the aggregates register their events when they are imported, in every process
+    Thread(target=_end_with_parent, daemon=True).start()
     garbage.calm()
 
 
-def _fill(postgres: str, builds: Sequence[Build], upto: Position, number: int, slices: int, parent: int) -> None:
+def _end_with_parent() -> None:
+    """A command that is killed leaves no process behind, neither one that works nor one that waits for work."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _fill(postgres: str, builds: Sequence[Build], upto: Position, number: int, slices: int) -> None:
     names = {build.name for build in builds}
 
     def told(events: int) -> None:
-        if os.getppid() != parent or _over.is_set():
+        if _over.is_set():
             raise Over
         with _read.get_lock():
             _read.value += events

@@ -17,7 +17,7 @@ from domain.ports import Unavailable
 from domain.values import Position
 from infra.errors import KehuError
 from infra.postgres.connection import Connection
-from projections.declare import Projection
+from projections.declare import Projection, Table
 
 
 class AnotherRebuild(KehuError):
@@ -200,6 +200,15 @@ def _make_tables(conn: Conn, projection: Projection, build: Build) -> None:
                 names(table.key),
             )
         )
+        _add_changed_at(conn, build, table)
+
+
+def _add_changed_at(conn: Conn, build: Build, table: Table) -> None:
+    """What tables of former releases lack. Looked for first, since to add a column waits for every reader."""
+    query = "SELECT FROM information_schema.columns WHERE (table_schema, table_name, column_name) = (%s, %s, %s)"
+    if conn.execute(query, (build.schema, table.name, "changed_at")).fetchone() is None:
+        add = sql.SQL("ALTER TABLE {} ADD COLUMN changed_at timestamptz NOT NULL DEFAULT now()")
+        conn.execute(add.format(sql.Identifier(build.schema, table.name)))
 
 
 def _make_indexes(conn: Conn, projection: Projection, build: Build) -> None:

@@ -64,7 +64,7 @@ def compare(conn: Conn, projection: Projection, live: Build, candidate: Build, n
 
 def _table(conn: Conn, projection: Projection, table: Table, live: Build, candidate: Build, now: datetime) -> Compared:
     timed = projection.sweep is not None and table is projection.tables[0]
-    columns = [*table.columns] if timed else [*table.columns, "position"]
+    columns = [*table.columns, "position"]
     if live.version != candidate.version:
         there = _columns(conn, live, table)
         if not {*table.key} <= there:

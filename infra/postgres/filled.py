@@ -6,6 +6,7 @@ builds move when all slices are there.
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -37,6 +38,7 @@ class Slice:
         self._conninfo = conninfo
         self._builds: Mapping[str, Build] = {build.name: build for build in builds}
         self._conn = conn
+        self._begun = datetime.now(UTC)
 
     @classmethod
     @contextmanager
@@ -66,7 +68,7 @@ class Slice:
         """Write rows that were never written before."""
         build = self._builds[projection.name]
         for table, changed in changes.items():
-            copy_rows(self._conn, sql.Identifier(build.schema, table.name), table, changed.added)
+            copy_rows(self._conn, sql.Identifier(build.schema, table.name), table, changed.added, self._begun)
 
     def count(self, projection: Projection, folded: Folded) -> None:
         """Keep what was folded. Another slice that counts at the same time is waited for."""

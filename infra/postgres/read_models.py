@@ -28,6 +28,8 @@ from projections.declare import Change, Changed, Changes, Key, Projection, Row, 
 
 LOOK = 0.01
 """Seconds between two looks at a position that is waited for."""
+ADDED = ("position", "changed_at")
+"""Columns of every table beside those that its projection declares."""
 
 
 class Behind(KehuError):
@@ -111,17 +113,20 @@ class PostgresReadModels:
         with self._connection.use() as conn, conn.transaction():
             # The state too: a build that is switched meanwhile belongs to somebody else.
             moved = conn.execute(
-                "UPDATE projection_builds SET position = %s, updated_at = clock_timestamp(), error = NULL,"
+                # Later than at every save before: who has seen rows up to a `changed_at` finds the others after it.
+                "UPDATE projection_builds SET position = %s, error = NULL,"
+                " updated_at = greatest(clock_timestamp(), updated_at + interval '1 microsecond'),"
                 " counted_from = coalesce(counted_from, position)"
-                " WHERE name = %s AND version = %s AND build = %s AND state = %s AND position = %s AND NOT paused",
+                " WHERE name = %s AND version = %s AND build = %s AND state = %s AND position = %s AND NOT paused"
+                " RETURNING updated_at",
                 (position, build.name, build.version, build.build, build.state, expected),
-            )
-            if moved.rowcount != 1:
+            ).fetchone()
+            if moved is None:
                 raise Fenced(f"projection {projection.name} is not at position {expected}")
             reach("saving", conn)
             count(conn, build, folded)
             for table, changed in changes.items():
-                _write(conn, build.schema, table, changed)
+                _write(conn, build.schema, table, changed, moved["updated_at"])
 
     def stopped(self, projection: Projection, position: Position, error: str) -> None:
         build = self._build(projection)
@@ -138,8 +143,10 @@ class PostgresReadModels:
         parts = []
         with self._connection.use() as conn, conn.transaction():
             for table in projection.tables:
-                query = sql.SQL("SELECT coalesce(md5(string_agg(md5(t::text), '' ORDER BY {})), '') AS d FROM {} t")
-                row = conn.execute(query.format(names(table.key), sql.Identifier(build.schema, table.name))).fetchone()
+                query = sql.SQL(
+                    "SELECT coalesce(md5(string_agg(md5(ROW({}, position)::text), '' ORDER BY {})), '') AS d FROM {}"
+                ).format(_all(table), names(table.key), sql.Identifier(build.schema, table.name))
+                row = conn.execute(query).fetchone()
                 parts.append(row["d"] if row else "")
         return ":".join(parts)
 
@@ -177,39 +184,41 @@ def count(conn: "psycopg.Connection[Any]", build: Build, folded: Folded) -> None
     )
 
 
-def copy_rows(conn: "psycopg.Connection[Any]", target: sql.Composable, table: Table, rows: Sequence[Change]) -> None:
-    """Copy the rows into a table that has none of their keys."""
+def copy_rows(
+    conn: "psycopg.Connection[Any]", target: sql.Composable, table: Table, rows: Sequence[Change], at: datetime
+) -> None:
+    """Copy the rows, changed at this moment, into a table that has none of their keys."""
     columns = list(table.columns)
     json_columns = [name for name, kind in table.columns.items() if kind.startswith("jsonb")]
-    copy = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(target, names([*table.key, *columns, "position"]))
+    copy = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(target, names([*table.key, *columns, *ADDED]))
     kinds = [kind.split()[0].partition("(")[0] for kind in (*table.key.values(), *table.columns.values())]
     with conn.cursor() as cursor, cursor.copy(copy) as writer:
-        writer.set_types([{"double": "float8"}.get(kind, kind) for kind in kinds] + ["int8"])
+        writer.set_types([{"double": "float8"}.get(kind, kind) for kind in kinds] + ["int8", "timestamptz"])
         for key, position, row in rows:
             if json_columns:
                 row = {**row, **{c: Jsonb(row[c], orjson.dumps) for c in json_columns if row[c] is not None}}
-            writer.write_row([*key, *[row[c] for c in columns], position])
+            writer.write_row([*key, *[row[c] for c in columns], position, at])
 
 
-def _write(conn: "psycopg.Connection[Any]", schema: str, table: Table, changed: Changed) -> None:
+def _write(conn: "psycopg.Connection[Any]", schema: str, table: Table, changed: Changed, at: datetime) -> None:
     target = sql.Identifier(schema, table.name)
     if changed.added:
-        copy_rows(conn, target, table, changed.added)
+        copy_rows(conn, target, table, changed.added, at)
     if changed.replaced:
         incoming = sql.Identifier(f"incoming_{schema}_{table.name}"[:63])
         conn.execute(
             sql.SQL("CREATE TEMP TABLE IF NOT EXISTS {} (LIKE {}) ON COMMIT DELETE ROWS").format(incoming, target)
         )
-        copy_rows(conn, incoming, table, changed.replaced)
+        copy_rows(conn, incoming, table, changed.replaced, at)
         conn.execute(
             sql.SQL("INSERT INTO {} ({cols}) SELECT {cols} FROM {} ON CONFLICT ({}) DO UPDATE SET {}").format(
                 target,
                 incoming,
                 names(table.key),
                 sql.SQL(", ").join(
-                    sql.SQL("{0} = excluded.{0}").format(sql.Identifier(c)) for c in [*table.columns, "position"]
+                    sql.SQL("{0} = excluded.{0}").format(sql.Identifier(c)) for c in [*table.columns, *ADDED]
                 ),
-                cols=names([*table.key, *table.columns, "position"]),
+                cols=names([*table.key, *table.columns, *ADDED]),
             )
         )
     if changed.dropped:

@@ -17,7 +17,7 @@ from domain.survey import SurveyInvited
 from infra.postgres.builds import Builds
 from infra.postgres.log import PostgresLog
 from infra.postgres.read_models import PostgresReadModels
-from projections import satisfaction
+from projections import customer_timeline, satisfaction
 from projections.catalogue import ALL
 from projections.retention_risk import RETENTION_RISK
 from projections.satisfaction import SATISFACTION
@@ -26,6 +26,8 @@ from tests.support.processes import ROOT
 from tests.support.rows import recorded
 
 SMALL_BATCHES = "from infra.cli import main, rebuild; rebuild.BATCH = 100; rebuild.HELD = 0; main.main()"
+HELD_BATCHES = SMALL_BATCHES.replace("rebuild.HELD = 0; ", "")
+FILLED = "from infra.cli import main, rebuild; rebuild.FILL_FROM = 1; main.main()"
 INVITATIONS = "SELECT count(*) FROM kehu.satisfaction_invitations"
 
 
@@ -154,6 +156,60 @@ def test_a_rebuild_that_was_killed_goes_on_where_it_was(copied: History, step: s
     assert went_on["events"] == went_on["compared_at"] - left
     assert went_on["same_rows"] is True
     assert one(copied.postgres, INVITATIONS) == there
+
+
+def test_a_rebuild_that_held_its_rows_when_it_was_killed_begins_anew(copied: History) -> None:
+    there = one(copied.postgres, INVITATIONS)
+    command = [sys.executable, "-c", HELD_BATCHES, "rebuild", "satisfaction", "--switch"]
+    env = {**os.environ, "KEHU_POSTGRES": copied.postgres, "KEHU_FAIL": "folded@4=kill"}
+    killed = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, timeout=60, check=False)
+    assert killed.returncode == -9, killed.stderr
+    assert one(copied.postgres, "SELECT position FROM kehu.projection_builds WHERE state = 'candidate'") == 0
+    assert one(copied.postgres, INVITATIONS) == there
+    anew = built(copied.postgres, "--switch")
+    assert anew["events"] == anew["compared_at"]
+    assert anew["same_rows"] is True
+
+
+def test_builds_that_are_filled_by_processes_have_the_same_rows(
+    copied: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infra.cli.rebuild.FILL_FROM", 1)
+    for processes in ("1", "2"):
+        done = kehu("rebuild", "all", "--processes", processes, "--postgres", copied.postgres, "--json")
+        assert done.code == 0, done.err
+        assert {row["projection"] for row in done.rows} == {projection.name for projection in ALL}
+        assert {row["same_rows"] for row in done.rows} == {True}
+        assert all(table["rows"][1] > 0 for row in done.rows for table in row["tables"])
+        assert kehu("rebuild", "all", "--drop", "--postgres", copied.postgres).code == 0
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_kill_while_builds_are_filled_leaves_no_half_view(copied: History, processes: str) -> None:
+    rows = "SELECT count(*) FROM kehu.retention_risk"
+    there = one(copied.postgres, rows)
+    command = [sys.executable, "-c", FILLED, "rebuild", "all", "--switch", "--processes", processes]
+    env = {**os.environ, "KEHU_POSTGRES": copied.postgres, "KEHU_FAIL": "filled@1=kill"}
+    killed = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, timeout=60, check=False)
+    assert killed.returncode != 0
+    filled = "SELECT max(position) FROM kehu.projection_builds WHERE state = 'candidate' AND name = 'retention_risk'"
+    assert one(copied.postgres, filled) == 0
+    assert one(copied.postgres, rows) == there
+    done = kehu("rebuild", "all", "--switch", "--postgres", copied.postgres, "--json")
+    assert done.code == 0, done.err
+    assert {row["same_rows"] for row in done.rows if row["projection"] == "retention_risk"} == {True}
+    assert one(copied.postgres, rows) == there
+
+
+def test_a_fold_that_fails_while_a_build_is_filled_ends_the_command_with_its_place(
+    copied: History, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infra.cli.rebuild.FILL_FROM", 1)
+    monkeypatch.delitem(customer_timeline.SUMMARIES, "survey.invited")
+    done = kehu("rebuild", "customer_timeline", "--processes", "1", "--switch", "--postgres", copied.postgres)
+    assert done.code == 1
+    assert "customer_timeline: at position" in done.err
+    assert "(survey.invited): KeyError" in done.err
 
 
 def test_a_new_version_is_built_beside_the_old_one_and_can_be_switched_back(

@@ -13,14 +13,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from consumers.filling import fill
 from consumers.projector import Projector
 from domain.values import Position, Recorded
 from infra.memory.log import MemoryLog
 from infra.memory.read_models import MemoryReadModels
 from infra.postgres.mapper import to_recorded
 from projections.catalogue import ALL
+from projections.completeness import Folded
 from projections.customer_timeline import CUSTOMER_TIMELINE
-from projections.declare import Projection
+from projections.declare import Changes, Projection
 from projections.retention_risk import RETENTION_RISK, RISK, sweep
 from tests.support.histories import END, bank_log
 
@@ -123,18 +125,70 @@ def test_customers_folded_apart_give_the_same_rows(projection: Projection, parts
     assert together == rows_of(folded(projection))
 
 
+@EVERY
+@settings(max_examples=8)
+@given(batch=st.integers(40, 2000), hold=st.integers(0, 3000))
+def test_rows_that_are_held_over_batches_are_saved_the_same_with_the_same_proof(
+    projection: Projection, batch: int, hold: int
+) -> None:
+    held, saved = MemoryReadModels(), folded(projection)
+    projector = Projector(LOG, held, [projection], batch=batch, hold=hold)
+    assert projector.run_until_caught_up() == LOG.head()
+    assert projector.stopped == {}
+    assert rows_of(held) == rows_of(saved)
+    assert held.folded == saved.folded
+
+
+class Tables(MemoryReadModels):
+    """Empty builds in memory; a key that is written twice is an error."""
+
+    def write(self, projection: Projection, changes: Changes) -> None:
+        for table, changed in changes.items():
+            stored = self.rows.setdefault((projection.name, table.name), {})
+            assert not changed.replaced
+            assert not changed.dropped
+            for key, position, row in changed.added:
+                assert key not in stored
+                stored[key] = (position, row)
+
+    def count(self, projection: Projection, folded: Folded) -> None:
+        known = self.folded.setdefault(projection.name, {})
+        for start, (n, together) in folded.ranges.items():
+            before = known.get(start, (0, 0))
+            known[start] = before[0] + n, before[1] ^ together
+
+
+@settings(max_examples=5)
+@given(slices=st.integers(1, 5), salt=st.binary(max_size=4))
+def test_builds_that_are_filled_customer_by_customer_have_the_same_rows_and_proof(slices: int, salt: bytes) -> None:
+    def part(customer: str) -> int:
+        return blake2b(customer.encode() + salt, digest_size=4).digest()[0] % slices
+
+    projections = [projection for projection in ALL if projection.by_customer]
+    filled = Tables()
+    for number in range(slices):
+        own = [event for event in LOG.events if part(event.meta.customer_id) == number]
+        fill(projections, sorted(own, key=lambda e: (e.meta.customer_id, e.position)), filled)
+    assert len(projections) == 2
+    for projection in projections:
+        saved = folded(projection)
+        assert {name: filled.rows[projection.name, name] for name in rows_of(saved)} == rows_of(saved)
+        assert filled.folded[projection.name] == saved.folded[projection.name]
+
+
 @settings(max_examples=10)
 @given(days=st.lists(st.integers(0, 500), min_size=1, max_size=6).map(sorted))
 def test_a_row_as_of_a_moment_is_what_sweeps_up_to_then_have_written(days: list[int]) -> None:
     models = folded(RETENTION_RISK)
     projector = Projector(LOG, models, [RETENTION_RISK])
     stored: Mapping[Any, Any] = models.rows[RETENTION_RISK.name, RISK.name]
-    unswept = {key: row for key, (_, row) in stored.items()}
+    unswept = dict(stored)
     for day in days:
         while projector.sweep(END + timedelta(days=day), 100):
             pass
     now = END + timedelta(days=days[-1])
     shown = ("band", "probability", "logit", "reasons", "next_change_at")
-    for key, row in unswept.items():
+    for key, (position, row) in unswept.items():
         as_of = sweep(row, now)
+        assert stored[key][0] == position, "the position is that of the last event"
         assert {name: stored[key][1][name] for name in shown} == {name: as_of[name] for name in shown}

@@ -14,7 +14,7 @@ from infra.postgres.log import PostgresLog
 from projections.catalogue import ALL
 from projections.declare import Projection
 
-TIMED = {"band", "probability", "logit", "reasons", "scored_at", "next_change_at", "position"}
+TIMED = {"band", "probability", "logit", "reasons", "scored_at", "next_change_at"}
 """Columns that also change because time passes, of a projection that is swept."""
 
 
@@ -29,7 +29,7 @@ def differences(database: str) -> list[str]:
 
 
 def _of(conn: "psycopg.Connection[dict[str, Any]]", again: MemoryReadModels, projection: Projection) -> Iterator[str]:
-    left_out = TIMED if projection.sweep else set()
+    left_out = {"changed_at"} | (TIMED if projection.sweep else set())
     for table in projection.tables:
         rows = conn.execute(f"SELECT * FROM kehu.{table.name}".encode())
         shown = {tuple(row[name] for name in table.key): _plain(row, left_out) for row in rows}

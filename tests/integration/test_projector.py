@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import psycopg
 import pytest
 
 from consumers.ingest import Ingest
@@ -140,6 +141,24 @@ def test_a_projection_that_is_far_behind_holds_nobody_up(history: MemoryLog, mod
     projector.run_once()
     assert models.position(ALL[0]) == Position(200)
     assert [models.position(p) for p in ALL[1:]] == [history.head() for _ in ALL[1:]]
+
+
+def test_a_swept_row_keeps_its_position_and_is_found_among_what_changed(
+    history: MemoryLog, models: PostgresReadModels, database: str
+) -> None:
+    projector = Projector(history, models, ALL, batch=400)
+    projector.run_until_caught_up()
+    rows = "SELECT customer_id, position, changed_at FROM kehu.retention_risk ORDER BY customer_id"
+    with psycopg.connect(database, autocommit=True) as conn:
+        before = conn.execute(rows).fetchall()
+        mark = max(changed_at for _, _, changed_at in before)
+        assert len({changed_at for _, _, changed_at in before}) > 1, "a moment for each save"
+        assert projector.sweep(NOON + timedelta(days=60), limit=20) == 20
+        after = conn.execute(rows).fetchall()
+    assert [row[:2] for row in after] == [row[:2] for row in before]
+    found = [new for new, old in zip(after, before, strict=True) if new[2] > mark]
+    assert len(found) == 20
+    assert {changed_at for _, _, changed_at in found} == {max(row[2] for row in after)}
 
 
 @pytest.mark.parametrize("part", ["keys", "save"])
