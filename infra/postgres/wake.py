@@ -1,5 +1,6 @@
 """Waits until something is appended to the log, or for a moment: a LISTEN connection can die without a word."""
 
+from select import select
 from threading import Event
 from time import monotonic
 
@@ -36,8 +37,12 @@ class Listener:
                 )
                 self._conn.execute(f"LISTEN {CHANNEL}")
                 return
-            for _ in self._conn.notifies(timeout=seconds, stop_after=1):
-                return
+            # Not `Connection.notifies`, which looks ten times a second whether the process was interrupted.
+            heard = False
+            while not heard and select([self._conn], [], [], max(0.0, until - monotonic()))[0]:
+                self._conn.pgconn.consume_input()
+                while self._conn.pgconn.notifies():
+                    heard = True
         except psycopg.Error:
             self.close()
             _never.wait(max(0.0, until - monotonic()))
