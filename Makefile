@@ -6,7 +6,7 @@ CHECKED := domain projections consumers infra examples benchmarks tests
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 .DEFAULT_GOAL := help
 
-.PHONY: help demo setup test test-kafka faults bench lint format lock clean
+.PHONY: help demo setup test test-kafka faults fuzz bench lint format lock clean
 
 help: ## Print every target with a sentence
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ test-kafka: setup ## Pass the tests that need Apache Kafka (from Maven Central; 
 faults: setup ## Kill, freeze and cut off workers and servers, and hunt builds that are wrong on purpose (SEED=1 FAULTS=60)
 	$(BIN)/python -m tests.faults.campaign --seed $(or $(SEED),1) --faults $(or $(FAULTS),60)
 	$(BIN)/python -m tests.faults.mutants --seed $(or $(SEED),1)
+
+fuzz: setup ## Decode damaged messages, INPUTS of them (INPUTS=100000 SEED=1)
+	$(BIN)/python -m tests.fuzz.decode --inputs $(or $(INPUTS),100000) --seed $(or $(SEED),1)
 
 bench: setup ## Measure ingest, latency and rebuild beside their limits, in less than ten minutes
 	$(BIN)/python -m benchmarks all
