@@ -135,9 +135,9 @@ MUTANTS = (
     ),
     Mutant(
         "one event in two hundred not folded",
-        "consumers/projector.py",
-        "        wanted = [e for e in events if e.name in projection.handles]\n",
-        "        wanted = [e for e in events if e.name in projection.handles and (e.position or 0) % 200]\n",
+        "consumers/held_rows.py",
+        "                if event.name in handles:\n",
+        "                if event.name in handles and (event.position or 0) % 200:\n",
     ),
 )
 
