@@ -30,7 +30,7 @@ class NotFound(KehuError):
 
 
 class NotInLog(KehuError):
-    """The log holds no such position or stream. `kehu show timeline` and `kehu doctor` tell what it holds."""
+    """The log holds no such position or stream. `kehu show customer` and `kehu doctor` tell what it holds."""
 
 
 def trace(

@@ -45,7 +45,9 @@ class DeadLetterOutbox:
                 self._session = conn
             rows = conn.execute(_PENDING, (limit,), binary=True).fetchall()
             return [
-                Letter(number, topic, partition, offset, key, value, _headers(names, values), rule, detail)
+                Letter(
+                    number, topic, partition, offset, key, value, tuple(zip(names, values, strict=True)), rule, detail
+                )
                 for number, topic, partition, offset, key, value, names, values, rule, detail in rows
             ]
 
@@ -57,7 +59,3 @@ class DeadLetterOutbox:
     def close(self) -> None:
         """Close the connection, and let another process publish."""
         self._connection.close()
-
-
-def _headers(names: Sequence[str], values: Sequence[bytes | None]) -> tuple[tuple[str, bytes | None], ...]:
-    return tuple(zip(names, values, strict=True))

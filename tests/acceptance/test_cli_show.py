@@ -256,20 +256,20 @@ def test_a_customer_is_shown_with_risk_and_open_cases(history: History) -> None:
     assert "told-2" in shown
 
 
-@pytest.mark.parametrize(
-    "asked",
-    [
-        ("show", "satisfaction"),
-        ("show", "retention-risk"),
-        ("show", "queues"),
-        ("show", "cases"),
-        ("show", "customer", "c-told"),
-        ("dead-letters", "list"),
-        ("parked", "list"),
-        ("events", "catalog"),
-    ],
-    ids=" ".join,
+LISTS = (
+    ("show", "satisfaction"),
+    ("show", "retention-risk"),
+    ("show", "queues"),
+    ("show", "cases"),
+    ("show", "customer", "c-told"),
+    ("dead-letters", "list"),
+    ("parked", "list"),
+    ("events", "catalog"),
 )
+"""What --limit cuts."""
+
+
+@pytest.mark.parametrize("asked", LISTS, ids=" ".join)
 def test_all_rows_are_given_when_no_limit_is_wanted(history: History, asked: tuple[str, ...]) -> None:
     whole = [json.loads(line) for line in history(*asked, "--limit", "0", "--ndjson").out.splitlines()]
     many = [json.loads(line) for line in history(*asked, "--limit", "100000", "--ndjson").out.splitlines()]
@@ -315,16 +315,9 @@ def test_an_export_of_any_length_needs_little_memory(copied: History, form: str)
 @pytest.mark.parametrize(
     "asked",
     [
+        *LISTS,
         ("show", "reconciliation"),
-        ("show", "satisfaction"),
-        ("show", "retention-risk"),
-        ("show", "queues"),
-        ("show", "cases"),
-        ("show", "customer", "c-told"),
-        ("dead-letters", "list"),
         ("dead-letters", "list", "--summary"),
-        ("parked", "list"),
-        ("events", "catalog"),
         ("projections", "status"),
         ("projections", "check"),
         ("doctor",),
