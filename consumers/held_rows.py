@@ -5,6 +5,7 @@ They may be held over many batches, so that a row that a hundred events touch is
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from domain.ports import Unavailable
 from domain.values import Position, Recorded
@@ -59,27 +60,50 @@ class HeldRows:
             where = f"at position {event.position} ({event.name})" if event else "before the first event"
             raise CannotFold(f"{where}: {type(error).__name__}: {error}") from error
 
-    def prefetch(self, events: Sequence[Recorded]) -> None:
-        """Load what these events certainly touch, with one query per table."""
-        if self._empty:
-            return
+    def wanted(self, events: Iterable[Recorded]) -> dict[Table, list[Key]]:
+        """What these events certainly touch and is not held yet, for `keep`."""
         wanted: dict[Table, dict[Key, None]] = {}
+        if self._empty:
+            return {}
         for event in events:
             if event.name not in self._projection.handles:
                 continue
             for table, key in self._projection.keys(event):
                 held = self._tables[table]
-                if key not in held.rows:
+                if key in held.rows:
+                    held.rows[key] = held.rows.pop(key)  # the oldest go first
+                else:
                     wanted.setdefault(table, {})[key] = None
-        for table, keys in wanted.items():
-            self._fetch(table, list(keys))
+        return {table: list(keys) for table, keys in wanted.items()}
+
+    def keep(self, table: Table, keys: Iterable[Key], found: Mapping[Key, Row]) -> None:
+        """Hold what the store has under these keys."""
+        held = self._tables[table]
+        for key in keys:
+            held.rows[key] = row = found.get(key)
+            if row is None:
+                held.absent.add(key)
+
+    def saved(self, most: int) -> None:
+        """What changed is in the store now: hold on to so many rows of each table, those that were used last."""
+        self._empty = False
+        self.folded = Folded()
+        for table, held in self._tables.items():
+            if table.appended:
+                held.rows.clear()
+            held.absent.difference_update(held.changed)
+            held.absent.update(key for key in held.changed if key in held.rows and held.rows[key] is None)
+            held.changed.clear()
+            for key in list(islice(held.rows, max(0, len(held.rows) - most))):
+                del held.rows[key]
+                held.absent.discard(key)
 
     def get(self, table: Table, key: Key) -> Row | None:
         rows = self._tables[table].rows
         if key not in rows:
             if self._empty:
                 return None
-            self._fetch(table, [key])
+            self.keep(table, [key], self._load(table, [key]))
         return rows[key]
 
     def put(self, table: Table, key: Key, row: Row) -> None:
@@ -117,10 +141,3 @@ class HeldRows:
                 change = key, position, finish(row) if finish else row
                 (changed.added if new or key in held.absent else changed.replaced).append(change)
         return changed
-
-    def _fetch(self, table: Table, keys: Sequence[Key]) -> None:
-        held, found = self._tables[table], self._load(table, keys)
-        for key in keys:
-            held.rows[key] = row = found.get(key)
-            if row is None:
-                held.absent.add(key)

@@ -1,10 +1,11 @@
 """What a projection is: a value with a name, a version, tables, the events it handles, and a pure fold."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from domain.values import Position, Recorded
+from projections.completeness import Folded
 
 Row = Mapping[str, Any]
 """Column -> value. A row is a value: a fold puts a new one and never changes the one it got."""
@@ -84,6 +85,9 @@ class Projection:
     """Whether a row follows from the events of one customer alone, so that customers can be folded one by one."""
 
 
+Mark = tuple[Any, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
     """How far a projection is folded, and what keeps it from going on: where and why it stopped, or that it rests."""
@@ -91,3 +95,21 @@ class Standing:
     position: Position
     error: str | None = None
     paused: bool = False
+    mark: Mark = ()
+    """Which build it is and when it was last saved. As long as that is the same, so are its rows."""
+
+
+Wanted = tuple[Projection, Table, Sequence[Key]]
+"""Rows of a table that are asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Save:
+    """What becomes of a projection, provided that it stands at `expected` and that its mark is still this one."""
+
+    projection: Projection
+    expected: Position
+    mark: Mark
+    position: Position
+    changes: Changes
+    folded: Folded
