@@ -7,16 +7,17 @@ A projection that cannot fold an event stops where it is and says so; the others
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Protocol
 
 import structlog
 
-from consumers.held_rows import CannotFold, HeldRows
+from consumers.held_rows import HeldRows
 from domain.ports import EventLog, Fenced, Unavailable
 from domain.values import Position, Recorded
 from infra.failpoints import reach
-from projections.completeness import Folded, digests
-from projections.declare import Change, Changed, Changes, Key, Projection, Row, Standing, Table
+from projections.completeness import Folded, Mark, marks_of
+from projections.declare import CannotFold, Change, Changed, Changes, Key, Projection, Row, Standing, Table
 
 log = structlog.get_logger("kehu.projector")
 
@@ -51,15 +52,6 @@ class ReadModels(Protocol):
 
 
 @dataclass(slots=True)
-class _Unsaved:
-    """What was folded since a save, and up to where."""
-
-    saved: Position
-    position: Position
-    rows: HeldRows
-
-
-@dataclass(slots=True)
 class Projector:
     """Keeps projections up with the log, one batch at a time. What stopped or rests is left out until it may go on."""
 
@@ -67,48 +59,30 @@ class Projector:
     models: ReadModels
     projections: Sequence[Projection]
     batch: int = 2000
-    hold: int = 0
-    """Rows of a projection that are held from batch to batch before they are saved; with 0 each batch is saved.
-
-    A rebuild writes a row once and not after every batch. Nobody else may write the rows meanwhile, not even a sweep.
-    """
     stopped: dict[str, str] = field(default_factory=dict)
     """Name -> where and why, of those that cannot fold an event."""
-    _unsaved: dict[str, _Unsaved] = field(default_factory=dict)
 
     def run_once(self) -> int:
         """Fold the next events into every projection, those that are near each other at once; by how many positions.
 
         One that is far behind has reads of its own, so that the others stay with the log.
         """
-        running = sorted(self._running(), key=lambda one: one[1].position)
+        running = sorted(self._running(), key=lambda one: one[1])
         head, moved = self.log.head(), 0
         while running:
-            start = running[0][1].position
+            start = running[0][1]
             end = Position(min(start + self.batch, head))
-            near = [one for one in running if one[1].position < end]
+            near = [one for one in running if one[1] < end]
             if not near:
-                self.save()
                 break
             names = frozenset().union(*(projection.handles for projection, _ in near))
             events = self.log.read(start, end - start, names)
-            marks = dict(digests(events))
-            for projection, unsaved in near:
-                self._fold(projection, unsaved, events, end, marks)
+            marks = marks_of(events)
+            for projection, position in near:
+                self._fold(projection, position, events, end, marks)
             moved += end - start
             running = running[len(near) :]
         return moved
-
-    def reached(self, projection: Projection) -> Position:
-        """The last position that is folded, saved or not."""
-        unsaved = self._unsaved.get(projection.name)
-        return unsaved.position if unsaved else self.models.position(projection)
-
-    def save(self) -> None:
-        """Write what is held."""
-        for projection in self.projections:
-            if unsaved := self._unsaved.get(projection.name):
-                self._write(projection, unsaved)
 
     def run_until_caught_up(self, progress: Callable[[Position], None] = lambda _position: None) -> Position:
         """Fold until nothing is left to read; returns the lowest position of the running projections."""
@@ -119,69 +93,52 @@ class Projector:
     def sweep(self, now: datetime, limit: int = 2000) -> int:
         """Re-evaluate the rows whose time has come; returns how many."""
         swept = 0
-        for projection, unsaved in self._running():
+        for projection, position in self._running():
             if projection.sweep is None:
                 continue
             due = self.models.due(projection, now, limit)
             if due:
-                changed = Changed(replaced=[(key, position, projection.sweep(row, now)) for key, position, row in due])
-                self._save(projection, unsaved.saved, unsaved.saved, {projection.tables[0]: changed}, Folded())
+                changed = Changed(replaced=[(key, touched, projection.sweep(row, now)) for key, touched, row in due])
+                self._save(projection, position, position, {projection.tables[0]: changed}, Folded())
                 swept += len(due)
         return swept
 
-    def _running(self) -> list[tuple[Projection, _Unsaved]]:
+    def _running(self) -> list[tuple[Projection, Position]]:
         standing = self.models.standing(self.projections)
         self.stopped = {name: one.error for name, one in standing.items() if one.error}
         return [
-            (projection, self._since(projection, one.position))
+            (projection, one.position)
             for projection in self.projections
             if (one := standing.get(projection.name)) and not one.error and not one.paused
         ]
 
-    def _since(self, projection: Projection, saved: Position) -> _Unsaved:
-        """What is folded since the position that is saved; nothing when another projector moved it."""
-        known = self._unsaved.get(projection.name)
-        if known and known.saved == saved:
-            return known
-        # With its first position a build gets its first rows.
-        rows = HeldRows(projection, lambda table, keys: self.models.load(projection, table, keys), empty=saved == 0)
-        return _Unsaved(saved, saved, rows)
-
     def _lowest(self) -> Position:
-        return min((unsaved.saved for _, unsaved in self._running()), default=Position(0))
+        return min((position for _, position in self._running()), default=Position(0))
 
     def _fold(
         self,
         projection: Projection,
-        unsaved: _Unsaved,
+        position: Position,
         events: Sequence[Recorded],
         end: Position,
-        marks: Mapping[Position, int],
+        marks: Mapping[Position, Mark],
     ) -> None:
-        position, rows = unsaved.position, unsaved.rows
         new = [e for e in events if e.position is not None and e.position > position]
-        # Whatever goes wrong in between, the rows are of no use then.
-        self._unsaved.pop(projection.name, None)
+        # With its first position a build gets its first rows.
+        load = partial(self.models.load, projection)
+        rows = HeldRows(projection, load, empty=position == 0)
         try:
             rows.prefetch(new)
             rows.fold(new, marks)
             reach("folded")
-            self._unsaved[projection.name] = unsaved = _Unsaved(unsaved.saved, end, rows)
-            if rows.size >= self.hold:
-                self._write(projection, unsaved)
+            self._save(projection, position, end, rows.changes(), rows.folded)
         except (Unavailable, OSError):
             raise  # the store is away
         except CannotFold as error:
-            self._stop(projection, unsaved.saved, str(error))
+            self._stop(projection, position, str(error))
         except Exception as error:
-            where = f"between positions {unsaved.saved + 1} and {end}"
-            self._stop(projection, unsaved.saved, f"{where}: {type(error).__name__}: {error}")
-
-    def _write(self, projection: Projection, unsaved: _Unsaved) -> None:
-        self._unsaved.pop(projection.name, None)
-        if unsaved.position > unsaved.saved:
-            rows = unsaved.rows
-            self._save(projection, unsaved.saved, unsaved.position, rows.changes(), rows.folded)
+            where = f"between positions {position + 1} and {end}"
+            self._stop(projection, position, f"{where}: {type(error).__name__}: {error}")
 
     def _save(
         self, projection: Projection, expected: Position, position: Position, changes: Changes, folded: Folded

@@ -1,6 +1,7 @@
 """Read models in memory: the reference for the conformance suite, and all that a unit test needs."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 from datetime import datetime
 
 from domain.ports import Fenced
@@ -26,7 +27,8 @@ class MemoryReadModels:
 
     def load(self, projection: Projection, table: Table, keys: Sequence[Key]) -> dict[Key, Row]:
         stored = self.rows.get((projection.name, table.name), {})
-        return {key: stored[key][1] for key in keys if key in stored}
+        # Copied, as from a database: a fold changes the rows that it gets, and may fail.
+        return {key: deepcopy(stored[key][1]) for key in keys if key in stored}
 
     def due(self, projection: Projection, now: datetime, limit: int) -> list[Change]:
         stored = self.rows.get((projection.name, projection.tables[0].name), {})
@@ -51,8 +53,8 @@ class MemoryReadModels:
         self.errors.pop(projection.name, None)
         known = self.folded.setdefault(projection.name, {})
         for start, (n, together) in folded.ranges.items():
-            before = known.get(start, (0, 0))
-            known[start] = before[0] + n, before[1] ^ together
+            counted, others = known.get(start, (0, 0))
+            known[start] = counted + n, others ^ together
         for table, changed in changes.items():
             stored = self.rows.setdefault((projection.name, table.name), {})
             for key, touched, row in changed.added:
@@ -62,6 +64,14 @@ class MemoryReadModels:
                 stored[key] = (touched, dict(row))
             for key in changed.dropped:
                 stored.pop(key, None)
+            width = len(table.key)
+            for *values, touched in changed.appended:
+                key = tuple(values[:width])
+                assert key not in stored
+                stored[key] = (touched, dict(zip(table.columns, values[width:], strict=True)))
+            for key, touched, amounts in changed.summed:
+                before, row = stored.get(key, (touched, dict.fromkeys(table.columns, 0)))
+                stored[key] = (max(before, touched), {name: row[name] + amounts[name] for name in table.columns})
 
     def stopped(self, projection: Projection, position: Position, error: str) -> None:
         if self.position(projection) == position:

@@ -3,10 +3,11 @@
 Each build of a projection has a schema of its own (`infra.postgres.builds`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
+from operator import itemgetter
 from time import monotonic, sleep
-from typing import Any
+from typing import Any, LiteralString
 
 import orjson
 import psycopg
@@ -90,7 +91,7 @@ class PostgresReadModels:
 
     def load(self, projection: Projection, table: Table, keys: Sequence[Key]) -> dict[Key, Row]:
         query = sql.SQL("SELECT {} FROM {} JOIN unnest({}) AS wanted ({}) USING ({})").format(
-            _all(table),
+            names(_named(table)),
             sql.Identifier(self._build(projection).schema, table.name),
             sql.SQL(", ").join(sql.SQL("%s::{}[]").format(sql.SQL(t.split()[0])) for t in table.key.values()),
             names(table.key),
@@ -102,7 +103,7 @@ class PostgresReadModels:
         table = projection.tables[0]
         query = sql.SQL("SELECT {}, position FROM {} WHERE next_change_at <= %s ORDER BY next_change_at LIMIT %s")
         rows = self._rows(
-            query.format(_all(table), sql.Identifier(self._build(projection).schema, table.name)), (now, limit)
+            query.format(names(_named(table)), sql.Identifier(self._build(projection).schema, table.name)), (now, limit)
         )
         return [(key, row[-1], found) for row in rows for key, found in (_split(table, row),)]
 
@@ -145,7 +146,7 @@ class PostgresReadModels:
             for table in projection.tables:
                 query = sql.SQL(
                     "SELECT coalesce(md5(string_agg(md5(ROW({}, position)::text), '' ORDER BY {})), '') AS d FROM {}"
-                ).format(_all(table), names(table.key), sql.Identifier(build.schema, table.name))
+                ).format(names(_named(table)), names(table.key), sql.Identifier(build.schema, table.name))
                 row = conn.execute(query).fetchone()
                 parts.append(row["d"] if row else "")
         return ":".join(parts)
@@ -185,40 +186,95 @@ def count(conn: "psycopg.Connection[Any]", build: Build, folded: Folded) -> None
 
 
 def copy_rows(
-    conn: "psycopg.Connection[Any]", target: sql.Composable, table: Table, rows: Sequence[Change], at: datetime
+    conn: "psycopg.Connection[Any]", target: sql.Composable, table: Table, changed: Iterable[Change], at: datetime
 ) -> None:
-    """Copy the rows, changed at this moment, into a table that has none of their keys."""
-    columns = list(table.columns)
-    json_columns = [name for name, kind in table.columns.items() if kind.startswith("jsonb")]
-    copy = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(target, names([*table.key, *columns, *ADDED]))
+    """Copy rows, changed at this moment, into a table that has none of their keys."""
+    first, *others = table.columns
+    values = itemgetter(first, *others) if others else lambda row: (row[first],)
+    documents = [len(table.key) + i for i, kind in enumerate(table.columns.values()) if kind.startswith("jsonb")]
+
+    def row_of(change: Change) -> Sequence[Any]:
+        key, position, row = change
+        whole = (*key, *values(row), position)
+        if not documents:
+            return whole
+        with_documents = list(whole)
+        for i in documents:
+            if whole[i] is not None:
+                with_documents[i] = Jsonb(whole[i], orjson.dumps)
+        return with_documents
+
+    copy_values(conn, target, table, map(row_of, changed), at)
+
+
+def copy_values(
+    conn: "psycopg.Connection[Any]", target: sql.Composable, table: Table, rows: Iterable[Sequence[Any]], at: datetime
+) -> None:
+    """Copy rows that are whole: key, columns and position, in this order."""
+    copy = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(target, names([*_named(table), *ADDED]))
     kinds = [kind.split()[0].partition("(")[0] for kind in (*table.key.values(), *table.columns.values())]
     with conn.cursor() as cursor, cursor.copy(copy) as writer:
         writer.set_types([{"double": "float8"}.get(kind, kind) for kind in kinds] + ["int8", "timestamptz"])
-        for key, position, row in rows:
-            if json_columns:
-                row = {**row, **{c: Jsonb(row[c], orjson.dumps) for c in json_columns if row[c] is not None}}
-            writer.write_row([*key, *[row[c] for c in columns], position, at])
+        write_row = writer.write_row
+        for row in rows:
+            write_row((*row, at))
+
+
+def add_up(conn: "psycopg.Connection[Any]", schema: str, table: Table) -> None:
+    """Add what was copied into `incoming` in this transaction to a summed table."""
+
+    def each(form: LiteralString) -> sql.Composed:
+        return sql.SQL(", ").join(sql.SQL(form).format(sql.Identifier(column)) for column in table.columns)
+
+    # In the order of keys, since two slices of a build may do so at the same time.
+    conn.execute(
+        sql.SQL(
+            "INSERT INTO {target} AS t ({cols}) SELECT {key}, {sums}, max(position), max(changed_at) FROM {incoming}"
+            " GROUP BY {key} ORDER BY {key} ON CONFLICT ({key}) DO UPDATE SET {added},"
+            " position = greatest(t.position, excluded.position), changed_at = excluded.changed_at"
+        ).format(
+            target=sql.Identifier(schema, table.name),
+            incoming=_incoming(schema, table),
+            cols=names([*_named(table), *ADDED]),
+            key=names(table.key),
+            sums=each("sum({0})"),
+            added=each("{0} = t.{0} + excluded.{0}"),
+        )
+    )
+
+
+def incoming(conn: "psycopg.Connection[Any]", schema: str, table: Table) -> sql.Identifier:
+    """A table of this connection with the columns of another one, made if it is missing; a commit empties it."""
+    name, target = _incoming(schema, table), sql.Identifier(schema, table.name)
+    conn.execute(sql.SQL("CREATE TEMP TABLE IF NOT EXISTS {} (LIKE {}) ON COMMIT DELETE ROWS").format(name, target))
+    return name
+
+
+def _incoming(schema: str, table: Table) -> sql.Identifier:
+    return sql.Identifier(f"incoming_{schema}_{table.name}"[:63])
 
 
 def _write(conn: "psycopg.Connection[Any]", schema: str, table: Table, changed: Changed, at: datetime) -> None:
     target = sql.Identifier(schema, table.name)
     if changed.added:
         copy_rows(conn, target, table, changed.added, at)
+    if changed.appended:
+        copy_values(conn, target, table, changed.appended, at)
+    if changed.summed:
+        copy_rows(conn, incoming(conn, schema, table), table, changed.summed, at)
+        add_up(conn, schema, table)
     if changed.replaced:
-        incoming = sql.Identifier(f"incoming_{schema}_{table.name}"[:63])
-        conn.execute(
-            sql.SQL("CREATE TEMP TABLE IF NOT EXISTS {} (LIKE {}) ON COMMIT DELETE ROWS").format(incoming, target)
-        )
-        copy_rows(conn, incoming, table, changed.replaced, at)
+        new = incoming(conn, schema, table)
+        copy_rows(conn, new, table, changed.replaced, at)
         conn.execute(
             sql.SQL("INSERT INTO {} ({cols}) SELECT {cols} FROM {} ON CONFLICT ({}) DO UPDATE SET {}").format(
                 target,
-                incoming,
+                new,
                 names(table.key),
                 sql.SQL(", ").join(
                     sql.SQL("{0} = excluded.{0}").format(sql.Identifier(c)) for c in [*table.columns, *ADDED]
                 ),
-                cols=names([*table.key, *table.columns, *ADDED]),
+                cols=names([*_named(table), *ADDED]),
             )
         )
     if changed.dropped:
@@ -236,8 +292,8 @@ class _LoadJsonb(Loader):
         return orjson.loads(memoryview(data)[1:])
 
 
-def _all(table: Table) -> sql.Composed:
-    return names([*table.key, *table.columns])
+def _named(table: Table) -> list[str]:
+    return [*table.key, *table.columns]
 
 
 def _split(table: Table, row: tuple[Any, ...]) -> tuple[Key, Row]:

@@ -21,6 +21,7 @@ from infra import bootstrap
 from infra.kafka import codec
 from infra.kafka.topics import topic_of
 from infra.memory.log import MemoryLog
+from infra.postgres import indexes
 from infra.postgres.builds import Builds
 from infra.postgres.log import PostgresLog
 from infra.postgres.read_models import PostgresReadModels
@@ -84,7 +85,9 @@ def anew(database: str, models: PostgresReadModels) -> Iterator[Callable[[], Pos
     made: list[PostgresReadModels] = []
 
     def begin() -> PostgresReadModels:
-        made.append(PostgresReadModels(database, [builds.begin(projection) for projection in ALL]))
+        begun = [builds.begin(projection) for projection in ALL]
+        indexes.finish(database, list(zip(ALL, begun, strict=True)), 1)
+        made.append(PostgresReadModels(database, begun))
         return made[-1]
 
     yield begin
