@@ -36,13 +36,14 @@ MINOR_DIGITS = dict.fromkeys(("CLP", "ISK", "JPY", "KRW", "PYG", "UGX", "VND", "
 
 def money(amount: Money) -> str:
     """An amount for people: `1,234.50 EUR`, `-500 JPY`."""
-    currency, minor = amount.currency, amount.minor
-    sign = "-" if minor < 0 else ""
-    if (digits := MINOR_DIGITS.get(currency, 2)) == 2:  # nearly all, so worth a way of its own
-        whole, rest = divmod(abs(minor), 100)
-        return f"{sign}{whole:,}.{rest:02} {currency}"
-    whole, rest = divmod(abs(minor), 10**digits)
-    return f"{sign}{whole:,}{f'.{rest:0{digits}}' if digits else ''} {currency}"
+    digits = MINOR_DIGITS.get(amount.currency, 2)
+    whole = str(abs(amount.minor)).zfill(digits + 1)
+    rest = ""
+    if digits:
+        whole, rest = whole[:-digits], "." + whole[-digits:]
+    if len(whole) > 3:
+        whole = f"{int(whole):,}"
+    return f"{'-' if amount.minor < 0 else ''}{whole}{rest} {amount.currency}"
 
 
 @lru_cache(maxsize=1000)

@@ -34,16 +34,20 @@ PERIODS = 19
 def _see(features: Features, at: int, source: str) -> None:
     """The customer exists, since this event at the latest."""
     seen = features.get("seen")
-    if seen is None or (at <= seen[0] and [at, source] < seen):
+    if seen is None:
         features["seen"] = [at, source]
+    elif at < seen[0] or (at == seen[0] and source < seen[1]):
+        seen[:] = at, source
 
 
 def _act(features: Features, at: int, source: str) -> None:
     """The customer did something of their own accord."""
     _see(features, at, source)
     active = features.get("active")
-    if active is None or (at >= active[0] and [at, source] > active):
+    if active is None:
         features["active"] = [at, source]
+    elif at > active[0] or (at == active[0] and source > active[1]):
+        active[0], active[1] = at, source
 
 
 def _count(features: Features, name: str, day: int) -> None:
@@ -71,7 +75,8 @@ def _keep(features: Features, name: str, one: Any, most: int) -> None:
         features[name] = [one]
     else:
         kept.append(one)
-        del kept[:-most]
+        if len(kept) > most:
+            del kept[0]
 
 
 def forget_old_days(features: Features) -> None:
@@ -204,7 +209,8 @@ def _balance_known(features: Features, account: str, balance: Any, at: int, sour
         else:
             periods.append(period)
             minor.append(balance.minor)
-            del periods[:-PERIODS], minor[:-PERIODS]
+            if len(periods) > PERIODS:
+                del periods[0], minor[0]
         known["currency"], known["at"], known["source"] = balance.currency, at, source
     features.setdefault("currency", balance.currency)
 
