@@ -32,7 +32,7 @@ from domain.ports import (
     Snapshot,
     Unavailable,
 )
-from domain.values import Event, Fact, Meta, Recorded, value
+from domain.values import Event, Fact, Meta, Recorded, Value
 from infra.errors import Unreadable
 from infra.failpoints import reach
 
@@ -49,8 +49,7 @@ ROOM = 10_000
 """Waiting messages that one batch reads beside those that are loaded with their streams."""
 
 
-@value
-class Decoded:
+class Decoded(Value):
     """A readable message: its fact, its identity in the inbox, the digest of its content, and its stream."""
 
     message: Message
@@ -60,8 +59,7 @@ class Decoded:
     stream: str
 
 
-@value
-class Refusal:
+class Refusal(Value):
     """A message that cannot be read, and why."""
 
     message: Message
@@ -76,8 +74,7 @@ Read = Mapping[Partition, Sequence[One]]
 """One batch that was read: the messages of each partition in order; as they came while there are suspects."""
 
 
-@value
-class Suspects:
+class Suspects(Value):
     """Messages before offset `until` may end this process; so many of them are taken at once."""
 
     until: int
