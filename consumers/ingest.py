@@ -8,11 +8,12 @@ when they are stored, and a message without any by the version of its stream. If
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import chain
 from uuid import uuid1
+
+from msgspec import Struct, field
 
 from consumers.outcome import Outcome, Outcomes
 from consumers.parking import DEEP, PAGE, WINDOW, After, Queue, Waiting, apply, backoff, let_through
@@ -81,8 +82,7 @@ class Suspects(Value):
     at_once: int
 
 
-@dataclass(slots=True)
-class Stream:
+class Stream(Struct):
     """A stream as far as this worker knows it."""
 
     state: object | None = None

@@ -1,13 +1,14 @@
 """What a channel may send, as pydantic models that follow from the event classes, and the way from JSON to an event.
 
-An event class says its fields and bounds once. Most JSON is read by msgspec straight from the bytes. What it refuses is
-looked at by the pydantic model, which decides: it knows every script, takes what JSON may say in several ways, and
-tells what is wrong. JSON Schemas are made from it, too.
+An event class says its fields and bounds once. Most JSON is read by msgspec straight from the bytes. What it refuses,
+and ids that are not of ASCII, are looked at by the pydantic model, which decides: it knows every script, takes what
+JSON may say in several ways, and tells what is wrong. JSON Schemas are made from it, too.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date, datetime
 from functools import cache
+from operator import attrgetter
 from types import GenericAlias, NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -15,9 +16,12 @@ import msgspec
 from msgspec import Meta as Says
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, create_model
 
-from domain.values import Frozen, Moment
+from domain.values import Frozen, Id, Moment
 
 E = TypeVar("E", bound=Frozen)
+
+USUAL = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_.:/@+-"
+"""Characters that most ids are made of; letters and digits of other scripts are admitted, too."""
 
 REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for JSON that it does not read as the wanted type."""
@@ -28,17 +32,33 @@ def read(kind: type[E], data: bytes) -> E:
     """The event that JSON says. Raises pydantic's ValidationError."""
     decode: Callable[[bytes], E] = _decoder(kind)
     try:
-        return decode(data)
+        event = decode(data)
     except REFUSED:
-        return _event(kind, model(kind).model_validate_json(data))
+        pass
+    else:
+        if has_usual_ids(event):
+            return event
+    return _event(kind, model(kind).model_validate_json(data))
 
 
 def convert(kind: type[E], data: Any) -> E:
     """The event that JSON said, already parsed. Raises pydantic's ValidationError."""
     try:
-        return msgspec.convert(data, kind)
+        event = msgspec.convert(data, kind)
     except msgspec.ValidationError:
-        return _event(kind, model(kind).model_validate(data))
+        pass
+    else:
+        if has_usual_ids(event):
+            return event
+    return _event(kind, model(kind).model_validate(data))
+
+
+def has_usual_ids(event: Frozen) -> bool:
+    """Whether all ids of an event keep to USUAL, which every contract admits."""
+    for one in _ids(type(event))(event):  # noqa: SIM110 (a generator takes twice the time)
+        if one is not None and one.strip(USUAL):  # what is left when all usual characters are taken from both ends
+            return False
+    return True
 
 
 @cache
@@ -54,6 +74,25 @@ def model(kind: type[Frozen]) -> type[BaseModel]:
 
 _CONFIG = ConfigDict(frozen=True, extra="forbid")
 _PLAIN = (str, date, datetime, NoneType)
+
+
+@cache
+def _ids(kind: type[Frozen]) -> Callable[[Any], tuple[str | None, ...]]:
+    """What gives the ids of an event of this class."""
+    hints = get_type_hints(kind, include_extras=True)
+    names = [name for name, hint in hints.items() if Id in _parts(hint)]
+    if not names:
+        return lambda _event: ()
+    get: Callable[[Any], Any] = attrgetter(*names)
+    return get if len(names) > 1 else lambda event: (get(event),)
+
+
+def _parts(hint: Any) -> Iterator[Any]:
+    """A type, and those that it is made of."""
+    yield hint
+    if hint != Id:
+        for one in get_args(hint):
+            yield from _parts(one)
 
 
 @cache
@@ -83,8 +122,8 @@ def _annotation(hint: Any) -> Any:
 
 def _field(inner: Any, said: Says) -> Any:
     told = {name: bound for name in _BOUNDS if (bound := getattr(said, name)) is not None}
-    if said.pattern is not None:
-        told["pattern"] = (said.extra or {}).get("pattern") or said.pattern.replace(r"\Z", "$")
+    if pattern := said.pattern or (said.extra or {}).get("pattern"):
+        told["pattern"] = pattern.replace(r"\Z", "$")
     if said.description is not None:
         told["description"] = said.description
     return Field(**told)

@@ -13,14 +13,14 @@ import msgspec
 from msgspec import Meta as Says
 
 from domain import handling, registry
-from domain.contracts import REFUSED
+from domain.contracts import REFUSED, USUAL, has_usual_ids
 from domain.ports import Message
 from domain.values import CustomerId, Event, Fact, Id, Meta
 from infra.kafka.limits import Limits
 from infra.kafka.topics import topic_of
 
 STRUCTURED = "application/cloudevents+json"
-USUAL = ((), (("content-type", STRUCTURED.encode()),))
+USUAL_HEADERS = ((), (("content-type", STRUCTURED.encode()),))
 """Headers of a message that is read here."""
 Attribute = Annotated[str, Says(min_length=1, max_length=256)]
 
@@ -43,7 +43,7 @@ class Envelope(msgspec.Struct, frozen=True, gc=False, kw_only=True, forbid_unkno
 def read(message: Message, now: datetime, limits: Limits) -> Fact | None:
     """The fact in a message; None for one that must be looked at more closely."""
     value = message.value
-    if value is None or len(value) > limits.value_bytes or message.headers not in USUAL or b"\\u0000" in value:
+    if value is None or len(value) > limits.value_bytes or message.headers not in USUAL_HEADERS or b"\\u0000" in value:
         return None
     decode, topics = kinds()
     try:
@@ -53,6 +53,8 @@ def read(message: Message, now: datetime, limits: Limits) -> Fact | None:
         return None
     if topics[type(said)] != message.partition.topic or said.subject.encode() != message.key or at.tzinfo is None:
         return None
+    if said.subject.strip(USUAL) or not has_usual_ids(said.data):
+        return None
     if not limits.earliest <= at <= now + limits.ahead:
         return None
     meta = Meta(
@@ -61,7 +63,7 @@ def read(message: Message, now: datetime, limits: Limits) -> Fact | None:
     return Fact(said.data, meta)
 
 
-class _Read(Envelope, tag="read"):
+class _Read(Envelope, frozen=True, tag="read"):
     """What `decode` returns, for the type checker."""
 
     data: Event

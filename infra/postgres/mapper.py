@@ -68,15 +68,9 @@ def reader(topic: str) -> tuple[str, Callable[[bytes], Stored[Event]]]:
 
     if version != registration.version:
         return name, read_older
-    decode = msgspec.json.Decoder(Stored[kind]).decode  # type: ignore[valid-type]
+    decode: Callable[[bytes], Stored[Event]] = msgspec.json.Decoder(Stored[kind]).decode  # type: ignore[valid-type]
 
-    def read(state: bytes) -> Stored[Event]:
-        try:
-            return decode(state)
-        except msgspec.ValidationError:  # the contract says more than the class
-            return read_older(state)
-
-    return name, read
+    return name, decode
 
 
 _untyped = msgspec.json.Decoder(Stored[dict[str, Any]]).decode
