@@ -62,7 +62,8 @@ def _registered(e: Any) -> str:
 
 
 def _profile_changed(e: Any) -> str:
-    return f"Profile changed: {', '.join(sorted(e.model_fields_set)) or 'nothing'}"
+    changed = sorted(name for name in e.__struct_fields__ if getattr(e, name) is not None)
+    return f"Profile changed: {', '.join(changed) or 'nothing'}"
 
 
 def _waiting(e: Any) -> str:

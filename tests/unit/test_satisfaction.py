@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import convert
 
 from domain.survey import SurveyAnswered, SurveyBounced, SurveyDeclined, SurveyInvited, SurveyScored
 from domain.values import Event
@@ -16,7 +17,7 @@ from tests.support.rows import Dated, decided, fold, recorded
 
 def invited(number: object = 1, metric: str = "csat", scale: int = 5, **more: Any) -> SurveyInvited:
     asked = {"invitation_id": f"i{number}", "metric": metric, "scale": scale, "channel": "app"}
-    return SurveyInvited.model_validate(asked | more)
+    return convert(asked | more, SurveyInvited)
 
 
 def cells(*facts: Event | Dated) -> list[dict[str, Any]]:
