@@ -1,9 +1,10 @@
 """`python -m benchmarks.rebuild_steps [EVENTS]`: processor time of each step of a rebuild, in one process, one by one.
 
-The server's own time is not in it, apart from `index`, which is nothing else.
+What the server takes to give the log, to receive the rows and to index them is beside it.
 """
 
 import gc
+import os
 import sys
 import tempfile
 import time
@@ -20,18 +21,18 @@ from benchmarks.figures import Figure, show
 from benchmarks.rebuild import fill_log
 from benchmarks.servers import fresh_database, start_postgres
 from consumers.held_rows import HeldRows
+from domain import registry
 from domain.values import Position, Recorded
-from infra import bootstrap
+from infra.postgres import indexes
 from infra.postgres.builds import Builds
 from infra.postgres.mapper import to_recorded
-from infra.postgres.read_models import copy_rows
+from infra.postgres.slices import LOG, Slice
 from projections.catalogue import ALL
-from projections.completeness import digests
-from projections.declare import Changes, Projection
+from projections.completeness import Mark, marks_of
+from projections.declare import Changes
 
 EVENTS = 50_000
-_LOG = """SELECT originator_id, originator_version, topic, state, notification_id, recorded_at
-    FROM kehu.stored_events ORDER BY customer_id, notification_id"""
+TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def steps(postgres: str) -> dict[str, float]:
@@ -44,27 +45,34 @@ def steps(postgres: str) -> dict[str, float]:
         spent[name] = spent.get(name, 0.0) + clock() - started
         return result
 
+    builds = Builds(postgres)
+    candidates = [builds.begin(projection) for projection in ALL]
+    names = sorted({name for projection in ALL for name in projection.handles})
     with psycopg.connect(postgres) as conn:
-        rows = timed("read", lambda: conn.execute(_LOG, binary=True).fetchall())
-        events: list[Recorded] = timed("decode", lambda: [to_recorded(*row) for row in rows])
-        marks: dict[Position, int] = timed("digests", lambda: dict(digests(events)))
-        builds = Builds(postgres)
+        before = _processor_seconds(conn)
+        query = sql.SQL(LOG).format(upto=sys.maxsize, topics=registry.topics(names), slices=1, number=0)
+        rows = timed("read", lambda: conn.execute(query, binary=True).fetchall())
+        spent["read (server)"] = _processor_seconds(conn) - before
+    events: list[Recorded] = timed("decode", lambda: [to_recorded(*row) for row in rows])
+    marks: dict[Position, Mark] = timed("digests", lambda: marks_of(events))
+    with Slice.begin(postgres, candidates) as piece:
         for projection in ALL:
-            changes = timed(f"fold {projection.name}", lambda one=projection: _folded(one, events, marks))  # type: ignore[misc]
-            build = builds.begin(projection)
-            for table, changed in changes.items():
-                target = sql.Identifier(build.schema, table.name)
-                timed(f"copy {projection.name}", lambda: copy_rows(conn, target, table, changed.added, bootstrap.now()))  # noqa: B023
-            conn.commit()
-            timed("index (server)", lambda: builds.index(projection, build), time.perf_counter)  # noqa: B023
-        builds.close()
+            held = HeldRows(projection, lambda _table, _keys: {}, empty=True)
+            timed(f"fold {projection.name}", lambda: held.fold(events, marks))  # noqa: B023
+            changes: Changes = timed(f"finish {projection.name}", held.changes)
+            timed(f"copy {projection.name}", lambda: piece.write(projection, changes))  # noqa: B023
+            timed("count", lambda: piece.count(projection, held.folded))  # noqa: B023
+        spent["copy (server)"] = _processor_seconds(piece.conn)
+    filled = list(zip(ALL, candidates, strict=True))
+    timed("index (server)", lambda: indexes.finish(postgres, filled, 1), time.perf_counter)
+    builds.close()
     return {name: seconds / len(events) * 1e6 for name, seconds in spent.items()}
 
 
-def _folded(projection: Projection, events: list[Recorded], marks: dict[Position, int]) -> Changes:
-    held = HeldRows(projection, lambda _table, _keys: {}, empty=True)
-    held.fold(events, marks)
-    return held.changes()
+def _processor_seconds(conn: "psycopg.Connection[Any]") -> float:
+    """What the server's process behind a connection has used."""
+    user, system = Path(f"/proc/{conn.info.backend_pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / TICKS
 
 
 def main(events: int = EVENTS) -> None:

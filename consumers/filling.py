@@ -1,56 +1,61 @@
 """New builds filled from the whole log, one customer after the other: no row is ever read back, none is written twice.
 
-For projections whose rows follow from the events of one customer alone. Folding by position, as `consumers.projector`
-does, gives the same rows: a fold sees the events of its customer in the same order.
+Folding by position, as `consumers.projector` does, gives the same rows: a row follows from the events of one customer,
+and a fold sees those in the same order. Counters of a summed table add up in any order.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
-from consumers.held_rows import CannotFold, HeldRows
+from consumers.held_rows import HeldRows
 from domain.values import Recorded
-from projections.completeness import Folded, digests
-from projections.declare import Changes, Key, Projection, Row, Table
-
-CHUNK = 10_000
-"""Events whose rows are written together; more only when they are of one customer."""
+from projections.completeness import Folded, marks_of
+from projections.declare import CannotFold, Changes, Key, Projection, Row, Table
 
 
 class Filled(Protocol):
     """Empty builds, one of each projection."""
 
     def write(self, projection: Projection, changes: Changes) -> None:
-        """Write rows that were never written before."""
+        """Write rows that were never written before, and what counters grew by."""
 
     def count(self, projection: Projection, folded: Folded) -> None:
         """Keep what was folded, when all rows are written."""
 
 
-def fill(projections: Sequence[Projection], by_customer: Iterable[Recorded], filled: Filled) -> None:
-    """Fold events that come ordered by customer, then by position, and write the rows. Raises CannotFold."""
-    folded = {projection.name: Folded() for projection in projections}
-    chunk: list[Recorded] = []
+def fill(projections: Sequence[Projection], batches: Iterable[Sequence[Recorded]], filled: Filled) -> None:
+    """Fold events that come ordered by customer, then by position, and write the rows. Raises CannotFold.
 
-    def write() -> None:
-        marks = dict(digests(chunk))
+    What is in memory grows with the batches, and with the events of one customer.
+    """
+    folded = {projection.name: Folded() for projection in projections}
+    for events in _of_whole_customers(batches):
+        marks = marks_of(events)
         for projection in projections:
             rows = HeldRows(projection, _nothing, empty=True)
             rows.folded = folded[projection.name]
             try:
-                rows.fold(chunk, marks)
+                rows.fold(events, marks)
             except CannotFold as error:
                 raise CannotFold(f"{projection.name}: {error}") from error
             filled.write(projection, rows.changes())
-        chunk.clear()
-
-    for _, events in groupby(by_customer, lambda event: event.meta.customer_id):
-        chunk.extend(events)
-        if len(chunk) >= CHUNK:
-            write()
-    write()
     for projection in projections:
         filled.count(projection, folded[projection.name])
+
+
+def _of_whole_customers(batches: Iterable[Sequence[Recorded]]) -> Iterator[list[Recorded]]:
+    """The same events, cut between two customers. None of a batch that another customer may follow stays behind."""
+    waiting: list[Recorded] = []
+    for batch in batches:
+        waiting += batch
+        last, cut = waiting[-1].meta.customer_id, len(waiting)
+        while cut and waiting[cut - 1].meta.customer_id == last:
+            cut -= 1
+        if cut:
+            yield waiting[:cut]
+            del waiting[:cut]
+    if waiting:
+        yield waiting
 
 
 def _nothing(_table: Table, _keys: Sequence[Key]) -> Mapping[Key, Row]:

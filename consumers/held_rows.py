@@ -1,50 +1,51 @@
 """The rows of one projection in memory while events are folded: loaded once, folded, and then written once.
 
-They may be held over many batches, so that a row that a hundred events touch is written once and not a hundred times.
+What was saved may stay for the batches that follow, as long as nobody else saves.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
+from typing import Any
 
 from domain.ports import Unavailable
 from domain.values import Position, Recorded
-from projections.completeness import Folded
-from projections.declare import Changed, Changes, Key, Projection, Row, Table
+from projections.completeness import Folded, Mark
+from projections.declare import CannotFold, Change, Changed, Changes, Key, Projection, Row, Table
 
 Load = Callable[[Table, Sequence[Key]], Mapping[Key, Row]]
 
 
-class CannotFold(Exception):
-    """A projection cannot fold an event. The message says where and why; it goes from process to process."""
-
-
-@dataclass(slots=True)
 class _Held:
-    """What is known of one table. `absent` are keys under which the store had no row when it was asked."""
+    """What is known of a row. `absent`: the store has none under its key; `touched` by the event at this position."""
 
-    rows: dict[Key, Row | None] = field(default_factory=dict)
-    changed: dict[Key, Position] = field(default_factory=dict)
-    absent: set[Key] = field(default_factory=set)
+    __slots__ = ("absent", "row", "touched")
+
+    def __init__(self, row: Row | None, touched: Position | None, absent: bool) -> None:
+        self.row, self.touched, self.absent = row, touched, absent
 
 
 class HeldRows:
-    """Keeps `projections.declare.Rows` from one save to the next. When it is `empty`, the store has no rows yet."""
+    """Keeps `projections.declare.Rows` until they are saved. When it is `empty`, the store has no rows yet."""
 
     def __init__(self, projection: Projection, load: Load, *, empty: bool) -> None:
         self._projection = projection
         self._load = load
         self._empty = empty
-        self._tables = {table: _Held() for table in projection.tables}
-        self.folded = Folded()
+        self._tables: dict[Table, dict[Key, _Held]] = {table: {} for table in projection.tables}
+        self._appended: dict[Table, list[tuple[Any, ...]]] = {t: [] for t in projection.tables if t.appended}
+        # What the store has, as it was saved by batches before; the rows that were used last are the last.
+        self._kept: dict[Table, dict[Key, Row | None]] = {table: {} for table in projection.tables}
+        self._zeros = {table: dict.fromkeys(table.columns, 0) for table in projection.tables if table.summed}
         self._position = Position(0)
+        self.folded = Folded()
 
-    def fold(self, events: Iterable[Recorded], marks: Mapping[Position, int]) -> None:
-        """Fold those of the events that the projection handles; `marks` are the digests of all of them.
+    def fold(self, events: Iterable[Recorded], marks: Mapping[Position, Mark]) -> None:
+        """Fold those of the events that the projection handles; `marks` are those of all of them.
 
         Raises CannotFold; what is held is of no use then.
         """
-        handles, fold, count = self._projection.handles, self._projection.fold, self.folded.add
+        handles, fold = self._projection.handles, self._projection.fold
+        done: list[Position] = []
         event = None
         try:
             for event in events:
@@ -53,91 +54,105 @@ class HeldRows:
                     assert position is not None
                     self._position = position
                     fold(self, event)
-                    count(position, marks[position])
+                    done.append(position)
         except (Unavailable, OSError):
             raise  # the store is away
         except Exception as error:
             where = f"at position {event.position} ({event.name})" if event else "before the first event"
             raise CannotFold(f"{where}: {type(error).__name__}: {error}") from error
+        self.folded.add(done, marks)
 
     def wanted(self, events: Iterable[Recorded]) -> dict[Table, list[Key]]:
-        """What these events certainly touch and is not held yet, for `keep`."""
+        """What these events certainly touch and is not held, to be given to `keep`."""
         wanted: dict[Table, dict[Key, None]] = {}
-        if self._empty:
-            return {}
-        for event in events:
-            if event.name not in self._projection.handles:
-                continue
-            for table, key in self._projection.keys(event):
-                held = self._tables[table]
-                if key in held.rows:
-                    held.rows[key] = held.rows.pop(key)  # the oldest go first
-                else:
-                    wanted.setdefault(table, {})[key] = None
+        if not self._empty:
+            for event in events:
+                if event.name in self._projection.handles:
+                    for table, key in self._projection.keys(event):
+                        if self._known(table, key) is None:
+                            wanted.setdefault(table, {})[key] = None
         return {table: list(keys) for table, keys in wanted.items()}
 
     def keep(self, table: Table, keys: Iterable[Key], found: Mapping[Key, Row]) -> None:
         """Hold what the store has under these keys."""
-        held = self._tables[table]
+        rows = self._tables[table]
         for key in keys:
-            held.rows[key] = row = found.get(key)
-            if row is None:
-                held.absent.add(key)
-
-    def saved(self, most: int) -> None:
-        """What changed is in the store now: hold on to so many rows of each table, those that were used last."""
-        self._empty = False
-        self.folded = Folded()
-        for table, held in self._tables.items():
-            if table.appended:
-                held.rows.clear()
-            held.absent.difference_update(held.changed)
-            held.absent.update(key for key in held.changed if key in held.rows and held.rows[key] is None)
-            held.changed.clear()
-            for key in list(islice(held.rows, max(0, len(held.rows) - most))):
-                del held.rows[key]
-                held.absent.discard(key)
+            row = found.get(key)
+            rows[key] = _Held(row, None, absent=row is None)
 
     def get(self, table: Table, key: Key) -> Row | None:
-        rows = self._tables[table].rows
-        if key not in rows:
+        held = self._known(table, key)
+        if held is None:
             if self._empty:
                 return None
             self.keep(table, [key], self._load(table, [key]))
-        return rows[key]
+            held = self._tables[table][key]
+        return held.row
 
     def put(self, table: Table, key: Key, row: Row) -> None:
-        held = self._tables[table]
-        held.rows[key] = row
-        held.changed[key] = self._position
+        rows = self._tables[table]
+        held = rows.get(key)
+        if held is None:
+            rows[key] = _Held(row, self._position, self._empty)
+        else:
+            held.row, held.touched = row, self._position
+
+    def append(self, table: Table, key: Key, values: tuple[Any, ...]) -> None:
+        self._appended[table].append((*key, *values, self._position))
+
+    def add(self, table: Table, key: Key, **amounts: int) -> None:
+        rows = self._tables[table]
+        held = rows.get(key)
+        if held is None:
+            held = rows[key] = _Held(self._zeros[table].copy(), self._position, absent=False)
+        elif held.touched is None or self._position > held.touched:  # customers come one after the other in a fill
+            held.touched = self._position
+        row = held.row
+        assert row is not None
+        for name, amount in amounts.items():
+            row[name] += amount
 
     def drop(self, table: Table, key: Key) -> None:
-        held = self._tables[table]
         if self._empty:
-            held.rows.pop(key, None)
-            held.changed.pop(key, None)
+            self._tables[table].pop(key, None)
         else:
-            held.rows[key] = None
-            held.changed[key] = self._position
-
-    @property
-    def size(self) -> int:
-        """How many rows are held."""
-        return sum(len(held.rows) for held in self._tables.values())
+            self._tables[table][key] = _Held(None, self._position, absent=False)
 
     def changes(self) -> Changes:
-        """What a save has to write: the rows of each table that changed, finished."""
-        return {table: self._changed(table, held) for table, held in self._tables.items() if held.changed}
+        """What a save has to write: the rows of each table that changed, finished. Then comes `saved`, or nothing."""
+        return {table: self._changed(table) for table in self._projection.tables}
 
-    def _changed(self, table: Table, held: _Held) -> Changed:
+    def saved(self, most: int) -> None:
+        """What changed is in the store now. Go on, with so many rows of each table."""
+        self._empty = False
+        self.folded = Folded()
+        self._appended = {table: [] for table in self._appended}
+        for table, rows in self._tables.items():
+            if not table.summed:
+                kept = self._kept[table]
+                kept.update((key, held.row) for key, held in rows.items())
+                for key in list(islice(kept, max(0, len(kept) - most))):
+                    del kept[key]
+            rows.clear()
+
+    def _changed(self, table: Table) -> Changed:
         finish = self._projection.finish if table is self._projection.tables[0] else None
-        new = self._empty or table.appended
-        changed = Changed()
-        for key, position in held.changed.items():
-            row = held.rows[key]
-            if row is None:
+        changed = Changed(appended=self._appended.get(table, []))
+        for key, held in self._tables[table].items():
+            if held.touched is None:
+                continue
+            if held.row is None:
                 changed.dropped.append(key)
-            else:
-                change = key, position, finish(row) if finish else row
-                (changed.added if new or key in held.absent else changed.replaced).append(change)
+                continue
+            change: Change = key, held.touched, finish(held.row) if finish else held.row
+            (changed.summed if table.summed else changed.added if held.absent else changed.replaced).append(change)
         return changed
+
+    def _known(self, table: Table, key: Key) -> _Held | None:
+        """What is held of a row, by this batch or from those before."""
+        rows = self._tables[table]
+        held = rows.get(key)
+        if held is None and key in (kept := self._kept[table]):
+            row = kept.pop(key)
+            held = rows[key] = _Held(row, None, absent=row is None)
+        return held

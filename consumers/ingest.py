@@ -8,11 +8,12 @@ when they are stored, and a message without any by the version of its stream. If
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import chain
 from uuid import uuid1
+
+from msgspec import Struct, field
 
 from consumers.outcome import Outcome, Outcomes
 from consumers.parking import DEEP, PAGE, WINDOW, After, Queue, Waiting, apply, backoff, let_through
@@ -32,7 +33,7 @@ from domain.ports import (
     Snapshot,
     Unavailable,
 )
-from domain.values import Event, Fact, Meta, Recorded, value
+from domain.values import Event, Fact, Meta, Recorded, Value
 from infra.errors import Unreadable
 from infra.failpoints import reach
 
@@ -49,8 +50,7 @@ ROOM = 10_000
 """Waiting messages that one batch reads beside those that are loaded with their streams."""
 
 
-@value
-class Decoded:
+class Decoded(Value):
     """A readable message: its fact, its identity in the inbox, the digest of its content, and its stream."""
 
     message: Message
@@ -60,8 +60,7 @@ class Decoded:
     stream: str
 
 
-@value
-class Refusal:
+class Refusal(Value):
     """A message that cannot be read, and why."""
 
     message: Message
@@ -76,16 +75,14 @@ Read = Mapping[Partition, Sequence[One]]
 """One batch that was read: the messages of each partition in order; as they came while there are suspects."""
 
 
-@value
-class Suspects:
+class Suspects(Value):
     """Messages before offset `until` may end this process; so many of them are taken at once."""
 
     until: int
     at_once: int
 
 
-@dataclass(slots=True)
-class Stream:
+class Stream(Struct):
     """A stream as far as this worker knows it."""
 
     state: object | None = None

@@ -9,8 +9,10 @@ when those have left. What remains after so many messages or TRIES decisions is 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
+
+from msgspec import Struct, field
 
 from domain import handling
 from domain.errors import NotYet, Refused
@@ -45,8 +47,7 @@ class Waiting:
     error: Unreadable | None = None
 
 
-@dataclass(slots=True)
-class Queue:
+class Queue(Struct):
     """The oldest messages that wait in a stream, and whether more wait behind them."""
 
     known: list[Waiting] = field(default_factory=list)

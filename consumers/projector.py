@@ -13,12 +13,12 @@ from typing import Protocol
 
 import structlog
 
-from consumers.held_rows import CannotFold, HeldRows
+from consumers.held_rows import HeldRows
 from domain.ports import EventLog, Unavailable
 from domain.values import Position, Recorded
 from infra.failpoints import reach
-from projections.completeness import Folded, digests
-from projections.declare import Change, Changed, Key, Mark, Projection, Row, Save, Standing, Table, Wanted
+from projections.completeness import Folded, marks_of
+from projections.declare import CannotFold, Change, Changed, Key, Projection, Row, Save, Stamp, Standing, Table, Wanted
 
 log = structlog.get_logger("kehu.projector")
 
@@ -41,10 +41,10 @@ class ReadModels(Protocol):
     def due(self, projection: Projection, now: datetime, limit: int) -> Sequence[Change]:
         """Rows of the first table whose `next_change_at` has come, the longest due first."""
 
-    def save(self, saves: Sequence[Save]) -> Mapping[str, Mark]:
-        """Write rows, positions and what was folded in one transaction; the new marks, by name.
+    def save(self, saves: Sequence[Save]) -> Mapping[str, Stamp]:
+        """Write rows, positions and what was folded in one transaction; the new stamps, by name.
 
-        One that stands elsewhere or has another mark by now is left out, and not written.
+        One that stands elsewhere or has another stamp by now is left out, and not written.
         """
 
     def stopped(self, projection: Projection, position: Position, error: str) -> None:
@@ -53,12 +53,11 @@ class ReadModels(Protocol):
 
 @dataclass(slots=True)
 class _Held:
-    """What is known of a projection: where it is saved, what was folded since, and up to where."""
+    """A projection, where it stands in the store, and its rows that are in memory."""
 
     projection: Projection
-    saved: Position
-    mark: Mark
     position: Position
+    stamp: Stamp
     rows: HeldRows
 
 
@@ -70,11 +69,6 @@ class Projector:
     models: ReadModels
     projections: Sequence[Projection]
     batch: int = 2000
-    hold: int = 0
-    """Rows of a projection that are held from batch to batch before they are saved; with 0 each batch is saved.
-
-    A rebuild writes a row once and not after every batch. Nobody else may write the rows meanwhile, not even a sweep.
-    """
     stopped: dict[str, str] = field(default_factory=dict)
     """Name -> where and why, of those that cannot fold an event."""
     _held: dict[str, _Held] = field(default_factory=dict)
@@ -91,22 +85,12 @@ class Projector:
             end = Position(min(start + self.batch, head))
             near = [one for one in running if one.position < end]
             if not near:
-                self.save()
                 break
             names = frozenset().union(*(one.projection.handles for one in near))
             self._fold(near, self.log.read(start, end - start, names), end)
             moved += end - start
             running = running[len(near) :]
         return moved
-
-    def reached(self, projection: Projection) -> Position:
-        """The last position that is folded, saved or not."""
-        held = self._held.get(projection.name)
-        return held.position if held else self.models.position(projection)
-
-    def save(self) -> None:
-        """Write what is held."""
-        self._write([one for one in self._held.values() if one.position > one.saved])
 
     def run_until_caught_up(self, progress: Callable[[Position], None] = lambda _position: None) -> Position:
         """Fold until nothing is left to read; returns the lowest position of the running projections."""
@@ -118,13 +102,13 @@ class Projector:
         """Re-evaluate the rows whose time has come; returns how many."""
         swept = 0
         for one in self._running():
-            projection = one.projection
+            projection, position = one.projection, one.position
             if projection.sweep is None:
                 continue
             if due := self.models.due(projection, now, limit):
-                changed = Changed(replaced=[(key, position, projection.sweep(row, now)) for key, position, row in due])
+                changed = Changed(replaced=[(key, touched, projection.sweep(row, now)) for key, touched, row in due])
                 changes = {projection.tables[0]: changed}
-                self._saved([Save(projection, one.saved, one.mark, one.saved, changes, Folded())])
+                self._save([Save(projection, position, one.stamp, position, changes, Folded())])
                 swept += len(due)
         return swept
 
@@ -132,111 +116,97 @@ class Projector:
         standing = self.models.standing(self.projections)
         self.stopped = {name: one.error for name, one in standing.items() if one.error}
         return [
-            self._since(projection, one)
+            self._at(projection, one)
             for projection in self.projections
             if (one := standing.get(projection.name)) and not one.error and not one.paused
         ]
 
-    def _since(self, projection: Projection, standing: Standing) -> _Held:
-        """What is held since the position that is saved; nothing when somebody else has saved since."""
+    def _at(self, projection: Projection, standing: Standing) -> _Held:
+        """With the rows in memory if nobody has saved since, and with none otherwise."""
         known = self._held.get(projection.name)
-        if known and known.saved == standing.position and known.mark == standing.mark:
+        if known and (known.position, known.stamp) == (standing.position, standing.stamp):
             return known
-        saved = standing.position
+
+        def load(table: Table, keys: Sequence[Key]) -> Mapping[Key, Row]:
+            return self.models.load([(projection, table, keys)])[0]
+
         # With its first position a build gets its first rows.
-        rows = HeldRows(
-            projection, lambda table, keys: self.models.load([(projection, table, keys)])[0], empty=not saved
-        )
-        return _Held(projection, saved, standing.mark, saved, rows)
+        rows = HeldRows(projection, load, empty=standing.position == 0)
+        return _Held(projection, standing.position, standing.stamp, rows)
 
     def _lowest(self) -> Position:
-        return min((one.saved for one in self._running()), default=Position(0))
+        return min((one.position for one in self._running()), default=Position(0))
 
     def _fold(self, near: Sequence[_Held], events: Sequence[Recorded], end: Position) -> None:
-        # Whatever goes wrong in between, the rows are of no use then.
         for one in near:
-            self._held.pop(one.projection.name, None)
-        marks = dict(digests(events))
-        folded = []
+            self._held.pop(one.projection.name, None)  # whatever goes wrong, its rows are of no use then
+        marks = marks_of(events)
+        saves = []
         for one in self._prefetched(near, events, end):
             with self._stopping(one, end):
                 one.rows.fold(_after(one.position, events), marks)
                 reach("folded")
-                one.position = end
-                folded.append(one)
-        self._held.update((one.projection.name, one) for one in folded)
-        self._write([one for one in folded if one.rows.size >= self.hold])
+                changes, folded = one.rows.changes(), one.rows.folded
+                saves.append(Save(one.projection, one.position, one.stamp, end, changes, folded))
+        saved = self._saved(saves, {one.projection.name: one for one in near})
+        for one in near:
+            if stamp := saved.get(one.projection.name):
+                one.rows.saved(KEPT)
+                one.position, one.stamp = end, stamp
+                self._held[one.projection.name] = one
 
     def _prefetched(self, near: Sequence[_Held], events: Sequence[Recorded], end: Position) -> Sequence[_Held]:
         """Those of which everything is loaded that the events certainly touch."""
         wanted: list[tuple[_Held, Table, Sequence[Key]]] = []
-        known = []
+        able = []
         for one in near:
             with self._stopping(one, end):
                 wanted += [(one, *rows) for rows in one.rows.wanted(_after(one.position, events)).items()]
-                known.append(one)
-        if not wanted:
-            return known
+                able.append(one)
         try:
-            found = self.models.load([(one.projection, table, keys) for one, table, keys in wanted])
+            found = self.models.load([(one.projection, table, keys) for one, table, keys in wanted]) if wanted else []
         except (Unavailable, OSError):
             raise  # the store is away
         except Exception:
-            return known  # the fold asks for the rows that it needs, and fails with them
+            return able  # each fold asks for the rows that it needs, and one of them will fail
         for (one, table, keys), rows in zip(wanted, found, strict=True):
             one.rows.keep(table, keys, rows)
-        return known
+        return able
 
-    def _write(self, folded: Sequence[_Held]) -> None:
-        """Save what was folded: all in one transaction, or each in its own when that fails."""
-        for one in folded:
-            del self._held[one.projection.name]
-        ready = []
-        for one in folded:
-            with self._stopping(one, one.position):
-                save = Save(one.projection, one.saved, one.mark, one.position, one.rows.changes(), one.rows.folded)
-                ready.append((one, save))
+    def _saved(self, saves: Sequence[Save], held: Mapping[str, _Held]) -> Mapping[str, Stamp]:
+        """The new stamps of those that were saved: all in one transaction, or each in its own when that fails."""
         try:
-            self._wrote(ready)
+            return self._save(saves) if saves else {}
         except (Unavailable, OSError):
             raise  # the store is away
         except Exception:
-            for one, save in ready:
-                with self._stopping(one, one.position):
-                    self._wrote([(one, save)])
+            stamps: dict[str, Stamp] = {}
+            for save in saves:
+                with self._stopping(held[save.projection.name], save.position):
+                    stamps |= self._save([save])
+            return stamps
 
-    def _wrote(self, ready: Sequence[tuple[_Held, Save]]) -> None:
-        marks = self._saved([save for _, save in ready])
-        for one, _ in ready:
-            # A rebuild sees each row for the last time; a live row is often touched again soon.
-            if not self.hold and (mark := marks.get(one.projection.name)):
-                one.rows.saved(KEPT)
-                one.saved, one.mark = one.position, mark
-                self._held[one.projection.name] = one
-
-    def _saved(self, saves: Sequence[Save]) -> Mapping[str, Mark]:
-        if not saves:
-            return {}
-        marks = self.models.save(saves)
+    def _save(self, saves: Sequence[Save]) -> Mapping[str, Stamp]:
+        stamps = self.models.save(saves)
         reach("saved")
         for save in saves:
             name = save.projection.name
-            if name not in marks:
+            if name not in stamps:
                 log.warning("another projector moved this projection", projection=name, position=save.expected)
-        return marks
+        return stamps
 
     @contextmanager
     def _stopping(self, one: _Held, end: Position) -> Iterator[None]:
-        """Whatever goes wrong with one projection stops it alone, unless it is the store that is away."""
+        """Whatever goes wrong in the block stops this projection alone, unless it is the store that is away."""
         try:
             yield
         except (Unavailable, OSError):
             raise
         except CannotFold as error:
-            self._stop(one.projection, one.saved, str(error))
+            self._stop(one.projection, one.position, str(error))
         except Exception as error:
-            where = f"between positions {one.saved + 1} and {end}"
-            self._stop(one.projection, one.saved, f"{where}: {type(error).__name__}: {error}")
+            where = f"between positions {one.position + 1} and {end}"
+            self._stop(one.projection, one.position, f"{where}: {type(error).__name__}: {error}")
 
     def _stop(self, projection: Projection, position: Position, error: str) -> None:
         log.error("projection stopped", projection=projection.name, error=error)

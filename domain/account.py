@@ -5,13 +5,13 @@ load than a new one. The core banking system owns the balance; Kehu keeps what i
 """
 
 from datetime import date
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from msgspec import Meta as Says
 
 from domain.errors import NotYet, Refused
 from domain.registry import register
-from domain.values import Dimensions, Event, Fact, Flag, Id, Label, Meta, Money, StreamName, require_customer, value
+from domain.values import Dimensions, Event, Fact, Flag, Id, Label, Meta, Money, StreamName, Value, require_customer
 
 
 def stream_name(account_id: str, booked_on: date) -> StreamName:
@@ -31,7 +31,7 @@ class TransactionPosted(Dimensions):
     amount: Money
     kind: Literal["card", "transfer", "salary", "standing_order", "cash", "fee", "interest", "loan", "other"] = "other"
     to_own_account_elsewhere: Flag = False
-    balance: Money | None = Field(default=None, description="of the account after this transaction")
+    balance: Annotated[Money | None, Says(description="of the account after this transaction")] = None
     text: Label | None = None
 
 
@@ -50,8 +50,7 @@ Posting = tuple[int, str, bool]
 """Minor units, currency, and whether it was reversed."""
 
 
-@value
-class AccountMonth:
+class AccountMonth(Value):
     """The postings of one account in one month, by transaction id.
 
     `parts` are dicts that are never changed, each larger than the next; a newer one wins. A posting copies only the

@@ -1,11 +1,12 @@
 """Complaint (and every other case with a deadline). Stream `complaint-{complaint_id}`."""
 
 from collections.abc import Callable
-from dataclasses import field, replace
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, Field
+from msgspec import Meta as Says
+from msgspec import field
+from msgspec.structs import replace
 
 from domain import clocks, registry
 from domain.errors import NotYet, Refused
@@ -18,15 +19,17 @@ from domain.values import (
     Id,
     Label,
     Meta,
+    Moment,
     Money,
     StreamName,
     Text,
+    Value,
     fingerprint,
     require_customer,
-    value,
 )
 
 CaseType = Literal["complaint", "consultation", "service_request", "dispute", "data_request"]
+ONWARD = "text on ombudsman or review; needed for a complaint"
 Outcome = Literal["upheld", "partly_upheld", "rejected", "settled"]
 
 
@@ -48,13 +51,13 @@ class ComplaintOpened(Dimensions):
     regime: Label = "uk_disp_standard"
     issue: Label | None = None
     cause: Label | None = None
-    severity: Annotated[int, Field(strict=True, ge=1, le=4)] = 3
+    severity: Annotated[int, Says(ge=1, le=4)] = 3
     vulnerable: Flag = False
     amount: Money | None = None
     description: Text | None = None
-    received_at: AwareDatetime | None = None
+    received_at: Moment | None = None
     contact_id: Id | None = None
-    related_to: Id | None = Field(default=None, description="an earlier complaint about the same matter")
+    related_to: Annotated[Id | None, Says(description="an earlier complaint about the same matter")] = None
 
 
 class ComplaintAcknowledged(Event):
@@ -77,8 +80,8 @@ class ComplaintWaiting(Event):
 
     complaint_id: Id
     waiting_for: Literal["customer", "third_party"]
-    pause: Label = Field(default="waiting_customer", description="reason code, e.g. external_appraisal")
-    notice_id: Id | None = Field(default=None, description="the notice to the customer, where a pause needs one")
+    pause: Annotated[Label, Says(description="reason code, e.g. external_appraisal")] = "waiting_customer"
+    notice_id: Annotated[Id | None, Says(description="the notice to the customer, where a pause needs one")] = None
 
 
 class ComplaintResumed(Event):
@@ -101,7 +104,7 @@ class ComplaintExtended(Event):
     complaint_id: Id
     actor: Id
     reason: Label
-    provided: Annotated[tuple[Label, ...], Field(max_length=20)] = ()
+    provided: Annotated[tuple[Label, ...], Says(max_length=20)] = ()
     approval_id: Id | None = None
     notice_id: Id | None = None
 
@@ -112,9 +115,9 @@ class ComplaintResolved(Event):
     complaint_id: Id
     outcome: Outcome
     reasons: Text
-    onward_rights: Text | None = Field(default=None, description="text on ombudsman or review; needed for a complaint")
+    onward_rights: Annotated[Text | None, Says(description=ONWARD)] = None
     redress: Money | None = None
-    accepted: Flag = Field(default=False, description="the customer accepted it")
+    accepted: Annotated[Flag, Says(description="the customer accepted it")] = False
     by: Id | None = None
 
 
@@ -165,8 +168,7 @@ NEEDS_NOTICE = frozenset({"external_appraisal"})
 """Pauses that stop a statutory clock only when the customer was told: CBIRC Order 3 of 2020, on external appraisal."""
 
 
-@value
-class Clock:
+class Clock(Value):
     """One deadline of a case, under the preset version that it began with; `due_at` is None while it is stopped."""
 
     preset: str
@@ -175,8 +177,7 @@ class Clock:
     due_at: datetime | None
 
 
-@value
-class Complaint:
+class Complaint(Value):
     """Where a case stands, and what a later decision needs to know.
 
     `pauses` are (start, end, reason), the end None while it lasts. `said` holds the fingerprint of the last fact of

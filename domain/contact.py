@@ -1,11 +1,11 @@
 """Contact: one conversation on any channel, from the queue to its end. Stream `contact-{contact_id}`."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from msgspec import Meta as Says
+from msgspec.structs import replace
 
 from domain.errors import NotYet, Refused
 from domain.registry import register
@@ -19,9 +19,9 @@ from domain.values import (
     Label,
     Meta,
     StreamName,
+    Value,
     fingerprint,
     require_customer,
-    value,
 )
 
 
@@ -39,8 +39,8 @@ class ContactQueued(Dimensions):
     contact_id: Id
     queue: Label
     channel: Label
-    priority: Annotated[int, Field(strict=True, ge=1, le=4)] = 3
-    reason: Label | None = Field(default=None, description="what the customer wants, for first-contact resolution")
+    priority: Annotated[int, Says(ge=1, le=4)] = 3
+    reason: Annotated[Label | None, Says(description="what the customer wants, for first-contact resolution")] = None
 
 
 class ContactStarted(Event):
@@ -81,8 +81,7 @@ class ContactAbandoned(Event):
 Status = Literal["waiting", "active", "ended", "abandoned"]
 
 
-@value
-class Contact:
+class Contact(Value):
     """Where a contact stands. `opening` is the fingerprint of its first fact, to know it when it is sent twice."""
 
     customer_id: str

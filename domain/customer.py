@@ -1,16 +1,17 @@
 """Customer: who they are, what they allow, who looks after them. Stream `customer-{customer_id}`."""
 
-from dataclasses import field, replace
 from datetime import date, datetime
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, Field, StringConstraints
+from msgspec import Meta as Says
+from msgspec import field
+from msgspec.structs import replace
 
 from domain.errors import NotYet, Refused
 from domain.registry import register
-from domain.values import Dimensions, Event, Fact, Id, Label, Meta, StreamName, fingerprint, value
+from domain.values import Country, Dimensions, Event, Fact, Id, Label, Meta, Moment, StreamName, Value, fingerprint
 
-Products = Annotated[tuple[Label, ...], Field(max_length=50)]
+Products = Annotated[tuple[Label, ...], Says(max_length=50)]
 
 
 def stream_name(customer_id: str) -> StreamName:
@@ -28,8 +29,8 @@ class CustomerRegistered(Dimensions):
     name: Label | None = None
     email: Label | None = None
     phone: Label | None = None
-    country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")] | None = None
-    customer_since: date | None = Field(default=None, description="start of the relationship, for tenure")
+    country: Country | None = None
+    customer_since: Annotated[date | None, Says(description="start of the relationship, for tenure")] = None
     products: Products = ()
     manager_id: Id | None = None
 
@@ -40,7 +41,7 @@ class CustomerProfileChanged(Dimensions):
     name: Label | None = None
     email: Label | None = None
     phone: Label | None = None
-    country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")] | None = None
+    country: Country | None = None
     products: Products | None = None
 
 
@@ -50,7 +51,7 @@ class CustomerConsentChanged(Event):
     purpose: Label
     channel: Label
     status: Literal["granted", "denied", "revoked"]
-    expires_at: AwareDatetime | None = None
+    expires_at: Moment | None = None
 
 
 class CustomerManagerAssigned(Event):
@@ -71,8 +72,7 @@ class CustomerClosed(Event):
 PROFILE = ("name", "email", "phone", "country", "products", "branch", "product", "segment", "project_id")
 
 
-@value
-class Customer:
+class Customer(Value):
     """What is known of a customer: profile fields, consents, manager, and whether the relationship has ended.
 
     `registration` is the fingerprint of the registration, to know it again when it is sent twice.

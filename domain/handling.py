@@ -6,9 +6,9 @@ from functools import cache
 from hashlib import blake2b
 from typing import Any
 
-from pydantic import TypeAdapter
+import msgspec
 
-from domain import account, complaint, contact, customer, survey
+from domain import account, complaint, contact, customer, registry, survey
 from domain.values import Event, Fact, Meta, Recorded, StreamName
 
 
@@ -20,7 +20,7 @@ class Aggregate:
     stream: Callable[[Any, Meta], StreamName]
     decide: Callable[[Any, Fact], tuple[Event, ...]]
     evolve: Callable[[Any, Event, Meta], object]
-    state: TypeAdapter[Any]
+    state: type[Any]
 
 
 AGGREGATES = (
@@ -29,52 +29,47 @@ AGGREGATES = (
         lambda _data, meta: customer.stream_name(meta.customer_id),
         customer.decide,
         customer.evolve,
-        TypeAdapter(customer.Customer),
+        customer.Customer,
     ),
     Aggregate(
         "contact",
         lambda data, _meta: contact.stream_name(data.contact_id),
         contact.decide,
         contact.evolve,
-        TypeAdapter(contact.Contact),
+        contact.Contact,
     ),
     Aggregate(
         "complaint",
         lambda data, _meta: complaint.stream_name(data.complaint_id),
         complaint.decide,
         complaint.evolve,
-        TypeAdapter(complaint.Complaint),
+        complaint.Complaint,
     ),
     Aggregate(
         "survey",
         lambda data, _meta: survey.stream_name(data.invitation_id),
         survey.decide,
         survey.evolve,
-        TypeAdapter(survey.Survey),
+        survey.Survey,
     ),
     Aggregate(
         "account",
         lambda data, _meta: account.stream_name(data.account_id, data.booked_on),
         account.decide,
         account.evolve,
-        TypeAdapter(account.AccountMonth),
+        account.AccountMonth,
     ),
 )
 
 _BY_MODULE = {f"domain.{aggregate.kind}": aggregate for aggregate in AGGREGATES}
 _BY_KIND = {aggregate.kind: aggregate for aggregate in AGGREGATES}
-_STATES: dict[type, str] = {
-    customer.Customer: "customer",
-    contact.Contact: "contact",
-    complaint.Complaint: "complaint",
-    survey.Survey: "survey",
-    account.AccountMonth: "account",
-}
+_BY_STATE: dict[type, Aggregate] = {aggregate.state: aggregate for aggregate in AGGREGATES}
+_BY_EVENT = {one.event: _BY_MODULE[one.event.__module__] for one in registry.all_registrations()}
 
 
 def aggregate_of(event: Event) -> Aggregate:
     """The aggregate in whose module the event is declared."""
-    return _BY_MODULE[type(event).__module__]
+    return _BY_EVENT[type(event)]
 
 
 def stream_of(fact: Fact) -> StreamName:
@@ -106,18 +101,17 @@ def snapshot_kinds() -> Mapping[str, str]:
     A state that has changed since is not read any more; the stream is folded from its events instead.
     """
     return {
-        kind: f"{kind}.{blake2b(repr(aggregate.state.json_schema()).encode(), digest_size=4).hexdigest()}"
+        kind: f"{kind}.{blake2b(repr(msgspec.json.schema(aggregate.state)).encode(), digest_size=4).hexdigest()}"
         for kind, aggregate in _BY_KIND.items()
     }
 
 
 def dump_state(state: object) -> tuple[str, bytes]:
     """The kind of a state and the state as JSON, for a snapshot."""
-    kind = _STATES[type(state)]
-    return snapshot_kinds()[kind], _BY_KIND[kind].state.dump_json(state)
+    return snapshot_kinds()[_BY_STATE[type(state)].kind], msgspec.json.encode(state)
 
 
 def load_state(kind: str, dumped: bytes) -> object:
     """The state of a snapshot."""
-    state: object = _BY_KIND[kind.partition(".")[0]].state.validate_json(dumped)
+    state: object = msgspec.json.decode(dumped, type=_BY_KIND[kind.partition(".")[0]].state)
     return state

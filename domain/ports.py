@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Protocol
 
 from domain.errors import DomainError
-from domain.values import Position, Recorded, value
+from domain.values import Position, Recorded, Value
 
 
 class Fenced(DomainError):
@@ -21,8 +21,7 @@ class Unavailable(DomainError):
     """The event store did not answer or the outcome of the commit is unknown. Read the position again and go on."""
 
 
-@dataclass(frozen=True, slots=True)
-class Partition:
+class Partition(Value):
     """One partition of one incarnation of a topic; a topic that is deleted and made anew has another `topic_id`."""
 
     topic: str
@@ -30,8 +29,7 @@ class Partition:
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
+class Move(Value):
     """A partition's position goes from `expected` to `next_offset`, and the outcomes of the messages in between.
 
     Both are None when only counters move: of a partition that somebody else owns, or whose topic is gone.
@@ -48,8 +46,7 @@ class Move:
     dead: int = 0
 
 
-@value
-class Message:
+class Message(Value):
     """A message as it came: position, key, headers and bytes, kept so that nothing of it is lost."""
 
     partition: Partition
@@ -60,8 +57,7 @@ class Message:
     headers: tuple[tuple[str, bytes | None], ...] = ()
 
 
-@value
-class InboxEntry:
+class InboxEntry(Value):
     """`key` is the digest of (source, id), `content` that of what the message says, `stream` where it went.
 
     `partition` and `offset` are where it arrived, `version` that of its first event: None when it said nothing new. A
@@ -76,8 +72,7 @@ class InboxEntry:
     version: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Parked:
+class Parked(Value):
     """A message that waits in its stream's queue. `seq` orders the queue and is given when it is stored.
 
     `next_try_at` is None for one that waits behind others: it has a next try when it becomes the oldest. `identity` is
@@ -96,8 +91,7 @@ class Parked:
     identity: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
+class DeadLetter(Value):
     """A message that can never apply or cannot be read, the rule that refused it, and the whole story."""
 
     message: Message
@@ -109,8 +103,7 @@ class DeadLetter:
     died_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(Value):
     """The state of a stream at a version, as JSON, so that an old stream costs no more to load than a new one."""
 
     stream: str
@@ -133,8 +126,7 @@ class Batch:
     snapshots: list[Snapshot] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedStream:
+class LoadedStream(Value):
     """What is stored of a stream: the newest snapshot, the events after it, its last version, and the oldest messages
     of its parked queue; `more` tells that others wait behind them.
     """

@@ -48,10 +48,10 @@ def register(name: str, event: type[Event], *, version: int = 1, published: bool
 
 def of(event: Event) -> Registration:
     """The registration of an event's class."""
-    try:
-        return _by_class[type(event)]
-    except KeyError:
-        raise UnknownName(type(event).__name__) from None
+    found = _by_class.get(type(event))
+    if found is None:
+        raise UnknownName(type(event).__name__)
+    return found
 
 
 def named(name: str) -> Registration:

@@ -1,10 +1,10 @@
 """Survey: one invitation and what came of it. Stream `survey-{invitation_id}`."""
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
-from pydantic import Field
+from msgspec import Meta as Says
+from msgspec.structs import replace
 
 from domain.errors import NotYet, Refused
 from domain.registry import register
@@ -18,10 +18,10 @@ from domain.values import (
     Meta,
     StreamName,
     Text,
+    Value,
     dimensions,
     fingerprint,
     require_customer,
-    value,
 )
 
 Metric = Literal["csat", "nps", "ces"]
@@ -44,15 +44,15 @@ class SurveyInvited(Dimensions):
     scale: Scale
     channel: Label
     survey: Label | None = None
-    owner: Id | None = Field(default=None, description="who owned the case when the invitation was sent")
-    about: Id | None = Field(default=None, description="the contact or complaint that it asks about")
+    owner: Annotated[Id | None, Says(description="who owned the case when the invitation was sent")] = None
+    about: Annotated[Id | None, Says(description="the contact or complaint that it asks about")] = None
 
 
 class SurveyAnswered(Event):
     """The customer answered. A later answer inside the edit window replaces it."""
 
     invitation_id: Id
-    score: Annotated[int, Field(strict=True, ge=0, le=10)]
+    score: Annotated[int, Says(ge=0, le=10)]
     comment: Text | None = None
     partial: Flag = False
 
@@ -98,8 +98,7 @@ SCALES: dict[Metric, tuple[Scale, ...]] = {"csat": (5,), "nps": (10,), "ces": (5
 Status = Literal["invited", "answered", "declined", "bounced"]
 
 
-@value
-class Survey:
+class Survey(Value):
     """One invitation: what was asked, and the answer that counts.
 
     `opening` and `answer` are the fingerprints of the invitation and of the last answer, to know them again when they

@@ -4,10 +4,11 @@ Of each range are kept how many events were folded and the exclusive or of their
 twice or another than the log's changes it, and within its range it is found by its digest.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from itertools import combinations
 from math import comb
+from struct import Struct
 
 from domain.values import Position, Recorded
 
@@ -17,14 +18,21 @@ MOST_TRIES = 1_000_000
 """Combinations that are tried to name the missing events of a range."""
 
 
-def digest_of(position: int, stream: str, version: int) -> int:
-    """A signed 64-bit digest of an event at its position. `infra.postgres.completeness` says the same in SQL."""
-    return int.from_bytes(sha256(f"{position}/{version}/{stream}".encode()).digest()[:8], "big", signed=True)
+_signed = Struct(">q").unpack_from
+
+Mark = tuple[int, int]
+"""The last position before the range of an event, and its digest: signed, of 64 bits."""
 
 
-def range_of(position: int) -> int:
-    """The last position before the range."""
-    return (position - 1) // RANGE * RANGE
+def marks_of(events: Iterable[Recorded]) -> dict[Position, Mark]:
+    """The mark of each stored event, by its position. `infra.postgres.completeness` says the same in SQL."""
+    marks: dict[Position, Mark] = {}
+    for event in events:
+        position = event.position
+        assert position is not None
+        said = f"{position}/{event.originator_version}/{event.originator_id}".encode()
+        marks[position] = (position - 1) // RANGE * RANGE, _signed(sha256(said).digest())[0]
+    return marks
 
 
 class Folded:
@@ -33,20 +41,19 @@ class Folded:
     __slots__ = ("ranges",)
 
     def __init__(self) -> None:
-        self.ranges: dict[int, tuple[int, int]] = {}
+        self.ranges: dict[int, list[int]] = {}
 
-    def add(self, position: int, digest: int) -> None:
-        """Count one event."""
-        start = range_of(position)
-        n, together = self.ranges.get(start, (0, 0))
-        self.ranges[start] = n + 1, together ^ digest
-
-
-def digests(events: Iterable[Recorded]) -> Iterator[tuple[Position, int]]:
-    """Position and digest of each stored event."""
-    for event in events:
-        assert event.position is not None
-        yield event.position, digest_of(event.position, event.originator_id, event.originator_version)
+    def add(self, positions: Iterable[Position], marks: Mapping[Position, Mark]) -> None:
+        """Count the events at these positions."""
+        ranges = self.ranges
+        for position in positions:
+            start, digest = marks[position]
+            counted = ranges.get(start)
+            if counted is None:
+                ranges[start] = [1, digest]
+            else:
+                counted[0] += 1
+                counted[1] ^= digest
 
 
 def explain(stored: Sequence[tuple[int, int]], n: int, together: int) -> tuple[str, int | None]:

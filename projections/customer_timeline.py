@@ -5,6 +5,7 @@ says what happened in the words of the contract's own codes; names, addresses an
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from domain.values import Dimensions, Money, Recorded
@@ -36,13 +37,23 @@ MINOR_DIGITS = dict.fromkeys(("CLP", "ISK", "JPY", "KRW", "PYG", "UGX", "VND", "
 def money(amount: Money) -> str:
     """An amount for people: `1,234.50 EUR`, `-500 JPY`."""
     digits = MINOR_DIGITS.get(amount.currency, 2)
-    whole, rest = divmod(abs(amount.minor), 10**digits)
-    sign = "-" if amount.minor < 0 else ""
-    return f"{sign}{whole:,}{f'.{rest:0{digits}}' if digits else ''} {amount.currency}"
+    whole = str(abs(amount.minor)).zfill(digits + 1)
+    rest = ""
+    if digits:
+        whole, rest = whole[:-digits], "." + whole[-digits:]
+    if len(whole) > 3:
+        whole = f"{int(whole):,}"
+    return f"{'-' if amount.minor < 0 else ''}{whole}{rest} {amount.currency}"
 
 
+@lru_cache(maxsize=1000)
 def _words(code: str) -> str:
     return code.replace("_", " ")
+
+
+@lru_cache(maxsize=1000)
+def _sentence(code: str) -> str:
+    return _words(code).capitalize()
 
 
 def _registered(e: Any) -> str:
@@ -51,7 +62,8 @@ def _registered(e: Any) -> str:
 
 
 def _profile_changed(e: Any) -> str:
-    return f"Profile changed: {', '.join(sorted(e.model_fields_set)) or 'nothing'}"
+    changed = sorted(name for name in e.__struct_fields__ if getattr(e, name) is not None)
+    return f"Profile changed: {', '.join(changed) or 'nothing'}"
 
 
 def _waiting(e: Any) -> str:
@@ -64,7 +76,7 @@ def _escalated(e: Any) -> str:
 
 def _opened(e: Any) -> str:
     issue = f": {e.issue}" if e.issue else ""
-    return f"{_words(e.case_type).capitalize()} {e.complaint_id} by {e.channel}{issue}"
+    return f"{_sentence(e.case_type)} {e.complaint_id} by {e.channel}{issue}"
 
 
 def _resolved(e: Any) -> str:
@@ -86,7 +98,7 @@ def _answered(e: Any) -> str:
 
 def _posted(e: Any) -> str:
     elsewhere = " to an own account elsewhere" if e.to_own_account_elsewhere else ""
-    return f"{_words(e.kind).capitalize()} {money(e.amount)} on {e.account_id}{elsewhere}"
+    return f"{_sentence(e.kind)} {money(e.amount)} on {e.account_id}{elsewhere}"
 
 
 SUMMARIES: dict[str, Callable[[Any], str]] = {
@@ -127,18 +139,18 @@ def keys(event: Recorded) -> tuple[tuple[Table, Key], ...]:
 
 def fold(rows: Rows, event: Recorded) -> None:
     """Add the row of one event."""
-    meta, data = event.meta, event.event
-    row = {
-        "occurred_at": meta.occurred_at,
-        "recorded_at": event.recorded_at,
-        "type": event.name,
-        "stream": event.originator_id,
-        "summary": SUMMARIES[event.name](data),
-        "source": meta.source,
-        "event_id": meta.event_id,
-        "project_id": data.project_id if isinstance(data, Dimensions) else None,
-    }
-    rows.put(TIMELINE, (meta.customer_id, event.position), row)
+    meta, data, name = event.meta, event.event, event.name
+    values = (
+        meta.occurred_at,
+        event.recorded_at,
+        name,
+        event.originator_id,
+        SUMMARIES[name](data),
+        meta.source,
+        meta.event_id,
+        data.project_id if isinstance(data, Dimensions) else None,
+    )
+    rows.append(TIMELINE, (meta.customer_id, event.position), values)
 
 
 CUSTOMER_TIMELINE = Projection(
@@ -148,5 +160,4 @@ CUSTOMER_TIMELINE = Projection(
     handles=frozenset(SUMMARIES),
     keys=keys,
     fold=fold,
-    by_customer=True,
 )

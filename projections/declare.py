@@ -7,8 +7,8 @@ from typing import Any, Protocol
 from domain.values import Position, Recorded
 from projections.completeness import Folded
 
-Row = Mapping[str, Any]
-"""Column -> value. A row is a value: a fold puts a new one and never changes the one it got."""
+Row = dict[str, Any]
+"""Column -> value. What a fold gets belongs to the batch that is folded: it may change it, and then puts it."""
 Key = tuple[Any, ...]
 """The values of the key columns, in their order."""
 
@@ -19,8 +19,8 @@ class Table:
 
     The runner adds `position bigint`: the last event that touched the row, and `changed_at`: when it was last written,
     by an event or by a sweep (docs/adr/0011). `indexes` are the columns of extra indexes.
-    Rows of an `appended` table are only put, each key once: they are copied and never loaded by the runner.
-    A table is itself only: two declarations are two tables.
+    Rows of an `appended` table are only appended, each key once; those of a `summed` one are counters that are only
+    added to. Neither is ever loaded by the runner. A table is itself only: two declarations are two tables.
     """
 
     name: str
@@ -28,6 +28,11 @@ class Table:
     columns: Mapping[str, str]
     indexes: tuple[tuple[str, ...], ...] = ()
     appended: bool = False
+    summed: bool = False
+
+
+class CannotFold(Exception):
+    """A projection cannot fold an event. The message says where and why; it goes from process to process."""
 
 
 Change = tuple[Key, Position, Row]
@@ -39,11 +44,15 @@ class Changed:
     """What happened to the rows of a table.
 
     `added` are rows under keys that the store does not have; under those of the others it may have one or not.
+    `appended` are whole rows of an appended table: key, columns in their order, and position. `summed` say by how much
+    the counters under a key grew.
     """
 
     added: list[Change] = field(default_factory=list)
     replaced: list[Change] = field(default_factory=list)
     dropped: list[Key] = field(default_factory=list)
+    appended: list[tuple[Any, ...]] = field(default_factory=list)
+    summed: list[Change] = field(default_factory=list)
 
 
 Changes = Mapping[Table, Changed]
@@ -53,10 +62,16 @@ class Rows(Protocol):
     """The rows that a fold may touch. In memory while a batch is folded, whatever holds them in the end."""
 
     def get(self, table: Table, key: Key) -> Row | None:
-        """The row under the key as it is now, or None."""
+        """The row under the key as it is now, or None. A fold that changes it puts it."""
 
     def put(self, table: Table, key: Key, row: Row) -> None:
         """Replace the row: all columns except key and position. `position` is set to that of the folded event."""
+
+    def append(self, table: Table, key: Key, values: tuple[Any, ...]) -> None:
+        """Add a row to an appended table; its values in the order of the columns."""
+
+    def add(self, table: Table, key: Key, **amounts: int) -> None:
+        """Add to counters of a row of a summed table; one that is not there yet begins with zeros."""
 
     def drop(self, table: Table, key: Key) -> None:
         """Remove the row."""
@@ -67,8 +82,9 @@ class Projection:
     """A read model: how it is made from the log. A changed fold or table means a new version.
 
     `handles` are the stored event names it wants; the others only move its position. `keys` names the rows that an
-    event certainly touches, so that a batch loads them all at once; any other row is loaded when the fold asks.
-    `fold(rows, event)` depends on its arguments only: time comes from the event.
+    event certainly loads, so that a batch loads them all at once; any other row is loaded when the fold asks.
+    `fold(rows, event)` depends on its arguments only: time comes from the event. Any row follows from the events of one
+    customer alone, so that customers can be folded one by one; only a summed table adds up over customers.
     """
 
     name: str
@@ -81,11 +97,9 @@ class Projection:
     """Re-evaluates one row of the first table for a moment; for projections whose rows carry `next_change_at`."""
     finish: Callable[[Row], Row] | None = None
     """Fills what follows from the rest of a row of the first table, once for all events of a batch that touched it."""
-    by_customer: bool = False
-    """Whether a row follows from the events of one customer alone, so that customers can be folded one by one."""
 
 
-Mark = tuple[Any, ...]
+Stamp = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +109,7 @@ class Standing:
     position: Position
     error: str | None = None
     paused: bool = False
-    mark: Mark = ()
+    stamp: Stamp = ()
     """Which build it is and when it was last saved. As long as that is the same, so are its rows."""
 
 
@@ -105,11 +119,11 @@ Wanted = tuple[Projection, Table, Sequence[Key]]
 
 @dataclass(frozen=True, slots=True)
 class Save:
-    """What becomes of a projection, provided that it stands at `expected` and that its mark is still this one."""
+    """What becomes of a projection, provided that it stands at `expected` and that its stamp is still this one."""
 
     projection: Projection
     expected: Position
-    mark: Mark
+    stamp: Stamp
     position: Position
     changes: Changes
     folded: Folded

@@ -33,6 +33,7 @@ DAILY = Table(
     },
     columns=dict.fromkeys(("invited", *OUTCOMES, *SCORES), "integer"),
     indexes=(("metric", "day"),),
+    summed=True,
 )
 """One cell: the invitations sent on a day (UTC) with the same dimensions; an absent dimension is ''.
 
@@ -46,7 +47,6 @@ INVITATIONS = Table(
 )
 """Where an invitation is counted, for what happens to it later."""
 
-EMPTY_CELL: Row = dict.fromkeys(DAILY.columns, 0)
 # An answer beats whatever was reported before it, a finished answer stays finished, and a bounce or a refusal that is
 # reported after an answer changes nothing.
 RANK = {"": 0, "bounced": 1, "declined": 2, "partial": 3, "answered": 4}
@@ -71,31 +71,27 @@ def _invited(rows: Rows, event: Recorded) -> None:
     invited: Any = event.event
     key = cell_key(invited, event.meta.occurred_at)
     rows.put(INVITATIONS, (invited.invitation_id,), {**dict(zip(DAILY.key, key, strict=True)), "outcome": ""})
-    cell = rows.get(DAILY, key) or EMPTY_CELL
-    rows.put(DAILY, key, {**cell, "invited": cell["invited"] + 1})
+    rows.add(DAILY, key, invited=1)
 
 
 def _scored(rows: Rows, event: Recorded) -> None:
     scored: Any = event.event
     key = cell_key(scored, scored.invited_at)
-    cell = dict(rows.get(DAILY, key) or EMPTY_CELL)
     if scored.previous is not None:
-        cell[SCORES[scored.previous]] -= 1
-    cell[SCORES[scored.score]] += 1
-    rows.put(DAILY, key, cell)
+        rows.add(DAILY, key, **{SCORES[scored.previous]: -1})
+    rows.add(DAILY, key, **{SCORES[scored.score]: 1})
 
 
 def _becomes(rows: Rows, invitation_id: str, outcome: str) -> None:
     invitation = rows.get(INVITATIONS, (invitation_id,))
     if invitation is None or RANK[outcome] <= RANK[invitation["outcome"]]:
         return
-    rows.put(INVITATIONS, (invitation_id,), {**invitation, "outcome": outcome})
     key = tuple(invitation[name] for name in DAILY.key)
-    cell = dict(rows.get(DAILY, key) or EMPTY_CELL)
     if before := invitation["outcome"]:
-        cell[before] -= 1
-    cell[outcome] += 1
-    rows.put(DAILY, key, cell)
+        rows.add(DAILY, key, **{before: -1})
+    rows.add(DAILY, key, **{outcome: 1})
+    invitation["outcome"] = outcome
+    rows.put(INVITATIONS, (invitation_id,), invitation)
 
 
 def _answered(rows: Rows, event: Recorded) -> None:
@@ -123,14 +119,9 @@ FOLDS: dict[str, Callable[[Rows, Recorded], None]] = {
 
 
 def keys(event: Recorded) -> tuple[tuple[Table, Key], ...]:
-    """The invitation, and its cell where the event itself names it."""
+    """The invitation; a score is only counted."""
     data: Any = event.event
-    if event.name == "survey.scored":
-        return ((DAILY, cell_key(data, data.invited_at)),)
-    invitation = (INVITATIONS, (data.invitation_id,))
-    if event.name == "survey.invited":
-        return (invitation, (DAILY, cell_key(data, event.meta.occurred_at)))
-    return (invitation,)
+    return () if event.name == "survey.scored" else ((INVITATIONS, (data.invitation_id,)),)
 
 
 def fold(rows: Rows, event: Recorded) -> None:

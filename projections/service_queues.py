@@ -61,10 +61,10 @@ FLOW = Table(
         ("inflow", "outflow", "reopened", "abandoned", "answered", "answered_in_time", "handled", "resolved"), "integer"
     )
     | dict.fromkeys(("wait_seconds", "talk_seconds", "hold_seconds", "wrap_up_seconds"), "bigint"),
+    summed=True,
 )
 """Counters of one queue and day (UTC). `talk_seconds` runs from the answer to the end and includes `hold_seconds`."""
 
-EMPTY_FLOW: Row = dict.fromkeys(FLOW.columns, 0)
 NEW_ITEM: Row = dict.fromkeys(ITEMS.columns)
 
 
@@ -78,9 +78,13 @@ def _seconds(start: datetime, end: datetime) -> int:
 
 
 def _count(rows: Rows, queue: str, kind: str, at: datetime, **counts: int) -> None:
-    key = (queue, kind, _day(at))
-    row = rows.get(FLOW, key) or EMPTY_FLOW
-    rows.put(FLOW, key, {**row, **{name: row[name] + n for name, n in counts.items()}})
+    rows.add(FLOW, (queue, kind, _day(at)), **counts)
+
+
+def _put(rows: Rows, event: Recorded, item: Row, **changed: Any) -> None:
+    """The item of the event, changed."""
+    item.update(changed)
+    rows.put(ITEMS, (event.originator_id,), item)
 
 
 def _move(rows: Rows, item: Row, queue: str | None, at: datetime, **left: int) -> str:
@@ -123,13 +127,12 @@ def _started(rows: Rows, event: Recorded, item: Row) -> None:
     started: Any = event.event
     at = event.meta.occurred_at
     if item["status"] == "talking":  # another agent joins; the customer waits no more
-        rows.put(ITEMS, (event.originator_id,), {**item, "owner": started.agent_id})
+        _put(rows, event, item, owner=started.agent_id)
         return
     wait = _seconds(item["waiting_since"], at)
     in_time = int(wait <= ANSWER_SECONDS)
     _count(rows, item["queue"], "contact", at, answered=1, answered_in_time=in_time, wait_seconds=wait)
-    talking = {"status": "talking", "owner": started.agent_id, "started_at": at}
-    rows.put(ITEMS, (event.originator_id,), {**item, **talking})
+    _put(rows, event, item, status="talking", owner=started.agent_id, started_at=at)
 
 
 def _handled(item: Row, at: datetime) -> dict[str, int]:
@@ -144,10 +147,9 @@ def _transferred(rows: Rows, event: Recorded, item: Row) -> None:
     at = event.meta.occurred_at
     queue = _move(rows, item, transferred.to_queue, at, **_handled(item, at))
     if transferred.to_agent:
-        changed = {"queue": queue, "status": "talking", "owner": transferred.to_agent, "started_at": at}
+        _put(rows, event, item, queue=queue, status="talking", owner=transferred.to_agent, started_at=at)
     else:
-        changed = {"queue": queue, "status": "waiting", "owner": None, "started_at": None, "waiting_since": at}
-    rows.put(ITEMS, (event.originator_id,), {**item, **changed})
+        _put(rows, event, item, queue=queue, status="waiting", owner=None, started_at=None, waiting_since=at)
 
 
 def _ended(rows: Rows, event: Recorded, item: Row) -> None:
@@ -200,38 +202,37 @@ def _opened(rows: Rows, event: Recorded) -> None:
 
 def _acknowledged(rows: Rows, event: Recorded, item: Row) -> None:
     if item["status"] == "open":  # what was done since says more
-        rows.put(ITEMS, (event.originator_id,), {**item, "status": "acknowledged"})
+        _put(rows, event, item, status="acknowledged")
 
 
 def _waiting(rows: Rows, event: Recorded, item: Row) -> None:
-    rows.put(ITEMS, (event.originator_id,), {**item, "status": "waiting"})
+    _put(rows, event, item, status="waiting")
 
 
-def _while_open(item: Row, status: str) -> Row:
+def _while_open(item: Row, status: str) -> str:
     """A case that waits for somebody outside goes on waiting, whoever gets it."""
-    return item if item["status"] == "waiting" else {**item, "status": status}
+    return "waiting" if item["status"] == "waiting" else status
 
 
 def _assigned(rows: Rows, event: Recorded, item: Row) -> None:
     assigned: Any = event.event
     queue = _move(rows, item, assigned.queue, event.meta.occurred_at)
-    rows.put(ITEMS, (event.originator_id,), {**_while_open(item, "assigned"), "queue": queue, "owner": assigned.owner})
+    _put(rows, event, item, status=_while_open(item, "assigned"), queue=queue, owner=assigned.owner)
 
 
 def _escalated(rows: Rows, event: Recorded, item: Row) -> None:
     escalated: Any = event.event
     queue = _move(rows, item, escalated.to_queue, event.meta.occurred_at)
-    rows.put(ITEMS, (event.originator_id,), {**_while_open(item, "escalated"), "queue": queue})
+    _put(rows, event, item, status=_while_open(item, "escalated"), queue=queue)
 
 
 def _resumed(rows: Rows, event: Recorded, item: Row) -> None:
-    rows.put(ITEMS, (event.originator_id,), {**item, "status": "assigned" if item["owner"] else "open"})
+    _put(rows, event, item, status="assigned" if item["owner"] else "open")
 
 
 def _clock_set(rows: Rows, event: Recorded, item: Row) -> None:
     clock: Any = event.event
-    deadline = {f"{clock.clock}_from": clock.starts_at, f"{clock.clock}_due": clock.due_at}
-    rows.put(ITEMS, (event.originator_id,), {**item, **deadline})
+    _put(rows, event, item, **{f"{clock.clock}_from": clock.starts_at, f"{clock.clock}_due": clock.due_at})
 
 
 def _leaves(status: str) -> Callable[[Rows, Recorded, Row], None]:
@@ -240,7 +241,7 @@ def _leaves(status: str) -> Callable[[Rows, Recorded, Row], None]:
     def step(rows: Rows, event: Recorded, item: Row) -> None:
         if item["open"]:
             _count(rows, item["queue"], "case", event.meta.occurred_at, outflow=1)
-        rows.put(ITEMS, (event.originator_id,), {**item, "status": status, "open": False})
+        _put(rows, event, item, status=status, open=False)
 
     return step
 
@@ -249,8 +250,8 @@ def _reopened(rows: Rows, event: Recorded, item: Row) -> None:
     at = event.meta.occurred_at
     back = 0 if item["open"] else 1
     _count(rows, item["queue"], "case", at, inflow=back, reopened=1)
-    changed = {"status": "assigned" if item["owner"] else "open", "open": True, "waiting_since": at}
-    rows.put(ITEMS, (event.originator_id,), {**item, **changed, "reopened": item["reopened"] + 1})
+    status = "assigned" if item["owner"] else "open"
+    _put(rows, event, item, status=status, open=True, waiting_since=at, reopened=item["reopened"] + 1)
 
 
 ARRIVALS: dict[str, Callable[[Rows, Recorded], None]] = {"contact.queued": _queued, "complaint.opened": _opened}
@@ -273,13 +274,8 @@ STEPS: dict[str, Callable[[Rows, Recorded, Row], None]] = {
 
 
 def keys(event: Recorded) -> tuple[tuple[Table, Key], ...]:
-    """The item, and the day of its queue where the event itself names it."""
-    item = (ITEMS, (event.originator_id,))
-    if event.name not in ARRIVALS:
-        return (item,)
-    data: Any = event.event
-    kind = "contact" if event.name == "contact.queued" else "case"
-    return (item, (FLOW, (data.queue, kind, _day(event.meta.occurred_at))))
+    """The item."""
+    return ((ITEMS, (event.originator_id,)),)
 
 
 def fold(rows: Rows, event: Recorded) -> None:

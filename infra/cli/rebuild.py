@@ -22,29 +22,28 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from consumers.held_rows import CannotFold
 from consumers.projector import Projector
 from domain.values import Position
 from infra import bootstrap
-from infra.cli.fill import Filling
+from infra.cli.fillers import fill_builds
 from infra.cli.output import Json, console, print_rows, say
 from infra.cli.projections import Name, chosen
 from infra.cli.servers import Postgres, connected
 from infra.errors import KehuError
+from infra.failpoints import reach
 from infra.postgres.builds import Build, Builds
 from infra.postgres.compare import Compared, compare, snapshot
 from infra.postgres.completeness import first_hole
 from infra.postgres.log import PostgresLog
 from infra.postgres.read_models import PostgresReadModels
-from projections.declare import Projection
+from projections.declare import CannotFold, Projection
 
 BATCH = 10_000
-HELD = 50_000
-"""Rows that wait in memory until they are written together. A kill loses them, and they are folded anew."""
+"""Events that are folded and saved together when a build goes on where it was."""
 NEAR = 4000
 """Events that a candidate may lack when the live build is held for the comparison."""
 FILL_FROM = 20_000
-"""Events of the log from which on it is worth to start processes that fill new builds."""
+"""Events of the log from which on it is worth to start other processes that fill new builds."""
 TRIES = 100
 
 
@@ -116,39 +115,32 @@ class Rebuild:
     progress: Progress
 
     def build_all(self, projections: Sequence[Projection], switch: bool, processes: int) -> list[dict[str, Any]]:
-        """Build each beside its live one. New builds that can be are filled by processes, while others are folded."""
+        """Build each beside its live one: those that are new are filled all together, and then all are caught up."""
         began = monotonic()
         candidates = {one.name: self._candidate(one) for one in projections}
-        head = self.log.head()
-        empty = [
-            candidates[one.name]
+        new = [candidate for candidate in candidates.values() if not candidate.position]
+        if new:
+            self._fill(new, processes)
+        return [
+            self.build(one, candidates[one.name], switch, began if candidates[one.name] in new else monotonic())
             for one in projections
-            if one.by_customer and not candidates[one.name].position and head >= FILL_FROM
         ]
-        others = [one for one in projections if candidates[one.name] not in empty]
-        done = {}
-        with ExitStack() as stack:
-            if empty:
-                filling = Filling(self.postgres, empty, head, processes)
-                stack.callback(filling.close)
-            for projection in others:
-                done[projection.name] = self.build(projection, candidates[projection.name], switch, monotonic())
-            if empty:
-                self._filled(filling)
-                self.builds.filled(empty, head)
-        for projection in projections:
-            if projection not in others:
-                done[projection.name] = self.build(projection, candidates[projection.name], switch, began)
-        return [done[projection.name] for projection in projections]
 
-    def _filled(self, filling: Filling) -> None:
-        """Wait for rows that processes write."""
-        names = ", ".join(build.name for build in filling.builds)
-        task = self.progress.add_task(names, total=filling.upto)
+    def _fill(self, new: Sequence[Build], processes: int) -> None:
+        head = self.log.head()
+        task = self.progress.add_task(", ".join(build.name for build in new), total=head)
         try:
-            filling.wait(lambda read: self.progress.update(task, completed=read))
+            fill_builds(
+                self.postgres,
+                new,
+                head,
+                processes if head >= FILL_FROM else 1,
+                lambda read: self.progress.update(task, completed=read),
+            )
         except CannotFold as error:
             raise Stopped(str(error)) from error
+        reach("indexed")
+        self.builds.filled(new, head)
 
     def _candidate(self, projection: Projection) -> Build:
         """The build to go on with, or a new one."""
@@ -166,7 +158,6 @@ class Rebuild:
         with self._folding(projection, candidate) as fold:
             while self._live(projection) > fold.position() + NEAR:
                 fold.to(self._live(projection))
-            self.builds.index(projection, candidate)
             compared_at, tables = self._compare(projection, candidate, fold)
             fold.to(self.log.head())
             seconds = monotonic() - started
@@ -277,8 +268,8 @@ class _Folding:
 
     def to(self, target: Position) -> None:
         """Fold up to a position of the log, and save. Raises Stopped when an event cannot be folded."""
-        projector = Projector(self.log, self.models, [self.projection], hold=HELD)
-        while (position := projector.reached(self.projection)) < target:
+        projector = Projector(self.log, self.models, [self.projection])
+        while (position := self.position()) < target:
             projector.batch = min(BATCH, target - position)
             read = projector.run_once()
             if error := projector.stopped.get(self.projection.name):
@@ -286,7 +277,6 @@ class _Folding:
             if not read:
                 raise Stopped(f"{self.projection.name}: the log has no event after position {position}")
             self.progress.update(self.task, completed=position + read, total=max(target, self.log.head()))
-        projector.save()
 
 
 def _for_people(row: dict[str, Any]) -> dict[str, Any]:

@@ -14,8 +14,9 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema
 
 from domain import handling, registry
+from domain.contracts import model
 from infra.errors import KehuError
-from infra.kafka import codec
+from infra.kafka import codec, envelopes
 from infra.kafka.compatibility import Schema, breaking_changes
 from infra.kafka.topics import TOPICS, topic_of
 
@@ -30,7 +31,7 @@ class ContractBroken(KehuError):
 
 def schema(registration: registry.Registration) -> Schema:
     """The JSON Schema of one type's data."""
-    made = registration.event.model_json_schema(schema_generator=_Untitled)
+    made = model(registration.event).model_json_schema(schema_generator=_Untitled)
     described = {"description": _sentence(registration), "title": registration.type}
     return {"$schema": DIALECT, "$id": f"urn:{registration.type.replace('.', ':', 1)}", **described, **_without(made)}
 
@@ -88,7 +89,7 @@ def _asyncapi(published: Iterable[registry.Registration]) -> Schema:
             "bindings": {"kafka": {"topic": topic, "bindingVersion": "0.5.0"}},
         }
     for r in published:
-        data = r.event.model_json_schema(schema_generator=_Untitled, ref_template="#/components/schemas/{model}")
+        data = model(r.event).model_json_schema(schema_generator=_Untitled, ref_template="#/components/schemas/{model}")
         schemas.update({name: _without(one) for name, one in data.pop("$defs", {}).items()})
         schemas[r.type] = _without(data)
         for mode, message in (("structured", _structured(r)), ("binary", _binary(r))):
@@ -154,8 +155,8 @@ def _structured(r: registry.Registration) -> Schema:
         "data": {"$ref": f"#/components/schemas/{r.type}"},
     }
     return {
-        **_message(r, "structured", codec.STRUCTURED),
-        "headers": {"type": "object", "properties": {"content-type": {"const": codec.STRUCTURED}}},
+        **_message(r, "structured", envelopes.STRUCTURED),
+        "headers": {"type": "object", "properties": {"content-type": {"const": envelopes.STRUCTURED}}},
         "payload": {"type": "object", "properties": properties, "required": [*_REQUIRED, "data"]},
     }
 

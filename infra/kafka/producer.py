@@ -8,7 +8,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from infra.errors import KehuError, ServerUnavailable
-from infra.kafka.codec import STRUCTURED
+from infra.kafka.envelopes import STRUCTURED
 
 Headers = Sequence[tuple[str, bytes | None]]
 Outgoing = tuple[str, bytes | None, bytes | None, Headers]

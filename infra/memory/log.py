@@ -1,8 +1,9 @@
 """The event log in memory: the reference for the conformance suite, and what unit tests of the consumers use."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+
+from msgspec.structs import replace
 
 from domain import handling
 from domain.ports import (
@@ -17,11 +18,10 @@ from domain.ports import (
     Partition,
     Snapshot,
 )
-from domain.values import Position, Recorded
+from domain.values import Position, Recorded, Value
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(Value):
     """What the process that owns a partition has in work from an offset on, and which processes ended there."""
 
     offset: int

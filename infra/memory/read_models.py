@@ -1,10 +1,11 @@
 """Read models in memory: the reference for the conformance suite, and all that a unit test needs."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 from datetime import datetime
 
 from domain.values import Position
-from projections.declare import Change, Key, Mark, Projection, Row, Save, Standing, Wanted
+from projections.declare import Change, Key, Projection, Row, Save, Stamp, Standing, Wanted
 
 
 class MemoryReadModels:
@@ -19,9 +20,9 @@ class MemoryReadModels:
 
     def standing(self, projections: Sequence[Projection]) -> dict[str, Standing]:
         return {
-            p.name: Standing(position, self.errors.get(p.name), mark=mark)
+            p.name: Standing(position, self.errors.get(p.name), stamp=stamp)
             for p in projections
-            for position, mark in (self._stands(p),)
+            for position, stamp in (self._stands(p),)
         }
 
     def position(self, projection: Projection) -> Position:
@@ -29,7 +30,8 @@ class MemoryReadModels:
 
     def load(self, wanted: Sequence[Wanted]) -> list[dict[Key, Row]]:
         stored = [(self.rows.get((projection.name, table.name), {}), keys) for projection, table, keys in wanted]
-        return [{key: rows[key][1] for key in keys if key in rows} for rows, keys in stored]
+        # Copied, as from a database: a fold changes the rows that it gets, and may fail.
+        return [{key: deepcopy(rows[key][1]) for key in keys if key in rows} for rows, keys in stored]
 
     def due(self, projection: Projection, now: datetime, limit: int) -> list[Change]:
         stored = self.rows.get((projection.name, projection.tables[0].name), {})
@@ -40,13 +42,13 @@ class MemoryReadModels:
         ]
         return sorted(due, key=lambda one: one[2]["next_change_at"])[:limit]
 
-    def save(self, saves: Sequence[Save]) -> dict[str, Mark]:
-        ours = [one for one in saves if self._stands(one.projection) == (one.expected, one.mark)]
+    def save(self, saves: Sequence[Save]) -> dict[str, Stamp]:
+        ours = [one for one in saves if self._stands(one.projection) == (one.expected, one.stamp)]
         for one in ours:
             self._save(one)
         return {one.projection.name: self._stands(one.projection)[1] for one in ours}
 
-    def _stands(self, projection: Projection) -> tuple[Position, Mark]:
+    def _stands(self, projection: Projection) -> tuple[Position, Stamp]:
         return self.position(projection), (self._saves.get(projection.name, 0),)
 
     def _save(self, one: Save) -> None:
@@ -56,17 +58,25 @@ class MemoryReadModels:
         self.errors.pop(name, None)
         known = self.folded.setdefault(name, {})
         for start, (n, together) in one.folded.ranges.items():
-            before = known.get(start, (0, 0))
-            known[start] = before[0] + n, before[1] ^ together
+            counted, others = known.get(start, (0, 0))
+            known[start] = counted + n, others ^ together
         for table, changed in one.changes.items():
             stored = self.rows.setdefault((name, table.name), {})
             for key, touched, row in changed.added:
                 assert key not in stored
-                stored[key] = (touched, dict(row))
+                stored[key] = (touched, deepcopy(row))
             for key, touched, row in changed.replaced:
-                stored[key] = (touched, dict(row))
+                stored[key] = (touched, deepcopy(row))
             for key in changed.dropped:
                 stored.pop(key, None)
+            width = len(table.key)
+            for *values, touched in changed.appended:
+                key = tuple(values[:width])
+                assert key not in stored
+                stored[key] = (touched, dict(zip(table.columns, values[width:], strict=True)))
+            for key, touched, amounts in changed.summed:
+                before, row = stored.get(key, (touched, dict.fromkeys(table.columns, 0)))
+                stored[key] = (max(before, touched), {name: row[name] + amounts[name] for name in table.columns})
 
     def stopped(self, projection: Projection, position: Position, error: str) -> None:
         if self.position(projection) == position:

@@ -4,7 +4,7 @@ A build has a schema of its own: `satisfaction_v1`, then `satisfaction_v1_b2`. V
 `kehu` show the live build, so that a reader needs neither version nor build.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -101,11 +101,16 @@ class Builds:
             assert live is not None
             if live.version == projection.version:
                 _make_tables(conn, projection, live)
-                _make_indexes(conn, projection, live)
+                for table in projection.tables:
+                    for index in table.indexes:
+                        conn.execute(index_of(live.schema, table, index))
                 _show(conn, projection, live)
 
     def begin(self, projection: Projection) -> Build:
-        """An empty candidate, without its extra indexes; `index` makes them when it is filled."""
+        """An empty candidate without indexes; `infra.postgres.indexes` makes them when it is filled.
+
+        Only summed tables have their primary key, to be added to by it.
+        """
         with self._connection.use() as conn, conn.transaction():
             conn.execute(
                 "INSERT INTO projection_builds (name, version, build, state, counted_from)"
@@ -115,15 +120,8 @@ class Builds:
             )
             candidate = _locked(conn, projection.name, "candidate")
             assert candidate is not None
-            _make_tables(conn, projection, candidate)
+            _make_tables(conn, projection, candidate, keyed=False)
         return candidate
-
-    def index(self, projection: Projection, build: Build) -> None:
-        """Make the extra indexes that are missing, and let the planner know the tables."""
-        with self._connection.use() as conn:
-            _make_indexes(conn, projection, build)
-            for table in projection.tables:
-                conn.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(build.schema, table.name)))
 
     def filled(self, builds: Iterable[Build], position: Position) -> None:
         """These empty candidates hold what follows from the log up to a position, all at once."""
@@ -189,17 +187,16 @@ def _locked(conn: Conn, name: str, state: str) -> Build | None:
     return of_row(row) if row else None
 
 
-def _make_tables(conn: Conn, projection: Projection, build: Build) -> None:
+def _make_tables(conn: Conn, projection: Projection, build: Build, *, keyed: bool = True) -> None:
     conn.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(build.schema)))
     for table in projection.tables:
-        columns = [*table.key.items(), *table.columns.items(), ("position", "bigint NOT NULL")]
-        conn.execute(
-            sql.SQL("CREATE TABLE IF NOT EXISTS {} ({}, PRIMARY KEY ({}))").format(
-                sql.Identifier(build.schema, table.name),
-                sql.SQL(", ").join(sql.SQL("{} {}").format(sql.Identifier(c), sql.SQL(t)) for c, t in columns),
-                names(table.key),
-            )
-        )
+        keys = [(name, f"{kind} NOT NULL") for name, kind in table.key.items()]
+        columns = [*keys, *table.columns.items(), ("position", "bigint NOT NULL")]
+        parts = [sql.SQL("{} {}").format(sql.Identifier(c), sql.SQL(t)) for c, t in columns]
+        if keyed or table.summed:
+            parts.append(sql.SQL("PRIMARY KEY ({})").format(names(table.key)))
+        table_name = sql.Identifier(build.schema, table.name)
+        conn.execute(sql.SQL("CREATE TABLE IF NOT EXISTS {} ({})").format(table_name, sql.SQL(", ").join(parts)))
         _add_changed_at(conn, build, table)
 
 
@@ -211,16 +208,14 @@ def _add_changed_at(conn: Conn, build: Build, table: Table) -> None:
         conn.execute(add.format(sql.Identifier(build.schema, table.name)))
 
 
-def _make_indexes(conn: Conn, projection: Projection, build: Build) -> None:
-    for table in projection.tables:
-        for index in table.indexes:
-            conn.execute(
-                sql.SQL("CREATE INDEX IF NOT EXISTS {} ON {} ({})").format(
-                    sql.Identifier("_".join((table.name, *index, "idx"))),
-                    sql.Identifier(build.schema, table.name),
-                    names(index),
-                )
-            )
+def index_of(schema: str, table: Table, index: Sequence[str], *, primary: bool = False) -> sql.Composed:
+    """The statement that makes an index over these columns if it is missing; `primary`: to become the primary key."""
+    return sql.SQL("CREATE {}INDEX IF NOT EXISTS {} ON {} ({})").format(
+        sql.SQL("UNIQUE " if primary else ""),
+        sql.Identifier(f"{table.name}_pkey" if primary else "_".join((table.name, *index, "idx"))),
+        sql.Identifier(schema, table.name),
+        names(index),
+    )
 
 
 def _show(conn: Conn, projection: Projection, build: Build) -> None:

@@ -8,6 +8,7 @@ import psycopg
 from psycopg.rows import RowFactory, tuple_row
 
 from domain.ports import Unavailable
+from infra.postgres import arrays
 
 R = TypeVar("R")
 NETWORK = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 10_000}
@@ -57,6 +58,7 @@ class Connection(Generic[R]):
                     application_name=self._name,
                     options=self._options,
                 )
+                arrays.register(self._conn)
             yield self._conn
         except psycopg.errors.LockNotAvailable as error:
             raise Unavailable(f"waited for a lock, ended {self._end_frozen()} frozen transactions") from error

@@ -7,6 +7,7 @@ text, which is made several times faster than arrays of columns, and read by the
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import cache
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -35,9 +36,14 @@ def by_column(keys: Iterable[Key]) -> Sequence[list[Any]]:
 
 def write(conn: "psycopg.Connection[Any]", schema: str, table: Table, changed: Changed, at: datetime) -> None:
     """Write the rows, changed at this moment."""
-    if rows := changed.added + changed.replaced:
-        said = [{**row, **dict(zip(table.key, key, strict=True)), "position": position} for key, position, row in rows]
-        conn.execute(_put(schema, table), (at, orjson.dumps(said, str).decode()))
+    columns = [*table.key, *table.columns, "position"]
+    rows = [
+        {**row, **dict(zip(table.key, key, strict=True)), "position": position}
+        for key, position, row in chain(changed.added, changed.replaced, changed.summed)
+    ]
+    rows += [dict(zip(columns, values, strict=True)) for values in changed.appended]
+    if rows:
+        conn.execute(_put(schema, table), (at, orjson.dumps(rows, str).decode()))
     if changed.dropped:
         conn.execute(_drop(schema, table), by_column(changed.dropped))
 
@@ -46,12 +52,18 @@ def write(conn: "psycopg.Connection[Any]", schema: str, table: Table, changed: C
 def _put(schema: str, table: Table) -> bytes:
     columns = [*table.columns, "position"]
     query = sql.SQL(
-        "INSERT INTO {target} ({columns}, changed_at)"
+        "INSERT INTO {target} AS t ({columns}, changed_at)"
         " SELECT {columns}, %s FROM json_populate_recordset(NULL::{target}, %s::json)"
     ).format(target=sql.Identifier(schema, table.name), columns=names([*table.key, *columns]))
-    if not table.appended:  # there a key that comes twice is a defect, which nothing must hide
-        sets = (sql.SQL("{0} = excluded.{0}").format(sql.Identifier(c)) for c in [*columns, "changed_at"])
-        query += sql.SQL(" ON CONFLICT ({}) DO UPDATE SET {}").format(names(table.key), sql.SQL(", ").join(sets))
+    if table.summed:
+        sets = sql.SQL(", ").join(
+            sql.SQL("{0} = t.{0} + excluded.{0}").format(sql.Identifier(c)) for c in table.columns
+        )
+        position = sql.SQL("position = greatest(t.position, excluded.position), changed_at = excluded.changed_at")
+        query += sql.SQL(" ON CONFLICT ({}) DO UPDATE SET {}, {}").format(names(table.key), sets, position)
+    elif not table.appended:  # there a key that comes twice is a defect, which nothing must hide
+        each = (sql.SQL("{0} = excluded.{0}").format(sql.Identifier(c)) for c in [*columns, "changed_at"])
+        query += sql.SQL(" ON CONFLICT ({}) DO UPDATE SET {}").format(names(table.key), sql.SQL(", ").join(each))
     return query.as_bytes(None)
 
 

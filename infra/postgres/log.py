@@ -12,6 +12,7 @@ from domain.ports import Batch, Conflict, InboxEntry, LoadedStream, Message, Par
 from domain.values import Position, Recorded
 from infra.failpoints import reach
 from infra.postgres import connection, receipts
+from infra.postgres.arrays import Digests, lines
 from infra.postgres.event_store import EventRow, write
 from infra.postgres.mapper import to_recorded, to_state
 
@@ -24,7 +25,7 @@ _EVENT = "e.originator_id, e.originator_version, e.topic, e.state, e.notificatio
 # snapshot between two. The subquery with its order keeps the planner at one look into the index per stream, whatever
 # it believes about a table that it has not analysed yet.
 _LOAD = f"""WITH newest AS (SELECT wanted.stream, s.version, s.kind, s.state
-        FROM unnest(%b::text[]) AS wanted (stream) LEFT JOIN kehu.snapshots s
+        FROM unnest(string_to_array(%b, chr(10))) AS wanted (stream) LEFT JOIN kehu.snapshots s
             ON s.stream = wanted.stream AND s.kind = ANY(%b::text[]))
     SELECT stream, version, kind, state, NULL::bigint, NULL::timestamptz FROM newest WHERE version IS NOT NULL
     UNION ALL
@@ -34,7 +35,7 @@ _LOAD = f"""WITH newest AS (SELECT wanted.stream, s.version, s.kind, s.state
 
 _VERSIONS = """SELECT stream, coalesce((SELECT originator_version FROM kehu.stored_events
         WHERE originator_id = stream ORDER BY originator_version DESC LIMIT 1), 0)
-    FROM unnest(%b::text[]) AS wanted (stream)"""
+    FROM unnest(string_to_array(%b, chr(10))) AS wanted (stream)"""
 _WAITING = """p.stream, p.topic, p.topic_id, p.partition, p.kafka_offset, p.kafka_timestamp, p.key, p.value,
     p.header_names, p.header_values, p.rule, p.detail, p.parked_at, p.expires_at, p.next_try_at, p.tries, p.seq,
     p.identity"""
@@ -48,7 +49,7 @@ _QUEUES = f"""SELECT {_WAITING.replace("p.value", f"CASE WHEN p.before < {_BYTES
         p.n, p.before < {_BYTES}
     FROM (SELECT q.*, coalesce(sum(octet_length(q.value)) OVER (ORDER BY q.place, q.seq), 0)
             - coalesce(octet_length(q.value), 0) AS before
-        FROM unnest(%b::text[]) AS wanted (name) CROSS JOIN LATERAL (
+        FROM unnest(string_to_array(%b, chr(10))) AS wanted (name) CROSS JOIN LATERAL (
             SELECT o.*, row_number() OVER (ORDER BY o.seq) AS place, count(*) OVER () AS n
             FROM (SELECT * FROM kehu.parked WHERE (stream, seq) > (wanted.name, 0) ORDER BY stream, seq LIMIT %b) o
             WHERE o.stream = wanted.name) AS q) AS p
@@ -151,10 +152,10 @@ class PostgresLog:
         return self._with(trying)
 
     def load(self, streams: Collection[str], window: int = 20) -> Mapping[str, LoadedStream]:
-        return self._with(lambda conn: _load(conn, list(streams), window))
+        return self._with(lambda conn: _load(conn, lines(streams), window))
 
     def versions(self, streams: Collection[str]) -> Mapping[str, int]:
-        return self._with(lambda conn: dict(conn.execute(_VERSIONS, (list(streams),)).fetchall()))
+        return self._with(lambda conn: dict(conn.execute(_VERSIONS, (lines(streams),)).fetchall()))
 
     def waiting(self, stream: str, after: int, limit: int) -> Sequence[Parked]:
         query = (stream, after, limit)
@@ -162,9 +163,7 @@ class PostgresLog:
 
     def seen(self, keys: Collection[bytes]) -> Mapping[bytes, bytes]:
         query = "SELECT key, content FROM kehu.inbox WHERE key = ANY(%b)"
-        return self._with(
-            lambda conn: {bytes(k): bytes(c) for k, c in conn.execute(query, (list(keys),), binary=True).fetchall()}
-        )
+        return self._with(lambda conn: dict(conn.execute(query, (Digests(keys),), binary=True).fetchall()))
 
     def entries(self, keys: Collection[bytes]) -> Mapping[bytes, InboxEntry]:
         return self._with(lambda conn: receipts.entries(conn, keys))
@@ -224,7 +223,7 @@ def _head(conn: Connection) -> Position:
     return Position(row[0])
 
 
-def _load(conn: Connection, streams: list[str], window: int) -> Mapping[str, LoadedStream]:
+def _load(conn: Connection, streams: str, window: int) -> Mapping[str, LoadedStream]:
     snapshots: dict[str, Snapshot] = {}
     events: dict[str, list[Recorded]] = {}
     kinds = list(handling.snapshot_kinds().values())

@@ -1,36 +1,39 @@
-"""Events as stored: registered name and version as topic, JSON that an auditor can read with SQL as state."""
+"""Events as stored: registered name and version as topic, JSON that an auditor can read with SQL as state.
 
+Nothing is written that equals its default, so a default that changes is a new version, with an upcaster that says the
+former one.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-import orjson
+import msgspec
 from eventsourcing.domain import DomainEventProtocol
 from eventsourcing.persistence import Mapper, StoredEvent
 
-from domain import registry, upcasts
+from domain import contracts, registry, upcasts
 from domain.errors import UnknownName
-from domain.values import CustomerId, Meta, Position, Recorded
+from domain.values import Event, Meta, Position, Recorded, Value, to_json
+
+D = TypeVar("D")
+
+
+class Stored(Value, Generic[D]):
+    """The state of a stored event."""
+
+    meta: Meta
+    data: D
+
+
+_meta = msgspec.json.Encoder().encode
 
 
 def to_state(recorded: Recorded) -> bytes:
-    """`{"meta": …, "data": …}` as UTF-8 JSON; absent values are left out."""
-    meta = recorded.meta
-    said: dict[str, object] = {
-        "id": meta.event_id,
-        "source": meta.source,
-        "customer": meta.customer_id,
-        "at": meta.occurred_at,
-    }
-    if meta.correlation_id is not None:
-        said["correlation_id"] = meta.correlation_id
-    if meta.causation_id is not None:
-        said["causation_id"] = meta.causation_id
-    if meta.traceparent is not None:
-        said["traceparent"] = meta.traceparent
-    data = recorded.event.__pydantic_serializer__.to_json(recorded.event, exclude_none=True)
-    return b'{"meta":%b,"data":%b}' % (orjson.dumps(said), data)
+    """`{"meta": …, "data": …}` as UTF-8 JSON; what is absent or equals its default is left out."""
+    return b'{"meta":%b,"data":%b}' % (_meta(recorded.meta), to_json(recorded.event))
 
 
 def to_recorded(
@@ -42,37 +45,35 @@ def to_recorded(
     recorded_at: datetime | None = None,
 ) -> Recorded:
     """The event of a row, upcast to its newest version. Raises UnknownName for a name that is not registered."""
-    registration, stored_version = _registration(topic)
-    said: dict[str, Any] = orjson.loads(state)
-    meta, data = said["meta"], said["data"]
-    if stored_version != registration.version:
-        data = upcasts.upcast(registration.name, stored_version, registration.version, data)
+    name, read = reader(topic)
+    said = read(state)
     return Recorded(
-        stream,
-        version,
-        registration.event.__pydantic_validator__.validate_python(data),
-        Meta(
-            meta["id"],
-            meta["source"],
-            CustomerId(meta["customer"]),
-            datetime.fromisoformat(meta["at"]),
-            meta.get("correlation_id"),
-            meta.get("causation_id"),
-            meta.get("traceparent"),
-        ),
-        registration.name,
-        None if position is None else Position(position),
-        recorded_at,
+        stream, version, said.data, said.meta, name, None if position is None else Position(position), recorded_at
     )
 
 
 @cache
-def _registration(topic: str) -> tuple[registry.Registration, int]:
+def reader(topic: str) -> tuple[str, Callable[[bytes], Stored[Event]]]:
+    """The name of what is stored under a topic, and what reads its state. Raises UnknownName."""
     name, version = registry.split_topic(topic)
     registration = registry.named(name)
     if not 1 <= version <= registration.version:
         raise UnknownName(f"{topic}: {name} is known up to version {registration.version}")
-    return registration, version
+    kind = registration.event
+
+    def read_older(state: bytes) -> Stored[Event]:
+        said = _untyped(state)
+        data = upcasts.upcast(name, version, registration.version, said.data)
+        return Stored(said.meta, contracts.convert(kind, data))
+
+    if version != registration.version:
+        return name, read_older
+    decode: Callable[[bytes], Stored[Event]] = msgspec.json.Decoder(Stored[kind]).decode  # type: ignore[valid-type]
+
+    return name, decode
+
+
+_untyped = msgspec.json.Decoder(Stored[dict[str, Any]]).decode
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,12 @@
 Each build of a projection has a schema of its own (`infra.postgres.builds`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from operator import itemgetter
 from time import monotonic, sleep
-from typing import Any
+from typing import Any, LiteralString
 
 import orjson
 import psycopg
@@ -25,7 +26,7 @@ from infra.postgres import few_rows
 from infra.postgres.builds import COLUMNS, Build, Builds, Conn, names, of_row
 from infra.postgres.connection import Connection
 from projections.completeness import Folded
-from projections.declare import Change, Changed, Key, Mark, Projection, Row, Save, Standing, Table, Wanted
+from projections.declare import Change, Changed, Key, Projection, Row, Save, Stamp, Standing, Table, Wanted
 
 LOOK = 0.01
 """Seconds between two looks at a position that is waited for."""
@@ -75,8 +76,8 @@ class PostgresReadModels:
             build = of_row(row)
             if build.version == versions[build.name] and self._ours(build):
                 self._builds[build.name] = build
-                mark = build.build, row["updated_at"]
-                found[build.name] = Standing(build.position, build.error, build.paused, mark)
+                stamp = build.build, row["updated_at"]
+                found[build.name] = Standing(build.position, build.error, build.paused, stamp)
         return found
 
     def position(self, projection: Projection) -> Position:
@@ -106,23 +107,22 @@ class PostgresReadModels:
         table = projection.tables[0]
         query = sql.SQL(
             "SELECT {}, position FROM {} WHERE next_change_at <= %s ORDER BY next_change_at LIMIT %s"
-        ).format(_all(table), sql.Identifier(self._build(projection).schema, table.name))
+        ).format(names(_named(table)), sql.Identifier(self._build(projection).schema, table.name))
         with self._connection.use() as conn:
             rows = _cursor(conn).execute(query, (now, limit)).fetchall()
         return [(key, row[-1], found) for row in rows for key, found in (_split(table, row),)]
 
-    def save(self, saves: Sequence[Save]) -> dict[str, Mark]:
+    def save(self, saves: Sequence[Save]) -> dict[str, Stamp]:
         builds = {one.projection.name: self._build(one.projection) for one in saves}
         try:
             with self._connection.use() as conn, _sending(conn, saves), conn.transaction():
                 moved = _move(conn, [(builds[one.projection.name], one) for one in saves])
                 reach("saving", conn)
-                for one in saves:
-                    name = one.projection.name
-                    if name in moved:
-                        count(conn, builds[name], one.folded)
-                        for table, changed in one.changes.items():
-                            _write(conn, builds[name].schema, table, changed, moved[name])
+                ours = [(builds[one.projection.name], one) for one in saves if one.projection.name in moved]
+                count(conn, [(build, one.folded) for build, one in ours])
+                for build, one in ours:
+                    for table, changed in one.changes.items():
+                        _write(conn, build.schema, table, changed, moved[build.name])
         except psycopg.Error:
             # Of what was sent behind the statement that failed nothing was done, not even the end of the transaction.
             self.close()
@@ -146,7 +146,7 @@ class PostgresReadModels:
             for table in projection.tables:
                 query = sql.SQL(
                     "SELECT coalesce(md5(string_agg(md5(ROW({}, position)::text), '' ORDER BY {})), '') AS d FROM {}"
-                ).format(_all(table), names(table.key), sql.Identifier(build.schema, table.name))
+                ).format(names(_named(table)), names(table.key), sql.Identifier(build.schema, table.name))
                 row = conn.execute(query).fetchone()
                 parts.append(row["d"] if row else "")
         return ":".join(parts)
@@ -177,63 +177,115 @@ def _move(conn: Conn, saves: Sequence[tuple[Build, Save]]) -> dict[str, datetime
     """Move the builds that stand where they are expected; name -> when."""
     # The state too: a build that is switched meanwhile belongs to somebody else. Later than at every save before: who
     # has seen rows up to a `changed_at` finds the others after it. All projectors lock in the same order.
+    wanted = [
+        [build.name, build.version, build.build, build.state, save.expected, save.stamp[-1], save.position]
+        for build, save in saves
+    ]
     rows = conn.execute(
-        "WITH wanted AS (SELECT * FROM unnest(%s::text[], %s::int[], %s::int[], %s::text[], %s::bigint[],"
-        " %s::timestamptz[], %s::bigint[]) AS w (name, version, build, state, position, updated_at, following)),"
-        " b AS (SELECT b.name, b.version, b.build, w.following FROM wanted w JOIN projection_builds b"
+        "WITH w AS (SELECT o->>0 AS name, (o->>1)::int AS version, (o->>2)::int AS build, o->>3 AS state,"
+        " (o->>4)::bigint AS position, (o->>5)::timestamptz AS updated_at, (o->>6)::bigint AS following"
+        " FROM json_array_elements(%s::json) AS o),"
+        " b AS (SELECT b.name, b.version, b.build, w.following FROM w JOIN projection_builds b"
         " USING (name, version, build, state, position, updated_at) WHERE NOT b.paused ORDER BY name FOR UPDATE OF b)"
         " UPDATE projection_builds p SET position = b.following, error = NULL,"
         " updated_at = greatest(clock_timestamp(), p.updated_at + interval '1 microsecond'),"
         " counted_from = coalesce(p.counted_from, p.position)"
         " FROM b WHERE (p.name, p.version, p.build) = (b.name, b.version, b.build) RETURNING p.name, p.updated_at",
-        (
-            [build.name for build, _ in saves],
-            [build.version for build, _ in saves],
-            [build.build for build, _ in saves],
-            [build.state for build, _ in saves],
-            [save.expected for _, save in saves],
-            [save.mark[-1] for _, save in saves],
-            [save.position for _, save in saves],
-        ),
+        (orjson.dumps(wanted).decode(),),
     ).fetchall()
     return {row["name"]: row["updated_at"] for row in rows}
 
 
-def count(conn: "psycopg.Connection[Any]", build: Build, folded: Folded) -> None:
-    """Add what was folded to what the build has counted."""
-    if not folded.ranges:
-        return
-    ranges = sorted(folded.ranges)  # in one order, since two slices of a build may count at the same time
-    conn.execute(
-        "INSERT INTO projection_folds AS f (name, version, build, range_start, events, digest)"
-        " SELECT %s, %s, %s, * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[])"
-        " ON CONFLICT (name, version, build, range_start)"
-        " DO UPDATE SET events = f.events + excluded.events, digest = f.digest # excluded.digest",
-        (
-            *(build.name, build.version, build.build, ranges),
-            *map(list, zip(*(folded.ranges[start] for start in ranges), strict=True)),
-        ),
-    )
+def count(conn: "psycopg.Connection[Any]", done: Iterable[tuple[Build, Folded]]) -> None:
+    """Add what was folded to what each build has counted."""
+    # In one order, since two slices of a build may count at the same time.
+    counted = [
+        [build.name, build.version, build.build, start, *folded.ranges[start]]
+        for build, folded in done
+        for start in sorted(folded.ranges)
+    ]
+    if counted:
+        conn.execute(
+            "INSERT INTO projection_folds AS f (name, version, build, range_start, events, digest)"
+            " SELECT o->>0, (o->>1)::int, (o->>2)::int, (o->>3)::bigint, (o->>4)::bigint, (o->>5)::bigint"
+            " FROM json_array_elements(%s::json) AS o ON CONFLICT (name, version, build, range_start)"
+            " DO UPDATE SET events = f.events + excluded.events, digest = f.digest # excluded.digest",
+            (orjson.dumps(counted).decode(),),
+        )
 
 
 def copy_rows(
-    conn: "psycopg.Connection[Any]", target: sql.Composable, table: Table, rows: Sequence[Change], at: datetime
+    conn: "psycopg.Connection[Any]", target: sql.Composable, table: Table, changed: Iterable[Change], at: datetime
 ) -> None:
-    """Copy the rows, changed at this moment, into a table that has none of their keys."""
-    columns = list(table.columns)
-    json_columns = [name for name, kind in table.columns.items() if kind.startswith("jsonb")]
-    copy = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(target, names([*table.key, *columns, *ADDED]))
+    """Copy rows, changed at this moment, into a table that has none of their keys."""
+    first, *others = table.columns
+    values = itemgetter(first, *others) if others else lambda row: (row[first],)
+    documents = [len(table.key) + i for i, kind in enumerate(table.columns.values()) if kind.startswith("jsonb")]
+
+    def row_of(change: Change) -> Sequence[Any]:
+        key, position, row = change
+        whole = (*key, *values(row), position)
+        if not documents:
+            return whole
+        with_documents = list(whole)
+        for i in documents:
+            if whole[i] is not None:
+                with_documents[i] = Jsonb(whole[i], orjson.dumps)
+        return with_documents
+
+    copy_values(conn, target, table, map(row_of, changed), at)
+
+
+def copy_values(
+    conn: "psycopg.Connection[Any]", target: sql.Composable, table: Table, rows: Iterable[Sequence[Any]], at: datetime
+) -> None:
+    """Copy rows that are whole: key, columns and position, in this order."""
+    copy = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(target, names([*_named(table), *ADDED]))
     kinds = [kind.split()[0].partition("(")[0] for kind in (*table.key.values(), *table.columns.values())]
     with conn.cursor() as cursor, cursor.copy(copy) as writer:
         writer.set_types([{"double": "float8"}.get(kind, kind) for kind in kinds] + ["int8", "timestamptz"])
-        for key, position, row in rows:
-            if json_columns:
-                row = {**row, **{c: Jsonb(row[c], orjson.dumps) for c in json_columns if row[c] is not None}}
-            writer.write_row([*key, *[row[c] for c in columns], position, at])
+        write_row = writer.write_row
+        for row in rows:
+            write_row((*row, at))
+
+
+def add_up(conn: "psycopg.Connection[Any]", schema: str, table: Table) -> None:
+    """Add what was copied into `incoming` in this transaction to a summed table."""
+
+    def each(form: LiteralString) -> sql.Composed:
+        return sql.SQL(", ").join(sql.SQL(form).format(sql.Identifier(column)) for column in table.columns)
+
+    # In the order of keys, since two slices of a build may do so at the same time.
+    conn.execute(
+        sql.SQL(
+            "INSERT INTO {target} AS t ({cols}) SELECT {key}, {sums}, max(position), max(changed_at) FROM {incoming}"
+            " GROUP BY {key} ORDER BY {key} ON CONFLICT ({key}) DO UPDATE SET {added},"
+            " position = greatest(t.position, excluded.position), changed_at = excluded.changed_at"
+        ).format(
+            target=sql.Identifier(schema, table.name),
+            incoming=_incoming(schema, table),
+            cols=names([*_named(table), *ADDED]),
+            key=names(table.key),
+            sums=each("sum({0})"),
+            added=each("{0} = t.{0} + excluded.{0}"),
+        )
+    )
+
+
+def incoming(conn: "psycopg.Connection[Any]", schema: str, table: Table) -> sql.Identifier:
+    """A table of this connection with the columns of another one, made if it is missing; a commit empties it."""
+    name, target = _incoming(schema, table), sql.Identifier(schema, table.name)
+    conn.execute(sql.SQL("CREATE TEMP TABLE IF NOT EXISTS {} (LIKE {}) ON COMMIT DELETE ROWS").format(name, target))
+    return name
+
+
+def _incoming(schema: str, table: Table) -> sql.Identifier:
+    return sql.Identifier(f"incoming_{schema}_{table.name}"[:63])
 
 
 def _many(changed: Changed) -> bool:
-    return len(changed.added) + len(changed.replaced) > few_rows.MOST
+    rows = len(changed.added) + len(changed.replaced) + len(changed.appended) + len(changed.summed)
+    return rows > few_rows.MOST
 
 
 def _write(conn: "psycopg.Connection[Any]", schema: str, table: Table, changed: Changed, at: datetime) -> None:
@@ -243,21 +295,23 @@ def _write(conn: "psycopg.Connection[Any]", schema: str, table: Table, changed: 
     target = sql.Identifier(schema, table.name)
     if changed.added:
         copy_rows(conn, target, table, changed.added, at)
+    if changed.appended:
+        copy_values(conn, target, table, changed.appended, at)
+    if changed.summed:
+        copy_rows(conn, incoming(conn, schema, table), table, changed.summed, at)
+        add_up(conn, schema, table)
     if changed.replaced:
-        incoming = sql.Identifier(f"incoming_{schema}_{table.name}"[:63])
-        conn.execute(
-            sql.SQL("CREATE TEMP TABLE IF NOT EXISTS {} (LIKE {}) ON COMMIT DELETE ROWS").format(incoming, target)
-        )
-        copy_rows(conn, incoming, table, changed.replaced, at)
+        new = incoming(conn, schema, table)
+        copy_rows(conn, new, table, changed.replaced, at)
         conn.execute(
             sql.SQL("INSERT INTO {} ({cols}) SELECT {cols} FROM {} ON CONFLICT ({}) DO UPDATE SET {}").format(
                 target,
-                incoming,
+                new,
                 names(table.key),
                 sql.SQL(", ").join(
                     sql.SQL("{0} = excluded.{0}").format(sql.Identifier(c)) for c in [*table.columns, *ADDED]
                 ),
-                cols=names([*table.key, *table.columns, *ADDED]),
+                cols=names([*_named(table), *ADDED]),
             )
         )
     few_rows.write(conn, schema, table, Changed(dropped=changed.dropped), at)
@@ -279,8 +333,8 @@ class _LoadJsonb(Loader):
         return orjson.loads(memoryview(data)[1:])
 
 
-def _all(table: Table) -> sql.Composed:
-    return names([*table.key, *table.columns])
+def _named(table: Table) -> list[str]:
+    return [*table.key, *table.columns]
 
 
 def _split(table: Table, row: tuple[Any, ...]) -> tuple[Key, Row]:

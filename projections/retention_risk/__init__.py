@@ -11,7 +11,7 @@ from typing import Any
 
 from domain.values import Dimensions, Recorded
 from projections.declare import Key, Projection, Row, Rows, Table
-from projections.retention_risk.features import STEPS, Seen, forget_old_days
+from projections.retention_risk.features import STEPS, forget_old_days
 from projections.retention_risk.scorecard import BASE, Features, Reason, Scored, score, second_of
 
 __all__ = ["BASE", "RETENTION_RISK", "RISK", "Features", "Reason", "Scored", "score", "sweep"]
@@ -39,7 +39,6 @@ RISK = Table(
 )
 """One customer. `band` is low (below 10 %), medium (below 30 %) or high; or unknown or closed, without a score."""
 
-DIMENSIONS = ("branch", "segment", "project_id")
 NEW: Row = dict.fromkeys(RISK.columns)
 ABOUT_THE_CUSTOMER = frozenset({"customer.registered", "customer.profile-changed"})
 NAMES_A_MANAGER = frozenset({"customer.registered", "customer.manager-assigned"})
@@ -52,29 +51,32 @@ def keys(event: Recorded) -> tuple[tuple[Table, Key], ...]:
 
 def fold(rows: Rows, event: Recorded) -> None:
     """Take one event into the features of its customer, to be scored at the time of the event."""
-    meta = event.meta
+    meta, name = event.meta, event.name
     data: Any = event.event
-    key = (meta.customer_id,)
-    row = dict(rows.get(RISK, key) or NEW)
-    at = second_of(meta.occurred_at)
-    features: Features = dict(row["features"] or {})
+    key, occurred_at = (meta.customer_id,), meta.occurred_at
+    row = rows.get(RISK, key) or {**NEW, "features": {}}
+    at, features = second_of(occurred_at), row["features"]
     features["at"] = max(at, features.get("at", at))
-    STEPS[event.name](features, Seen(data, at, f"{meta.source}#{meta.event_id}"))
-    forget_old_days(features)
+    STEPS[name](features, data, at, f"{meta.source}#{meta.event_id}")
     if isinstance(data, Dimensions):
-        for name in DIMENSIONS:
-            # Where nobody is registered, the first event that says so names the branch; a registration knows better.
-            if (row[name] is None or event.name in ABOUT_THE_CUSTOMER) and (value := getattr(data, name)) is not None:
-                row[name] = value
-    if event.name in NAMES_A_MANAGER:
+        # Where nobody is registered, the first event that says so names the branch; a registration knows better.
+        better = name in ABOUT_THE_CUSTOMER
+        if data.branch is not None and (better or row["branch"] is None):
+            row["branch"] = data.branch
+        if data.segment is not None and (better or row["segment"] is None):
+            row["segment"] = data.segment
+        if data.project_id is not None and (better or row["project_id"] is None):
+            row["project_id"] = data.project_id
+    if name in NAMES_A_MANAGER:
         row["manager_id"] = data.manager_id or row["manager_id"]
-    row["features"] = features
-    row["scored_at"] = max(meta.occurred_at.astimezone(UTC), row["scored_at"] or meta.occurred_at)
+    if row["scored_at"] is None or occurred_at > row["scored_at"]:
+        row["scored_at"] = occurred_at.astimezone(UTC)
     rows.put(RISK, key, row)
 
 
 def finish(row: Row) -> Row:
-    """The row scored at its `scored_at`."""
+    """The row scored at its `scored_at`, without what no score needs any more."""
+    forget_old_days(row["features"])
     return _scored(row, row["scored_at"])
 
 
@@ -115,5 +117,4 @@ RETENTION_RISK = Projection(
     fold=fold,
     sweep=sweep,
     finish=finish,
-    by_customer=True,
 )

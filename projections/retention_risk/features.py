@@ -1,19 +1,19 @@
 """What the scorecard needs of a customer's events, kept small: one step per event name.
 
-Days older than the longest window go, and lists of sources are cut. A step replaces what it changes and never touches
-a list or dictionary that it got. What is kept depends on the events alone, not on when a row was scored, nor on the
-order of events of different topics, which nobody promises.
+Days older than the longest window go, and lists of sources are cut. A step changes the features in place. What is kept
+depends on the events alone, not on when a row was scored, nor on the order of events of different topics, which nobody
+promises.
 """
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from projections.retention_risk.scorecard import (
     CONTACT_MONTH,
     CONTACT_YEAR,
     DAY,
+    EPOCH,
     QUARTER,
     SOURCES,
     TEN_DAYS,
@@ -31,40 +31,56 @@ PERIODS = 19
 """Ten-day periods of balances: the 18 of both quarters, and the last known before them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """An event for the feature steps: its data, its second, and `source#event_id`."""
-
-    data: Any
-    at: int
-    source: str
-
-
-def _see(features: Features, seen: Seen) -> None:
+def _see(features: Features, at: int, source: str) -> None:
     """The customer exists, since this event at the latest."""
-    features["seen"] = min(features.get("seen", [seen.at, seen.source]), [seen.at, seen.source])
+    seen = features.get("seen")
+    if seen is None:
+        features["seen"] = [at, source]
+    elif at < seen[0] or (at == seen[0] and source < seen[1]):
+        seen[:] = at, source
 
 
-def _act(features: Features, seen: Seen) -> None:
+def _act(features: Features, at: int, source: str) -> None:
     """The customer did something of their own accord."""
-    _see(features, seen)
-    features["active"] = max(features.get("active", [seen.at, seen.source]), [seen.at, seen.source])
+    _see(features, at, source)
+    active = features.get("active")
+    if active is None:
+        features["active"] = [at, source]
+    elif at > active[0] or (at == active[0] and source > active[1]):
+        active[0], active[1] = at, source
 
 
-def _counted(series: list[list[int]], day: int) -> list[list[int]]:
-    """Days and their counts with one more on `day`."""
-    days, counts = list(series[0]), list(series[1])
+def _count(features: Features, name: str, day: int) -> None:
+    """One more on this day of a series of days and counts."""
+    series = features.get(name)
+    if series is None:
+        series = features[name] = [[], []]
+    days, counts = series
+    if not days or day > days[-1]:
+        days.append(day)
+        counts.append(1)
+        return
     index = bisect_left(days, day)
-    if index < len(days) and days[index] == day:
+    if days[index] == day:
         counts[index] += 1
     else:
         days.insert(index, day)
         counts.insert(index, 1)
-    return [days, counts]
+
+
+def _keep(features: Features, name: str, one: Any, most: int) -> None:
+    """Append to a list that holds so many of the latest."""
+    kept = features.get(name)
+    if kept is None:
+        features[name] = [one]
+    else:
+        kept.append(one)
+        if len(kept) > most:
+            del kept[0]
 
 
 def forget_old_days(features: Features) -> None:
-    """Drop the days that no window reaches any more. After each event of any kind, so that order does not matter."""
+    """Drop the days that no window reaches any more; whether after each event or after many makes no difference."""
     today = features["at"] // DAY
     for name, days in LONGEST.items():
         series = features.get(name)
@@ -73,137 +89,145 @@ def forget_old_days(features: Features) -> None:
             features[name] = [series[0][start:], series[1][start:]]
 
 
-def _registered(features: Features, seen: Seen) -> None:
-    _see(features, seen)
-    if seen.data.customer_since:
-        features["since"] = [day_of(seen.data.customer_since), seen.source]
-    features["products"] = [len(seen.data.products), seen.source]
+def _registered(features: Features, data: Any, at: int, source: str) -> None:
+    _see(features, at, source)
+    if data.customer_since:
+        features["since"] = [day_of(data.customer_since), source]
+    features["products"] = [len(data.products), source]
 
 
-def _profile_changed(features: Features, seen: Seen) -> None:
-    if seen.data.products is not None:
-        features["products"] = [len(seen.data.products), seen.source]
+def _profile_changed(features: Features, data: Any, at: int, source: str) -> None:
+    if data.products is not None:
+        features["products"] = [len(data.products), source]
 
 
-def _closed(features: Features, seen: Seen) -> None:
-    features["closed"] = seen.at
+def _closed(features: Features, data: Any, at: int, source: str) -> None:
+    features["closed"] = at
 
 
-def _nothing(features: Features, seen: Seen) -> None:
+def _nothing(features: Features, data: Any, at: int, source: str) -> None:
     """Changes a dimension of the row only."""
 
 
-def _contacted(features: Features, seen: Seen) -> None:
-    _act(features, seen)
-    features["contacts"] = _counted(features.get("contacts", [[], []]), seen.at // DAY)
-    features["contact_sources"] = [*features.get("contact_sources", []), seen.source][-SOURCES:]
+def _contacted(features: Features, data: Any, at: int, source: str) -> None:
+    _act(features, at, source)
+    _count(features, "contacts", at // DAY)
+    _keep(features, "contact_sources", source, SOURCES)
 
 
-def _opened(features: Features, seen: Seen) -> None:
-    _act(features, seen)
-    received = second_of(seen.data.received_at) if seen.data.received_at else seen.at
-    _open(features, seen, received, seen.data.case_type in ("complaint", "dispute"))
+def _opened(features: Features, data: Any, at: int, source: str) -> None:
+    _act(features, at, source)
+    received = second_of(data.received_at) if data.received_at else at
+    _open(features, data.complaint_id, received, source, data.case_type in ("complaint", "dispute"))
 
 
-def _open(features: Features, seen: Seen, since: int, complaint: bool) -> None:
-    cases = dict(features.get("cases", {}))
-    cases[seen.data.complaint_id] = {"at": since, "source": seen.source, "complaint": complaint, "due": {}}
+def _open(features: Features, case: str, since: int, source: str, complaint: bool) -> None:
+    cases = features.get("cases", {})
+    cases[case] = {"at": since, "source": source, "complaint": complaint, "due": {}}
     features["cases"] = dict(sorted(cases.items(), key=lambda one: (one[1]["at"], one[0]))[-OPEN_CASES:])
 
 
-def _clock_set(features: Features, seen: Seen) -> None:
-    case = features.get("cases", {}).get(seen.data.complaint_id)
+def _clock_set(features: Features, data: Any, at: int, source: str) -> None:
+    case = features.get("cases", {}).get(data.complaint_id)
     if case is None:
         return
-    due = {name: at for name, at in case["due"].items() if name != seen.data.clock}
-    if seen.data.due_at is not None:
-        due[seen.data.clock] = second_of(seen.data.due_at)
-    features["cases"] = features["cases"] | {seen.data.complaint_id: case | {"due": due}}
+    case["due"].pop(data.clock, None)
+    if data.due_at is not None:
+        case["due"][data.clock] = second_of(data.due_at)
 
 
-def _left(features: Features, seen: Seen) -> None:
+def _left(features: Features, data: Any, at: int, source: str) -> None:
     """The case is open no longer; remember if that was after a deadline."""
-    cases = dict(features.get("cases", {}))
-    case = cases.pop(seen.data.complaint_id, None)
+    case = features.get("cases", {}).pop(data.complaint_id, None)
     if case is None:
         return
-    features["cases"] = cases
     due = min(case["due"].values(), default=None)
-    if due is not None and seen.at > due:
-        features["late"] = [*features.get("late", []), [seen.at, seen.source]][-REOPENS:]
+    if due is not None and at > due:
+        _keep(features, "late", [at, source], REOPENS)
 
 
-def _resolved(features: Features, seen: Seen) -> None:
-    _left(features, seen)
-    if seen.data.outcome == "rejected" and features.get("rejected", [seen.at])[0] <= seen.at:
-        features["rejected"] = [seen.at, seen.source]
+def _resolved(features: Features, data: Any, at: int, source: str) -> None:
+    _left(features, data, at, source)
+    if data.outcome == "rejected" and features.get("rejected", [at])[0] <= at:
+        features["rejected"] = [at, source]
 
 
-def _reopened(features: Features, seen: Seen) -> None:
+def _reopened(features: Features, data: Any, at: int, source: str) -> None:
     # Whatever it was at first, a case that comes back is a complaint that starts now.
-    _act(features, seen)
-    _open(features, seen, seen.at, True)
-    features["reopened"] = [*features.get("reopened", []), [seen.at, seen.source]][-REOPENS:]
+    _act(features, at, source)
+    _open(features, data.complaint_id, at, source, True)
+    _keep(features, "reopened", [at, source], REOPENS)
 
 
-def _scored(features: Features, seen: Seen) -> None:
-    _see(features, seen)
-    metric = seen.data.metric
-    if metric in ("csat", "nps") and features.get(metric, [seen.at])[0] <= seen.at:
-        features[metric] = [seen.at, seen.data.score, seen.data.scale, seen.source]
+def _scored(features: Features, data: Any, at: int, source: str) -> None:
+    _see(features, at, source)
+    metric = data.metric
+    if metric in ("csat", "nps") and features.get(metric, [at])[0] <= at:
+        features[metric] = [at, data.score, data.scale, source]
 
 
-def _posted(features: Features, seen: Seen) -> None:
-    data = seen.data
-    if data.kind in ("card", "cash") or (data.kind in ("transfer", "other") and data.amount.minor < 0):
-        _act(features, seen)
-    _see(features, seen)
+def _posted(features: Features, data: Any, at: int, source: str) -> None:
+    kind, minor = data.kind, data.amount.minor
+    if kind in ("card", "cash") or (minor < 0 and kind in ("transfer", "other")):
+        _act(features, at, source)
+    else:
+        _see(features, at, source)
     # A posting for a later day counts from now on: a window never has to wait for a day to come.
-    day = min(day_of(data.booked_on), seen.at // DAY)
-    features["posted"] = _counted(features.get("posted", [[], []]), day)
-    features["posted_sources"] = [*features.get("posted_sources", []), seen.source][-SOURCES:]
-    if data.kind == "salary" and data.amount.minor > 0:
+    day = min(data.booked_on.toordinal() - EPOCH, at // DAY)
+    _count(features, "posted", day)
+    _keep(features, "posted_sources", source, SOURCES)
+    if kind == "salary" and minor > 0:
         days = features.get("salaries", [])
         if day not in days:
             features["salaries"] = sorted([*days, day])[-3:]
             if features["salaries"][-1] == day:
-                features["salary_source"] = seen.source
+                features["salary_source"] = source
     if data.balance is not None:
-        _balance_known(features, seen)
+        _balance_known(features, data.account_id, data.balance, at, source)
 
 
-def _balance_known(features: Features, seen: Seen) -> None:
+def _balance_known(features: Features, account: str, balance: Any, at: int, source: str) -> None:
     """Keep the last balance of each ten-day period. One that arrives late says nothing of today and is left out."""
-    data, period = seen.data, seen.at // DAY // TEN_DAYS
-    balances = features.get("balances", {})
-    known = balances.get(data.account_id, {"periods": [], "minor": [], "at": seen.at})
-    if seen.at < known["at"] or (not known["periods"] and len(balances) >= ACCOUNTS):
-        return
-    same = known["periods"][-1:] == [period]
-    account = {
-        "currency": data.balance.currency,
-        "periods": known["periods"] if same else [*known["periods"], period][-PERIODS:],
-        "minor": [*(known["minor"][:-1] if same else known["minor"]), data.balance.minor][-PERIODS:],
-        "at": seen.at,
-        "source": seen.source,
-    }
-    features["balances"] = balances | {data.account_id: account}
-    features.setdefault("currency", data.balance.currency)
+    period = at // DAY // TEN_DAYS
+    balances = features.get("balances")
+    if balances is None:
+        balances = features["balances"] = {}
+    known = balances.get(account)
+    if known is None:
+        if len(balances) < ACCOUNTS:
+            balances[account] = {
+                "currency": balance.currency,
+                "periods": [period],
+                "minor": [balance.minor],
+                "at": at,
+                "source": source,
+            }
+    elif at >= known["at"]:
+        periods, minor = known["periods"], known["minor"]
+        if periods[-1] == period:
+            minor[-1] = balance.minor
+        else:
+            periods.append(period)
+            minor.append(balance.minor)
+            if len(periods) > PERIODS:
+                del periods[0], minor[0]
+        known["currency"], known["at"], known["source"] = balance.currency, at, source
+    features.setdefault("currency", balance.currency)
 
 
-def _reversed(features: Features, seen: Seen) -> None:
+def _reversed(features: Features, data: Any, at: int, source: str) -> None:
     """Take the posting back where it was counted: on the day it was booked, or just before it."""
-    days, counts = features.get("posted", [[], []])
-    booked = day_of(seen.data.booked_on)
+    days, counts = features.get("posted", ([], []))
+    booked = day_of(data.booked_on)
     index = bisect_right(days, booked) - 1
     if index < 0 or days[index] < booked - 1:
         return
-    counts = [*counts[:index], counts[index] - 1, *counts[index + 1 :]]
-    kept = [i for i, n in enumerate(counts) if n]
-    features["posted"] = [[days[i] for i in kept], [counts[i] for i in kept]]
+    counts[index] -= 1
+    if not counts[index]:
+        del days[index], counts[index]
 
 
-STEPS: dict[str, Callable[[Features, Seen], None]] = {
+STEPS: dict[str, Callable[[Features, Any, int, str], None]] = {
     "customer.registered": _registered,
     "customer.profile-changed": _profile_changed,
     "customer.manager-assigned": _nothing,

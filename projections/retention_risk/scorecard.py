@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import cache
+from operator import itemgetter
 from typing import Any
 
 from projections.measures import logistic
@@ -37,6 +38,7 @@ CONTACT_MONTH = 30
 CONTACT_YEAR = 12 * CONTACT_MONTH
 TENURE = 1826
 """Five years in days."""
+OF_CASES = ("cases", "rejected", "reopened", "late")
 SOURCES = 3
 """How many sources are named of things that are counted; the timeline has them all."""
 
@@ -79,12 +81,9 @@ class Sheet:
 
     features: Features
     at: int
+    today: int
     reasons: list[tuple[int, Reason]]
     next: int = LAST_SECOND
-
-    @property
-    def today(self) -> int:
-        return self.at // DAY
 
     def add(self, code: str, tenths: int, value: str, window: str, sources: list[str]) -> None:
         self.reasons.append((tenths, Reason(code, _points(tenths), value, window, tuple(sources))))
@@ -157,7 +156,9 @@ def _balance_in(account: dict[str, Any], period: int) -> int | None:
 
 
 def _transactions(sheet: Sheet) -> None:
-    days, counts = sheet.features.get("posted", ([], []))
+    if "posted" not in sheet.features:
+        return
+    days, counts = sheet.features["posted"]
     middle, start = bisect_right(days, sheet.today - QUARTER), bisect_right(days, sheet.today - 2 * QUARTER)
     for first in days[middle : middle + 1]:
         sheet.changes((first + QUARTER) * DAY)
@@ -170,6 +171,8 @@ def _transactions(sheet: Sheet) -> None:
 
 
 def _complaints(sheet: Sheet) -> None:
+    if sheet.features.keys().isdisjoint(OF_CASES):
+        return
     old: list[dict[str, Any]] = []
     breached: list[str] = []
     for case in sorted(sheet.features.get("cases", {}).values(), key=lambda case: (case["at"], case["source"])):
@@ -220,7 +223,9 @@ def _contacts(sheet: Sheet) -> None:
 
     The mean is over the months that the log covers, and there must be one at least.
     """
-    days, counts = sheet.features.get("contacts", ([], []))
+    if "contacts" not in sheet.features:
+        return
+    days, counts = sheet.features["contacts"]
     middle = bisect_right(days, sheet.today - CONTACT_MONTH)
     start = bisect_right(days, sheet.today - CONTACT_MONTH - CONTACT_YEAR)
     for first in days[middle : middle + 1]:
@@ -279,11 +284,13 @@ def score(features: Features, at: datetime) -> Scored:
         return CLOSED
     if "seen" not in features:
         return UNKNOWN
-    sheet = Sheet(features, second_of(at), [])
+    second = second_of(at)
+    sheet = Sheet(features, second, second // DAY, [])
     for rule in SCORECARD:
         rule(sheet)
-    tenths = BASE + sum(points for points, _ in sheet.reasons)
-    reasons = tuple(reason for _, reason in sorted(sheet.reasons, key=lambda one: -one[0]))
+    sheet.reasons.sort(key=itemgetter(0), reverse=True)
+    tenths = sum(map(itemgetter(0), sheet.reasons), BASE)
+    reasons = tuple(map(itemgetter(1), sheet.reasons))
     next_change = datetime.fromtimestamp(sheet.next, UTC) if sheet.next < LAST_SECOND else None
     probability = _probability(tenths)
     return Scored(_band(probability), _points(tenths), probability, reasons, next_change)

@@ -1,13 +1,14 @@
 """What operators do with read models: see how they stand, let them rest and go on, and try again."""
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from datetime import datetime
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 
 from consumers.projector import Projector
 from domain.ports import Batch
@@ -71,7 +72,7 @@ def test_a_read_model_that_stopped_says_where_and_why_and_tries_again_without_a_
             raise ValueError("broken")
         SATISFACTION.fold(rows, event)
 
-    worker.projections = [replace(SATISFACTION, fold=fold), *ALL[1:]]
+    worker.projections = [dataclasses.replace(SATISFACTION, fold=fold), *ALL[1:]]
     head = worker.run_until_caught_up()
     assert statuses(copied)["satisfaction"] == ("stopped", 2)
     assert {status for name, status in statuses(copied).items() if name != "satisfaction"} == {("running", 0)}

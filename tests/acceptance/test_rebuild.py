@@ -5,6 +5,7 @@ import subprocess
 import sys
 from contextlib import closing
 from dataclasses import replace
+from itertools import count
 from threading import Event, Thread
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from consumers.projector import Projector
 from domain.ports import Batch
 from domain.survey import SurveyInvited
+from infra.cli.fillers import fill_builds
 from infra.postgres.builds import Builds
 from infra.postgres.log import PostgresLog
 from infra.postgres.read_models import PostgresReadModels
@@ -25,9 +27,8 @@ from tests.support.cli import History, kehu
 from tests.support.processes import ROOT
 from tests.support.rows import recorded
 
-SMALL_BATCHES = "from infra.cli import main, rebuild; rebuild.BATCH = 100; rebuild.HELD = 0; main.main()"
-HELD_BATCHES = SMALL_BATCHES.replace("rebuild.HELD = 0; ", "")
-FILLED = "from infra.cli import main, rebuild; rebuild.FILL_FROM = 1; main.main()"
+SMALL_BATCHES = "from infra.cli import main, rebuild; rebuild.BATCH = 100; main.main()"
+IN_PROCESSES = "from infra.cli import main, rebuild; rebuild.FILL_FROM = 1; main.main()"
 INVITATIONS = "SELECT count(*) FROM kehu.satisfaction_invitations"
 
 
@@ -143,6 +144,11 @@ def test_readers_never_see_a_half_view(copied: History) -> None:
 
 @pytest.mark.parametrize("step", ["folded@4", "saving@4", "saved@4"])
 def test_a_rebuild_that_was_killed_goes_on_where_it_was(copied: History, step: str) -> None:
+    filled = built(copied.postgres)["events"]
+    with closing(PostgresLog(copied.postgres)) as log, closing(PostgresReadModels(copied.postgres)) as models:
+        for number in range(500):
+            invite(log, f"later-{number}")
+        Projector(log, models, [SATISFACTION]).run_until_caught_up()
     there = one(copied.postgres, INVITATIONS)
     command = [sys.executable, "-c", SMALL_BATCHES, "rebuild", "satisfaction", "--switch"]
     env = {**os.environ, "KEHU_POSTGRES": copied.postgres, "KEHU_FAIL": f"{step}=kill"}
@@ -150,25 +156,12 @@ def test_a_rebuild_that_was_killed_goes_on_where_it_was(copied: History, step: s
     assert killed.returncode == -9, killed.stderr
     assert one(copied.postgres, INVITATIONS) == there
     left = one(copied.postgres, "SELECT position FROM kehu.projection_builds WHERE state = 'candidate'")
-    assert left == (400 if step.startswith("saved") else 300)
+    assert left == filled + (400 if step.startswith("saved") else 300)
     went_on = built(copied.postgres, "--switch")
     assert went_on["live"] == "v1 build 2"
     assert went_on["events"] == went_on["compared_at"] - left
     assert went_on["same_rows"] is True
     assert one(copied.postgres, INVITATIONS) == there
-
-
-def test_a_rebuild_that_held_its_rows_when_it_was_killed_begins_anew(copied: History) -> None:
-    there = one(copied.postgres, INVITATIONS)
-    command = [sys.executable, "-c", HELD_BATCHES, "rebuild", "satisfaction", "--switch"]
-    env = {**os.environ, "KEHU_POSTGRES": copied.postgres, "KEHU_FAIL": "folded@4=kill"}
-    killed = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, timeout=60, check=False)
-    assert killed.returncode == -9, killed.stderr
-    assert one(copied.postgres, "SELECT position FROM kehu.projection_builds WHERE state = 'candidate'") == 0
-    assert one(copied.postgres, INVITATIONS) == there
-    anew = built(copied.postgres, "--switch")
-    assert anew["events"] == anew["compared_at"]
-    assert anew["same_rows"] is True
 
 
 def test_builds_that_are_filled_by_processes_have_the_same_rows(
@@ -184,21 +177,32 @@ def test_builds_that_are_filled_by_processes_have_the_same_rows(
         assert kehu("rebuild", "all", "--drop", "--postgres", copied.postgres).code == 0
 
 
-@pytest.mark.parametrize("processes", ["1", "2"])
-def test_a_kill_while_builds_are_filled_leaves_no_half_view(copied: History, processes: str) -> None:
+@pytest.mark.parametrize(("processes", "step"), [("1", "filled"), ("2", "filled"), ("1", "indexed"), ("2", "indexed")])
+def test_a_kill_while_builds_are_filled_leaves_no_half_view(copied: History, processes: str, step: str) -> None:
     rows = "SELECT count(*) FROM kehu.retention_risk"
     there = one(copied.postgres, rows)
-    command = [sys.executable, "-c", FILLED, "rebuild", "all", "--switch", "--processes", processes]
-    env = {**os.environ, "KEHU_POSTGRES": copied.postgres, "KEHU_FAIL": "filled@1=kill"}
+    command = [sys.executable, "-c", IN_PROCESSES, "rebuild", "all", "--switch", "--processes", processes]
+    env = {**os.environ, "KEHU_POSTGRES": copied.postgres, "KEHU_FAIL": f"{step}@1=kill"}
     killed = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, timeout=60, check=False)
     assert killed.returncode != 0
-    filled = "SELECT max(position) FROM kehu.projection_builds WHERE state = 'candidate' AND name = 'retention_risk'"
-    assert one(copied.postgres, filled) == 0
+    assert one(copied.postgres, "SELECT max(position) FROM kehu.projection_builds WHERE state = 'candidate'") == 0
     assert one(copied.postgres, rows) == there
     done = kehu("rebuild", "all", "--switch", "--postgres", copied.postgres, "--json")
     assert done.code == 0, done.err
-    assert {row["same_rows"] for row in done.rows if row["projection"] == "retention_risk"} == {True}
+    assert {(row["same_rows"], row["events"] == row["compared_at"]) for row in done.rows} == {(True, True)}
     assert one(copied.postgres, rows) == there
+
+
+def test_a_filled_build_has_the_keys_and_indexes_of_the_live_one(copied: History) -> None:
+    indexes = """SELECT array_agg(name ORDER BY name) FROM (SELECT regexp_replace(indexdef, ' ON .* USING', '') AS name
+        FROM pg_indexes WHERE schemaname ~ '{}$') i"""
+    keys = """SELECT array_agg(name ORDER BY name) FROM (SELECT conname AS name FROM pg_constraint
+        WHERE contype = 'p' AND connamespace::regnamespace::text ~ '{}$') c"""
+    assert kehu("rebuild", "all", "--postgres", copied.postgres).code == 0
+    for asked in (indexes, keys):
+        live = one(copied.postgres, asked.format("_v1"))
+        assert len(live) >= sum(len(projection.tables) for projection in ALL)
+        assert one(copied.postgres, asked.format("_v1_b2")) == live
 
 
 def test_a_fold_that_fails_while_a_build_is_filled_ends_the_command_with_its_place(
@@ -210,6 +214,23 @@ def test_a_fold_that_fails_while_a_build_is_filled_ends_the_command_with_its_pla
     assert done.code == 1
     assert "customer_timeline: at position" in done.err
     assert "(survey.invited): KeyError" in done.err
+
+
+@pytest.mark.parametrize("ours", [True, False], ids=["in this process", "in another one"])
+def test_an_event_that_cannot_be_folded_ends_all_processes_with_its_place(copied: History, ours: bool) -> None:
+    slices = "(hashtext(customer_id) & 65535) % 2"
+    position = one(
+        copied.postgres, f"SELECT max(notification_id) FROM kehu.stored_events WHERE {slices} = {0 if ours else 1}"
+    )
+    with psycopg.connect(copied.postgres) as conn:
+        conn.execute(f"UPDATE kehu.stored_events SET state = '{{}}' WHERE notification_id = {position}".encode())
+    command = [sys.executable, "-c", IN_PROCESSES, "rebuild", "all", "--switch", "--processes", "2"]
+    env = {**os.environ, "KEHU_POSTGRES": copied.postgres}
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert f"the log at position {position} (".encode() in done.stderr
+    assert b"Traceback" not in done.stderr
+    assert one(copied.postgres, "SELECT max(position) FROM kehu.projection_builds WHERE state = 'candidate'") == 0
 
 
 def test_a_new_version_is_built_beside_the_old_one_and_can_be_switched_back(
@@ -263,20 +284,29 @@ def test_a_worker_that_folds_at_the_same_time_is_compared_at_its_position(
     copied: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with closing(PostgresLog(copied.postgres)) as log, closing(PostgresReadModels(copied.postgres)) as models:
-        worker, fold, numbers = Projector(log, models, ALL), Projector.run_once, iter(range(1000))
+        worker, fold, numbers, calls = Projector(log, models, ALL), Projector.run_once, count(), count()
+
+        def work(events: int) -> None:
+            for _ in range(events):
+                invite(log, f"meanwhile-{next(numbers)}")
+            fold(worker)
+
+        def fill_slowly(*arguments: Any) -> None:
+            fill_builds(*arguments)
+            work(10)  # which is more than may be left when the live one is held
 
         def after_the_worker(ours: Projector) -> int:
-            if ours.models is not models and (number := next(numbers)) < 3:
-                invite(log, f"meanwhile-{number}")
-                fold(worker)
+            if ours.models is not models and next(calls) < 2:
+                work(1)
             return fold(ours)
 
+        monkeypatch.setattr("infra.cli.rebuild.fill_builds", fill_slowly)
         monkeypatch.setattr(Projector, "run_once", after_the_worker)
         monkeypatch.setattr("infra.cli.rebuild.NEAR", 5)
-        monkeypatch.setattr("infra.cli.rebuild.BATCH", 300)
+        monkeypatch.setattr("infra.cli.rebuild.BATCH", 4)
         beside = built(copied.postgres, "--switch")
         monkeypatch.undo()
         assert beside["same_rows"] is True
         assert beside["compared_at"] == log.head()
         worker.run_until_caught_up()
-        assert one(copied.postgres, f"{INVITATIONS} WHERE invitation_id LIKE 'meanwhile-%'") == 3
+        assert one(copied.postgres, f"{INVITATIONS} WHERE invitation_id LIKE 'meanwhile-%'") == 12

@@ -16,7 +16,7 @@ from domain.survey import SurveyAnswered, SurveyInvited
 from domain.values import Fact
 from examples.bank import Bank
 from infra.embedded.postgres import EmbeddedPostgres
-from infra.kafka import codec
+from infra.kafka import codec, envelopes
 from infra.kafka.producer import send
 from infra.kafka.topics import DEAD_LETTERS
 from tests.support.builders import fact
@@ -82,7 +82,7 @@ def test_five_kills_leave_what_a_run_without_kills_leaves(kehu: Kehu, postgres_s
 def kcat(kehu: Kehu, topic: str, lines: list[bytes]) -> None:
     """Publish lines with kcat: the key before the first tab. It does not understand the embedded broker."""
     require("kcat")
-    header = f"content-type={codec.STRUCTURED}"
+    header = f"content-type={envelopes.STRUCTURED}"
     command = ["kcat", "-P", "-b", kehu.kafka, "-t", topic, "-K", "\\t", "-H", header, "-X", "acks=all"]
     subprocess.run(command, input=b"\n".join(lines), check=True, timeout=60, capture_output=True)
 
@@ -105,7 +105,7 @@ def test_what_a_foreign_client_publishes_is_accounted_for_to_the_last_message(ke
     letters = dead_letters(kehu, 10)
     assert {value for value, _ in letters} == {line.partition(b"\t")[2] for line in bad}
     assert {headers["kehu-rule"] for _, headers in letters} == {b"bad-json"}
-    assert {headers["content-type"] for _, headers in letters} == {codec.STRUCTURED.encode()}
+    assert {headers["content-type"] for _, headers in letters} == {envelopes.STRUCTURED.encode()}
 
 
 def dead_letters(kehu: Kehu, number: int) -> list[tuple[bytes, dict[str, bytes]]]:

@@ -1,10 +1,10 @@
 """What every event log keeps to: the same suite for PostgreSQL and for memory."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from domain import handling, registry
 from domain.ports import Batch, Conflict, DeadLetter, EventLog, Fenced, InboxEntry, Move, Parked, Snapshot

@@ -1,11 +1,12 @@
 """What a message may be at most: each limit is a setting, and what is beyond it dies with a reason that names it."""
 
 import re
-from dataclasses import fields, replace
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 
 import orjson
 import pytest
+from msgspec.structs import replace
 
 from domain.ports import Message
 from domain.survey import SurveyInvited

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection, Iterable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import blake2b
@@ -14,15 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consumers.filling import fill
+from consumers.held_rows import HeldRows
 from consumers.projector import Projector
 from domain.values import Position, Recorded
 from infra.memory.log import MemoryLog
 from infra.memory.read_models import MemoryReadModels
 from infra.postgres.mapper import to_recorded
 from projections.catalogue import ALL
-from projections.completeness import Folded
-from projections.customer_timeline import CUSTOMER_TIMELINE
-from projections.declare import Changes, Projection
+from projections.completeness import Folded, marks_of
+from projections.declare import Changed, Changes, Projection, Save
 from projections.retention_risk import RETENTION_RISK, RISK, sweep
 from tests.support.histories import END, bank_log
 
@@ -109,68 +110,46 @@ def test_batches_of_any_size_give_the_same_rows(projection: Projection, batch: i
     assert rows_of(folded(projection, max(batch, 40))) == rows_of(folded(projection))
 
 
-@pytest.mark.parametrize("projection", [RETENTION_RISK, CUSTOMER_TIMELINE], ids=lambda p: p.name)
-@settings(max_examples=5)
-@given(parts=st.integers(2, 7), salt=st.binary(max_size=4))
-def test_customers_folded_apart_give_the_same_rows(projection: Projection, parts: int, salt: bytes) -> None:
-    def part(event: Recorded) -> int:
-        return blake2b(event.meta.customer_id.encode() + salt, digest_size=4).digest()[0] % parts
-
-    together: dict[str, dict[Any, Any]] = {}
-    for number in range(parts):
-        some = Part(event for event in LOG.events if part(event) == number)
-        for table, rows in rows_of(folded(projection, log=some)).items():
-            assert not together.get(table, {}).keys() & rows.keys()
-            together.setdefault(table, {}).update(rows)
-    assert together == rows_of(folded(projection))
-
-
 @EVERY
-@settings(max_examples=8)
-@given(batch=st.integers(40, 2000), hold=st.integers(0, 3000))
-def test_rows_that_are_held_over_batches_are_saved_the_same_with_the_same_proof(
-    projection: Projection, batch: int, hold: int
-) -> None:
-    held, saved = MemoryReadModels(), folded(projection)
-    projector = Projector(LOG, held, [projection], batch=batch, hold=hold)
-    assert projector.run_until_caught_up() == LOG.head()
-    assert projector.stopped == {}
-    assert rows_of(held) == rows_of(saved)
-    assert held.folded == saved.folded
+def test_a_batch_that_is_not_saved_changes_no_row(projection: Projection) -> None:
+    half = len(LOG.events) // 2
+    models = folded(projection, log=Part(LOG.events[:half]))
+    before = deepcopy(models.rows)
+    rows = HeldRows(projection, lambda table, keys: models.load([(projection, table, keys)])[0], empty=False)
+    rows.fold(LOG.events[half:], marks_of(LOG.events))
+    assert any(changed != Changed() for changed in rows.changes().values())
+    assert models.rows == before
 
 
 class Tables(MemoryReadModels):
     """Empty builds in memory; a key that is written twice is an error."""
 
     def write(self, projection: Projection, changes: Changes) -> None:
-        for table, changed in changes.items():
-            stored = self.rows.setdefault((projection.name, table.name), {})
-            assert not changed.replaced
-            assert not changed.dropped
-            for key, position, row in changed.added:
-                assert key not in stored
-                stored[key] = (position, row)
+        assert not any(changed.replaced or changed.dropped for changed in changes.values())
+        self._add(projection, changes, Folded())
 
     def count(self, projection: Projection, folded: Folded) -> None:
-        known = self.folded.setdefault(projection.name, {})
-        for start, (n, together) in folded.ranges.items():
-            before = known.get(start, (0, 0))
-            known[start] = before[0] + n, before[1] ^ together
+        self._add(projection, {}, folded)
+
+    def _add(self, projection: Projection, changes: Changes, folded: Folded) -> None:
+        stamp = self.standing([projection])[projection.name].stamp
+        assert self.save([Save(projection, Position(0), stamp, Position(0), changes, folded)])
 
 
-@settings(max_examples=5)
-@given(slices=st.integers(1, 5), salt=st.binary(max_size=4))
-def test_builds_that_are_filled_customer_by_customer_have_the_same_rows_and_proof(slices: int, salt: bytes) -> None:
+@settings(max_examples=10)
+@given(slices=st.integers(1, 5), batch=st.integers(1, 3000), salt=st.binary(max_size=4))
+def test_builds_that_are_filled_customer_by_customer_have_the_same_rows_and_proof(
+    slices: int, batch: int, salt: bytes
+) -> None:
     def part(customer: str) -> int:
         return blake2b(customer.encode() + salt, digest_size=4).digest()[0] % slices
 
-    projections = [projection for projection in ALL if projection.by_customer]
     filled = Tables()
     for number in range(slices):
         own = [event for event in LOG.events if part(event.meta.customer_id) == number]
-        fill(projections, sorted(own, key=lambda e: (e.meta.customer_id, e.position)), filled)
-    assert len(projections) == 2
-    for projection in projections:
+        own.sort(key=lambda e: (e.meta.customer_id, e.position))
+        fill(ALL, [own[first : first + batch] for first in range(0, len(own), batch)], filled)
+    for projection in ALL:
         saved = folded(projection)
         assert {name: filled.rows[projection.name, name] for name in rows_of(saved)} == rows_of(saved)
         assert filled.folded[projection.name] == saved.folded[projection.name]

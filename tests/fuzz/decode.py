@@ -10,7 +10,6 @@ from argparse import ArgumentParser
 from base64 import b64decode, b64encode
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -19,6 +18,7 @@ from time import perf_counter
 from typing import Any
 
 import orjson
+from msgspec.structs import replace
 
 from domain.ports import Message, Partition
 from domain.values import Fact
@@ -204,9 +204,18 @@ def tried(message: Message) -> str:
     except Exception as error:
         raise AssertionError(f"{type(error).__name__}: {error}") from error
     assert isinstance(fact, Fact)
+    assert _closely(message) == fact, "looked at closely it says something else"
     again = codec.decode(replace(message, **_encoded(fact)), NOW)
     assert codec.content(again) == codec.content(fact), "published again, it says something else"
     return "read"
+
+
+def _closely(message: Message) -> Fact | str:
+    """The same message read without the short way of `infra.kafka.envelopes`."""
+    try:
+        return codec.decode_closely(message, NOW)
+    except Unreadable as error:
+        return error.rule
 
 
 def _checked(refused: Unreadable) -> str:

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from consumers.projector import Projector
 from domain.ports import Batch
@@ -88,8 +88,8 @@ def test_the_first_of_several_skipped_events_is_named(
 def test_an_event_that_was_folded_twice_is_named(
     history: MemoryLog, found: Callable[[Projection, Wrong], Hole | None]
 ) -> None:
-    twice = next(int(e.position) for e in history.events[600:] if e.position and e.name in CUSTOMER_TIMELINE.handles)
-    hole = found(CUSTOMER_TIMELINE, lambda events: [o for e in events for o in [e] * (1 + (e.position == twice))])
+    twice = next(int(e.position) for e in history.events[600:] if e.position and e.name in SATISFACTION.handles)
+    hole = found(SATISFACTION, lambda events: [o for e in events for o in [e] * (1 + (e.position == twice))])
     assert hole == Hole("doubled", Position(twice), Position(twice))
 
 

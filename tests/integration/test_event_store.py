@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import datetime, timedelta
 from threading import Event as Signal
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 from eventsourcing.application import AggregateNotFoundError, Application
+from msgspec.structs import replace
 from psycopg.conninfo import conninfo_to_dict
 
 from domain import handling, registry

@@ -1,12 +1,12 @@
 """What operators see of messages: found by their id, listed by their rule, and counted twice."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import psycopg
 import pytest
+from msgspec.structs import replace
 
 from domain import registry
 from domain.ports import Batch, DeadLetter, InboxEntry, Move, Parked

@@ -1,13 +1,15 @@
 """From the log to the read models: a kill or a rebuild gives the same rows, and two projectors never write twice."""
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from copy import deepcopy
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import psycopg
 import pytest
+from msgspec import convert
+from msgspec.structs import replace
 
 from consumers.ingest import Ingest
 from consumers.outcome import Outcome
@@ -21,6 +23,7 @@ from infra import bootstrap
 from infra.kafka import codec
 from infra.kafka.topics import topic_of
 from infra.memory.log import MemoryLog
+from infra.postgres import indexes
 from infra.postgres.builds import Builds
 from infra.postgres.log import PostgresLog
 from infra.postgres.read_models import PostgresReadModels
@@ -39,7 +42,7 @@ def happenings(number: int) -> list[Event]:
         ContactQueued(contact_id=contact, queue="cards", channel="phone"),
         ContactStarted(contact_id=contact),
         ContactEnded(contact_id=contact, resolved=number % 2 == 0),
-        SurveyInvited.model_validate({"invitation_id": invitation, **asked}),
+        convert({"invitation_id": invitation, **asked}, SurveyInvited),
     ]
     if number % 7 == 0:
         return [*happened, SurveyDeclined(invitation_id=invitation)]
@@ -84,7 +87,9 @@ def anew(database: str, models: PostgresReadModels) -> Iterator[Callable[[], Pos
     made: list[PostgresReadModels] = []
 
     def begin() -> PostgresReadModels:
-        made.append(PostgresReadModels(database, [builds.begin(projection) for projection in ALL]))
+        begun = [builds.begin(projection) for projection in ALL]
+        indexes.finish(database, list(zip(ALL, begun, strict=True)), 1)
+        made.append(PostgresReadModels(database, begun))
         return made[-1]
 
     yield begin
@@ -124,7 +129,7 @@ def test_a_projection_that_cannot_fold_stops_itself_only(history: MemoryLog, mod
             ALL[0].fold(rows, event)
 
     every = frozenset(e.name for e in history.events)
-    broken = replace(ALL[0], fold=fail, handles=every, keys=lambda _event: ())
+    broken = dataclasses.replace(ALL[0], fold=fail, handles=every, keys=lambda _event: ())
     projector = Projector(history, models, [broken, *ALL[1:]], batch=200)
     assert projector.run_until_caught_up() == history.head()
     assert "position 500" in projector.stopped[broken.name]
@@ -173,7 +178,7 @@ def test_whatever_goes_wrong_with_a_projection_stops_it_alone(
         table = ALL[0].tables[1]
         rows.put(table, ("nul\x00",), {**dict.fromkeys(table.columns), "outcome": ""})
 
-    broken = replace(ALL[0], keys=fail) if part == "keys" else replace(ALL[0], fold=unsaveable)
+    broken = dataclasses.replace(ALL[0], keys=fail) if part == "keys" else dataclasses.replace(ALL[0], fold=unsaveable)
     projector = Projector(history, models, [broken, *ALL[1:]], batch=200)
     assert projector.run_until_caught_up() == history.head()
     assert projector.stopped[broken.name].startswith("between positions ")

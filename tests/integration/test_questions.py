@@ -130,7 +130,7 @@ def test_the_database_counts_a_queue_as_the_rules_do(bank: Connection) -> None:
     flow = answer.rows("SELECT * FROM kehu.queue_flow")
     assert list(summaries(answer, at)) == list(summarise_queues(items, flow, at))
 
-    def urgency(item: Mapping[str, Any]) -> tuple[int, datetime, str]:
+    def urgency(item: dict[str, Any]) -> tuple[int, datetime, str]:
         (alone,) = standings([item], at)
         late = alone.overdue_statutory or alone.overdue_service
         dues = [item[name] for name in ("statutory_due", "service_due") if item[name] is not None]

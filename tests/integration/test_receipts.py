@@ -1,9 +1,8 @@
 """What became of messages, asked by source and id: an ingest on PostgreSQL, and what its rows tell."""
 
-from dataclasses import replace
-
 import psycopg
 import pytest
+from msgspec.structs import replace
 
 from consumers.ingest import Ingest
 from domain.ports import Message

@@ -1,9 +1,12 @@
 """Facts and messages with defaults, so that a test names only what it is about."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from typing import Any
+
+import msgspec
 
 from domain.ports import Message, Partition
-from domain.values import CustomerId, Event, Fact, Meta
+from domain.values import CustomerId, Event, Fact, Meta, Money
 
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 SURVEYS = Partition("kehu.surveys", "topic-1", 0)
@@ -22,3 +25,21 @@ def fact(data: Event, event_id: str = "e1", *, customer: str = "c1", at: datetim
 def message(offset: int, value: bytes, partition: Partition = SURVEYS) -> Message:
     """A message at an offset."""
     return Message(partition, offset, 0, b"c1", value)
+
+
+EXAMPLES: dict[str, Any] = {
+    "metric": "nps", "scale": 10, "score": 9, "severity": 2, "priority": 1, "resolved": True,
+    "booked_on": date(2026, 3, 2),
+    "amount": Money(minor=-5, currency="EUR"), "invited_at": NOON, "starts_at": NOON, "clock": "service",
+    "preset_version": 1, "waiting_for": "customer", "outcome": "upheld", "status": "granted",
+}  # fmt: skip
+
+
+def smallest(kind: type[Event]) -> Event:
+    """An event with its required fields only."""
+    return kind(**{one.name: EXAMPLES.get(one.name, "北京") for one in msgspec.structs.fields(kind) if one.required})
+
+
+def said(event: Event) -> dict[str, Any]:
+    """All fields of an event as JSON would hold them, those that equal their default among them."""
+    return {name: msgspec.json.decode(msgspec.json.encode(getattr(event, name))) for name in event.__struct_fields__}

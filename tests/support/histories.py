@@ -1,7 +1,8 @@
 """A log in memory of what a generated bank's messages lead to; the same arguments give the same log."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
+
+from msgspec.structs import replace
 
 from benchmarks.load import batches
 from consumers.ingest import Ingest

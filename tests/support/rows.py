@@ -1,7 +1,7 @@
 """Given events, then rows: a projection over the log in memory, in batches, with JSON as a database gives it back."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -44,8 +44,8 @@ def decided(*facts: Event | Dated) -> list[Recorded]:
 class MemoryRows:
     """Rows in dictionaries. `as_stored` gives a copy in which JSON columns went the way through `jsonb`."""
 
-    def __init__(self, rows: Mapping[str, Mapping[Key, Row]] | None = None) -> None:
-        self._rows = {name: dict(of) for name, of in (rows or {}).items()}
+    def __init__(self) -> None:
+        self._rows: dict[str, dict[Key, Row]] = {}
         self._tables: dict[str, Table] = {}
         self._touched: set[tuple[Table, Key]] = set()
 
@@ -58,6 +58,16 @@ class MemoryRows:
         self._tables[table.name] = table
         self._rows.setdefault(table.name, {})[key] = row
         self._touched.add((table, key))
+
+    def append(self, table: Table, key: Key, values: tuple[Any, ...]) -> None:
+        assert table.appended
+        assert self.get(table, key) is None
+        self.put(table, key, dict(zip(table.columns, values, strict=True)))
+
+    def add(self, table: Table, key: Key, **amounts: int) -> None:
+        assert table.summed
+        row = self.get(table, key) or dict.fromkeys(table.columns, 0)
+        self.put(table, key, row | {name: row[name] + amount for name, amount in amounts.items()})
 
     def drop(self, table: Table, key: Key) -> None:
         del self._rows[table.name][key]

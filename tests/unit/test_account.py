@@ -3,6 +3,7 @@
 from datetime import date
 
 import pytest
+from msgspec.structs import replace
 
 from domain import handling
 from domain.account import (
@@ -60,7 +61,7 @@ def test_another_customer_is_refused(data: Event) -> None:
 
 
 def test_each_month_has_a_stream_of_its_own() -> None:
-    april = post().model_copy(update={"booked_on": date(2026, 4, 1)})
+    april = replace(post(), booked_on=date(2026, 4, 1))
     assert handling.stream_of(fact(post())) == "account-a:2026-03"
     assert handling.stream_of(fact(april)) == "account-a:2026-04"
 

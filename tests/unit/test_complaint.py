@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 import pytest
+from msgspec.structs import replace
 
 from domain.clocks import ExtensionRefused, TimeOutOfRange
 from domain.complaint import (
@@ -46,9 +47,9 @@ SUMMARY_DUE = datetime(2026, 3, 5, 17, tzinfo=UTC)
 SERVICE_DUE = datetime(2026, 3, 9, 12, tzinfo=UTC)
 
 opened = ComplaintOpened(complaint_id="p", channel="app")
-in_china = opened.model_copy(update={"regime": "cn_2020"})
-summary = opened.model_copy(update={"regime": "uk_disp_summary"})
-request = opened.model_copy(update={"regime": "service_default", "case_type": "service_request"})
+in_china = replace(opened, regime="cn_2020")
+summary = replace(opened, regime="uk_disp_summary")
+request = replace(opened, regime="service_default", case_type="service_request")
 acknowledged = ComplaintAcknowledged(complaint_id="p")
 assigned = ComplaintAssigned(complaint_id="p", owner="h1")
 waiting = ComplaintWaiting(complaint_id="p", waiting_for="customer")
@@ -111,8 +112,8 @@ def _clock(
         ((opened, for_vendor), withdrawn),
         ((opened, withdrawn), closed),
         ((opened, resolved, reopened), assigned),
-        ((opened, resolved, reopened), resolved.model_copy(update={"outcome": "rejected"})),
-        ((opened, withdrawn, reopened), withdrawn.model_copy(update={"reason": "again"})),
+        ((opened, resolved, reopened), replace(resolved, outcome="rejected")),
+        ((opened, withdrawn, reopened), replace(withdrawn, reason="again")),
     ],
 )
 def test_a_complaint_moves_on(history: tuple[Event, ...], next_one: Event) -> None:
@@ -184,23 +185,21 @@ def test_a_resumption_waits_for_the_waiting() -> None:
 
 
 def test_another_outcome_is_refused_until_the_case_is_reopened() -> None:
-    rejected = resolved.model_copy(update={"outcome": "rejected"})
+    rejected = replace(resolved, outcome="rejected")
     given(opened, resolved).when(rejected).then_refuses(ComplaintResolvedDifferently)
     given(opened, resolved, closed).when(rejected).then_refuses(ComplaintResolvedDifferently)
     given(opened, resolved, reopened).when(rejected).then(rejected)
 
 
 def test_the_final_response_to_a_complaint_tells_onward_rights() -> None:
-    silent = resolved.model_copy(update={"onward_rights": None})
+    silent = replace(resolved, onward_rights=None)
     given(opened).when(silent).then_refuses(OnwardRightsMissing)
     given(request).when(silent).then(silent)
 
 
 def test_redress_is_never_negative() -> None:
-    given(opened).when(resolved.model_copy(update={"redress": Money(minor=-1, currency="EUR")})).then_refuses(
-        RedressIsNegative
-    )
-    nothing = resolved.model_copy(update={"redress": Money(minor=0, currency="EUR")})
+    given(opened).when(replace(resolved, redress=Money(minor=-1, currency="EUR"))).then_refuses(RedressIsNegative)
+    nothing = replace(resolved, redress=Money(minor=0, currency="EUR"))
     given(opened).when(nothing).then(nothing)
 
 
@@ -219,7 +218,7 @@ def test_another_customer_is_refused(data: Event) -> None:
 
 def test_both_clocks_start_when_the_complaint_reached_the_bank() -> None:
     given().when(opened).then(opened, statutory(UK_DUE, "opened", "uk_disp_standard"), service(SERVICE_DUE, "opened"))
-    earlier = opened.model_copy(update={"received_at": NOON - DAY})
+    earlier = replace(opened, received_at=NOON - DAY)
     start = NOON - DAY
     given().when(earlier).then(
         earlier,
@@ -229,7 +228,7 @@ def test_both_clocks_start_when_the_complaint_reached_the_bank() -> None:
 
 
 def test_the_service_target_depends_on_the_severity() -> None:
-    urgent = opened.model_copy(update={"severity": 1})
+    urgent = replace(opened, severity=1)
     due_at = datetime(2026, 3, 3, 12, tzinfo=UTC)  # eight hours: five on Monday, three on Tuesday
     given().when(urgent).then(urgent, statutory(UK_DUE, "opened", "uk_disp_standard"), service(due_at, "opened"))
 
@@ -239,14 +238,14 @@ def test_a_case_without_a_law_has_the_service_clock_only() -> None:
 
 
 def test_a_regime_must_exist_and_be_in_force() -> None:
-    given().when(opened.model_copy(update={"regime": "moon"})).then_refuses(UnknownRegime)
-    before = in_china.model_copy(update={"received_at": datetime(2019, 3, 1, tzinfo=UTC)})
+    given().when(replace(opened, regime="moon")).then_refuses(UnknownRegime)
+    before = replace(in_china, received_at=datetime(2019, 3, 1, tzinfo=UTC))
     given().when(before).then_refuses(RegimeNotInForce)
 
 
 @pytest.mark.parametrize("at", [datetime.max.replace(tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)])
 def test_a_deadline_beyond_the_calendar_is_refused(at: datetime) -> None:
-    given().when(in_china.model_copy(update={"received_at": at})).then_refuses(TimeOutOfRange)
+    given().when(replace(in_china, received_at=at)).then_refuses(TimeOutOfRange)
 
 
 def test_an_extension_moves_the_statutory_clock_and_needs_what_the_preset_asks() -> None:
@@ -280,7 +279,7 @@ def test_an_appraisal_stops_the_statutory_clock_in_china() -> None:
 
 
 def test_an_appraisal_without_notice_is_refused_where_it_would_stop_the_clock() -> None:
-    untold = appraisal.model_copy(update={"notice_id": None})
+    untold = replace(appraisal, notice_id=None)
     given(in_china).when(untold).then_refuses(PauseNeedsNotice)
     given(opened).when(untold).then(untold)
 
@@ -335,7 +334,7 @@ def test_new_facts_leave_a_statutory_clock_that_knows_no_restart() -> None:
 
 
 def test_a_summary_resolution_needs_acceptance_in_three_business_days() -> None:
-    accepted = resolved.model_copy(update={"accepted": True})
+    accepted = replace(resolved, accepted=True)
     under_standard = statutory(UK_DUE, "resolved", "uk_disp_standard")
     given(summary).when(accepted, at=SUMMARY_DUE).then(accepted)
     given(summary).when(resolved, at=SUMMARY_DUE).then(under_standard, resolved)

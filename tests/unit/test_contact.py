@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from domain.contact import (
     ContactAbandoned,
@@ -96,7 +97,7 @@ def test_nothing_follows_who_abandoned(late: Event) -> None:
 
 def test_another_contact_under_the_same_id_is_refused() -> None:
     given(queued).when(queued, at=NOON + timedelta(hours=1)).then_refuses(ContactQueuedDifferently)
-    other = queued.model_copy(update={"priority": 1})
+    other = replace(queued, priority=1)
     given(queued).when(other).then_refuses(ContactQueuedDifferently)
 
 

@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+from msgspec.structs import replace
+
 from domain.customer import (
     CustomerClosed,
     CustomerConsentChanged,
@@ -45,9 +47,9 @@ def test_only_real_changes_of_the_profile_are_recorded() -> None:
 def test_consent_is_known_for_each_purpose_and_channel() -> None:
     given(registered).when(granted).then(granted)
     given(registered, granted).when(granted).then_nothing()
-    by_phone = granted.model_copy(update={"channel": "phone"})
+    by_phone = replace(granted, channel="phone")
     given(registered, granted).when(by_phone).then(by_phone)
-    until = granted.model_copy(update={"expires_at": NOON + timedelta(days=365)})
+    until = replace(granted, expires_at=NOON + timedelta(days=365))
     given(registered, granted).when(until).then(until)
     given(registered, granted, revoked).when(granted).then(granted)
 

@@ -1,8 +1,7 @@
 """A message that ends every process that reads it: found by where the processes ended, and set aside unread."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from consumers.ingest import Decoded, Ingest
 from domain import handling

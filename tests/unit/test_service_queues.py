@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from domain.complaint import (
     ComplaintAcknowledged,
@@ -132,7 +133,7 @@ def test_clocks_of_channels_that_disagree_give_no_negative_wait() -> None:
 
 def test_a_case_is_open_since_its_receipt_until_its_final_response() -> None:
     received = NOON - timedelta(days=2)
-    [item] = items(OPENED.model_copy(update={"received_at": received}))
+    [item] = items(replace(OPENED, received_at=received))
     assert (item["kind"], item["queue"], item["status"], item["open"]) == ("case", "complaints", "open", True)
     assert (item["priority"], item["regime"], item["opened_at"]) == (2, "uk_disp_standard", received)
     [item] = items(OPENED, RESOLVED)
@@ -199,7 +200,7 @@ def queue(now: datetime, *events: Event | Dated) -> QueueSummary:
 
 
 def contact(number: int, at: datetime) -> Dated:
-    return QUEUED.model_copy(update={"contact_id": f"k{number}"}), at
+    return replace(QUEUED, contact_id=f"k{number}"), at
 
 
 def test_ages_are_nearest_rank_in_calendar_time() -> None:
@@ -227,7 +228,7 @@ def test_service_level_speed_and_handling_time_come_from_sums() -> None:
 
 
 def test_deadlines_are_next_overdue_or_at_risk() -> None:
-    opened = [OPENED.model_copy(update={"complaint_id": f"q{n}"}) for n in range(4)]
+    opened = [replace(OPENED, complaint_id=f"q{n}") for n in range(4)]
     clocks = [
         clock("statutory", after(100), "q0"),
         clock("statutory", after(1000), "q1"),
@@ -258,9 +259,7 @@ def test_flow_is_of_today_of_seven_days_and_of_twenty_eight() -> None:
 
 
 def test_queues_are_apart_by_name_and_kind() -> None:
-    rows = folded(
-        QUEUED, OPENED.model_copy(update={"queue": "cards"}), OPENED.model_copy(update={"complaint_id": "q2"})
-    )
+    rows = folded(QUEUED, replace(OPENED, queue="cards"), replace(OPENED, complaint_id="q2"))
     found = [(s.queue, s.kind, s.open) for s in summarise_queues(rows.whole(ITEMS), rows.whole(FLOW), NOON)]
     assert found == [("cards", "case", 1), ("cards", "contact", 1), ("complaints", "case", 1)]
 
@@ -286,7 +285,7 @@ def _case_events(complaint_id: str, queue: str, flag: bool) -> list[Event]:
         ComplaintEscalated(complaint_id=complaint_id, reason="r", to_queue=queue),
         ComplaintWaiting(complaint_id=complaint_id, waiting_for="customer"),
         ComplaintResumed(complaint_id=complaint_id),
-        RESOLVED.model_copy(update={"complaint_id": complaint_id}),
+        replace(RESOLVED, complaint_id=complaint_id),
         ComplaintReopened(complaint_id=complaint_id, reason="r", new_facts=flag),
         ComplaintWithdrawn(complaint_id=complaint_id),
         ComplaintClosed(complaint_id=complaint_id),

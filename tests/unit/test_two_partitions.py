@@ -1,9 +1,9 @@
 """A stream whose messages come through two partitions, as after a topic got more: each worker knows its own half."""
 
 from collections.abc import Collection
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from consumers.ingest import Decoded, Ingest
 from consumers.outcome import Outcome

@@ -1,0 +1,104 @@
+"""The processes that fill new builds from the log: each takes a slice of the customers."""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
+from functools import partial
+from math import ceil
+from multiprocessing import get_context, parent_process
+from threading import Thread
+from typing import Any
+
+from consumers.filling import fill
+from domain import handling
+from domain.values import Position
+from infra import garbage
+from infra.errors import KehuError
+from infra.postgres import indexes
+from infra.postgres.builds import Build
+from infra.postgres.slices import Slice
+from projections.catalogue import ALL
+from projections.declare import Projection
+
+MOST = 2_000_000
+"""Events of the log for each slice, so that what is sorted at once stays small."""
+LOOK = 0.2
+"""Seconds between two looks at how far the processes are."""
+_read: Any = None
+"""In a process that fills: the events that all of them have read."""
+_over: Any = None
+"""In a process that fills: whether it shall end before it is done."""
+
+
+class Over(KehuError):
+    """Another slice failed, or the command ends."""
+
+
+def fill_builds(
+    postgres: str, builds: Sequence[Build], upto: Position, processes: int, told: Callable[[int], None]
+) -> None:
+    """Fill empty candidates with what follows from the log up to a position, and make their indexes.
+
+    This process is the last of so many. `told` hears how many events were read. Raises CannotFold, and what is
+    committed of the candidates by then is of no use.
+    """
+    context = get_context("spawn")
+    read, over = context.Value("q", 0), context.Event()
+    _share(read, over)
+    slices = processes * max(1, ceil(upto / (processes * MOST)))
+    works = [partial(_fill, postgres, builds, upto, number, slices) for number in range(slices)]
+    ours, others = works[::processes], [work for number, work in enumerate(works) if number % processes]
+    pool = ProcessPoolExecutor(processes - 1, context, initializer=_begin, initargs=(read, over)) if others else None
+    try:
+        left = {pool.submit(work) for work in others} if pool else set()
+        for work in ours:
+            work()
+            told(read.value)
+        while left:
+            done, left = wait(left, LOOK, FIRST_EXCEPTION)
+            told(read.value)
+            for one in done:
+                one.result()
+    finally:
+        over.set()  # what is not committed is gone
+        if pool:
+            pool.shutdown(cancel_futures=True)
+    indexes.finish(postgres, [(_projection(build), build) for build in builds], processes)
+
+
+def _share(read: Any, over: Any) -> None:
+    global _read, _over
+    _read, _over = read, over
+
+
+def _begin(read: Any, over: Any) -> None:
+    _share(read, over)
+    assert handling.AGGREGATES  # the aggregates register their events when they are imported, in every process
+    Thread(target=_end_with_parent, daemon=True).start()
+    garbage.calm()
+
+
+def _end_with_parent() -> None:
+    """A command that is killed leaves no process behind, neither one that works nor one that waits for work."""
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _fill(postgres: str, builds: Sequence[Build], upto: Position, number: int, slices: int) -> None:
+    def told(events: int) -> None:
+        if _over.is_set():
+            raise Over
+        with _read.get_lock():
+            _read.value += events
+
+    projections = [_projection(build) for build in builds]
+    wanted = frozenset().union(*(one.handles for one in projections))
+    with Slice.begin(postgres, builds) as piece:
+        fill(projections, piece.events(wanted, upto, number, slices, told), piece)
+        told(0)
+
+
+def _projection(build: Build) -> Projection:
+    return next(projection for projection in ALL if projection.name == build.name)

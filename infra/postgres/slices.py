@@ -1,0 +1,97 @@
+"""A slice of the customers: their part of the log, ordered by customer, and rows that go straight into new builds.
+
+A slice is one transaction, so a process that is killed leaves nothing behind. The positions of the builds move when all
+slices are there.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import tuple_row
+
+from domain import registry
+from domain.values import Position, Recorded
+from infra.failpoints import reach
+from infra.postgres.builds import Build
+from infra.postgres.mapper import to_recorded
+from infra.postgres.read_models import add_up, copy_rows, copy_values, count, incoming
+from projections.completeness import Folded
+from projections.declare import CannotFold, Changes, Projection
+
+AT_ONCE = 10_000
+"""Rows of the log that are fetched and folded together."""
+# Each slice reads the whole log and sorts its part: with one slice for each process that costs less than the sending of
+# the rows. There is no index by customer, which every append would have to pay for.
+LOG = """SELECT originator_id, originator_version, topic, state, notification_id, recorded_at
+    FROM kehu.stored_events
+    WHERE notification_id <= {upto} AND topic = ANY({topics}) AND (hashtext(customer_id) & 65535) % {slices} = {number}
+    ORDER BY customer_id, notification_id"""
+_OPTIONS = "-c timezone=UTC -c search_path=kehu -c jit=off -c work_mem=128MB"
+
+
+class Slice:
+    """The customers of one slice: their events, and empty builds to write their rows into."""
+
+    def __init__(self, conn: "psycopg.Connection[tuple[Any, ...]]", builds: Sequence[Build]) -> None:
+        self.conn = conn
+        self._builds: Mapping[str, Build] = {build.name: build for build in builds}
+        self._begun = datetime.now(UTC)
+
+    @classmethod
+    @contextmanager
+    def begin(cls, conninfo: str, builds: Sequence[Build]) -> "Iterator[Slice]":
+        """What is written is there when the block ends without an error."""
+        with psycopg.connect(conninfo, application_name="kehu-fill", options=_OPTIONS, row_factory=tuple_row) as conn:
+            yield cls(conn, builds)
+            reach("filled", conn)
+
+    def events(
+        self, names: Collection[str], upto: Position, number: int, slices: int, told: Callable[[int], None]
+    ) -> Iterator[list[Recorded]]:
+        """The events of slice `number` of so many, in batches, ordered by customer. Raises CannotFold.
+
+        `told` hears how many were read since.
+        """
+        topics = registry.topics(names)
+        query = sql.SQL(LOG).format(upto=upto, topics=topics, slices=slices, number=number)
+        with self.conn.cursor("by_customer", binary=True) as cursor:
+            cursor.execute(query)
+            while rows := cursor.fetchmany(AT_ONCE):
+                yield _events(rows)
+                told(len(rows))
+
+    def write(self, projection: Projection, changes: Changes) -> None:
+        """Write rows that were never written before; counters are added up when the slice is counted."""
+        schema = self._builds[projection.name].schema
+        for table, changed in changes.items():
+            target = sql.Identifier(schema, table.name)
+            if changed.added:
+                copy_rows(self.conn, target, table, changed.added, self._begun)
+            if changed.appended:
+                copy_values(self.conn, target, table, changed.appended, self._begun)
+            if changed.summed:
+                copy_rows(self.conn, incoming(self.conn, schema, table), table, changed.summed, self._begun)
+
+    def count(self, projection: Projection, folded: Folded) -> None:
+        """Add the counters up and keep what was folded. Another slice that does so at the same time is waited for."""
+        build = self._builds[projection.name]
+        for table in projection.tables:
+            if table.summed:
+                incoming(self.conn, build.schema, table)
+                add_up(self.conn, build.schema, table)
+        count(self.conn, [(build, folded)])
+
+
+def _events(rows: Sequence[tuple[Any, ...]]) -> list[Recorded]:
+    events: list[Recorded] = []
+    try:
+        for row in rows:
+            events.append(to_recorded(*row))  # noqa: PERF401
+    except Exception as error:
+        position, topic = rows[len(events)][4], rows[len(events)][2]
+        raise CannotFold(f"the log at position {position} ({topic}): {type(error).__name__}: {error}") from error
+    return events
