@@ -51,7 +51,9 @@ class PostgresReadModels:
         self._conninfo = conninfo
         self._bound = {build.name: build.build for build in builds}
         self._builds: dict[str, Build] = {}
-        self._connection = Connection(conninfo, "kehu-projector", dict_row, "-c search_path=kehu")
+        # Nobody waits for the disk: what a crash of the server takes back, rows with positions, is folded again.
+        options = "-c search_path=kehu -c synchronous_commit=off"
+        self._connection = Connection(conninfo, "kehu-projector", dict_row, options)
 
     def close(self) -> None:
         """Close the connection."""
