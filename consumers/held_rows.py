@@ -82,6 +82,14 @@ class HeldRows:
             self._fetch(table, [key])
         return rows[key]
 
+    def get_all(self, table: Table, keys: Sequence[Key]) -> Sequence[Row | None]:
+        rows = self._tables[table].rows
+        if self._empty:
+            return [rows.get(key) for key in keys]
+        if missing := [key for key in keys if key not in rows]:
+            self._fetch(table, missing)
+        return [rows[key] for key in keys]
+
     def put(self, table: Table, key: Key, row: Row) -> None:
         held = self._tables[table]
         held.rows[key] = row

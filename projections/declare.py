@@ -1,6 +1,6 @@
 """What a projection is: a value with a name, a version, tables, the events it handles, and a pure fold."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -12,12 +12,25 @@ Key = tuple[Any, ...]
 """The values of the key columns, in their order."""
 
 
+@dataclass(frozen=True, slots=True)
+class Index:
+    """An extra index of a table: its columns, in this order.
+
+    With `include` it also holds these, so that whoever asks for no others reads the index alone. With `only`, which
+    names a boolean column, it leaves out the rows where that is not true: a question must ask for it to use the index.
+    """
+
+    columns: tuple[str, ...]
+    include: tuple[str, ...] = ()
+    only: str = ""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
     """A read-model table: its key columns, then the others, each with its PostgreSQL type.
 
     The runner adds `position bigint`: the last event that touched the row, and `changed_at`: when it was last written,
-    by an event or by a sweep (docs/adr/0011). `indexes` are the columns of extra indexes.
+    by an event or by a sweep (docs/adr/0011). `indexes` are those beside the key's.
     Rows of an `appended` table are only put, each key once: they are copied and never loaded by the runner.
     A table is itself only: two declarations are two tables.
     """
@@ -25,7 +38,7 @@ class Table:
     name: str
     key: Mapping[str, str]
     columns: Mapping[str, str]
-    indexes: tuple[tuple[str, ...], ...] = ()
+    indexes: tuple[Index, ...] = ()
     appended: bool = False
 
 
@@ -53,6 +66,9 @@ class Rows(Protocol):
 
     def get(self, table: Table, key: Key) -> Row | None:
         """The row under the key as it is now, or None."""
+
+    def get_all(self, table: Table, keys: Sequence[Key]) -> Sequence[Row | None]:
+        """The rows under these keys as they are now, each or None; what is not in memory is loaded at once."""
 
     def put(self, table: Table, key: Key, row: Row) -> None:
         """Replace the row: all columns except key and position. `position` is set to that of the folded event."""

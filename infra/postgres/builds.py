@@ -214,13 +214,16 @@ def _add_changed_at(conn: Conn, build: Build, table: Table) -> None:
 def _make_indexes(conn: Conn, projection: Projection, build: Build) -> None:
     for table in projection.tables:
         for index in table.indexes:
-            conn.execute(
-                sql.SQL("CREATE INDEX IF NOT EXISTS {} ON {} ({})").format(
-                    sql.Identifier("_".join((table.name, *index, "idx"))),
-                    sql.Identifier(build.schema, table.name),
-                    names(index),
-                )
+            statement = sql.SQL("CREATE INDEX IF NOT EXISTS {} ON {} ({})").format(
+                sql.Identifier("_".join((table.name, *index.columns, "idx"))),
+                sql.Identifier(build.schema, table.name),
+                names(index.columns),
             )
+            if index.include:
+                statement += sql.SQL(" INCLUDE ({})").format(names(index.include))
+            if index.only:
+                statement += sql.SQL(" WHERE {}").format(sql.Identifier(index.only))
+            conn.execute(statement)
 
 
 def _show(conn: Conn, projection: Projection, build: Build) -> None:

@@ -52,6 +52,9 @@ class MemoryRows:
     def get(self, table: Table, key: Key) -> Row | None:
         return self._rows.get(table.name, {}).get(key)
 
+    def get_all(self, table: Table, keys: Sequence[Key]) -> list[Row | None]:
+        return [self.get(table, key) for key in keys]
+
     def put(self, table: Table, key: Key, row: Row) -> None:
         assert row.keys() == table.columns.keys()
         assert len(key) == len(table.key)
