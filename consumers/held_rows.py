@@ -1,11 +1,15 @@
-"""The rows of one projection in memory while events are folded: loaded once, folded, and then written once."""
+"""The rows of one projection in memory while events are folded: loaded once, folded, and then written once.
+
+They may stay for the batches that follow, since a row that was touched is often touched again soon.
+"""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from domain.ports import Unavailable
 from domain.values import Position, Recorded
-from projections.completeness import Folded, Mark
+from projections.completeness import Folded, Proof
 from projections.declare import CannotFold, Change, Changed, Changes, Key, Projection, Row, Table
 
 Load = Callable[[Table, Sequence[Key]], Mapping[Key, Row]]
@@ -21,7 +25,7 @@ class _Held:
 
 
 class HeldRows:
-    """Keeps `projections.declare.Rows` until they are saved. When it is `empty`, the store has no rows yet."""
+    """Keeps `projections.declare.Rows` from one save to the next. When it is `empty`, the store has no rows yet."""
 
     def __init__(self, projection: Projection, load: Load, *, empty: bool) -> None:
         self._projection = projection
@@ -33,8 +37,8 @@ class HeldRows:
         self._position = Position(0)
         self.folded = Folded()
 
-    def fold(self, events: Iterable[Recorded], marks: Mapping[Position, Mark]) -> None:
-        """Fold those of the events that the projection handles; `marks` are those of all of them.
+    def fold(self, events: Iterable[Recorded], proofs: Mapping[Position, Proof]) -> None:
+        """Fold those of the events that the projection handles; `proofs` are those of all of them.
 
         Raises CannotFold; what is held is of no use then.
         """
@@ -54,28 +58,50 @@ class HeldRows:
         except Exception as error:
             where = f"at position {event.position} ({event.name})" if event else "before the first event"
             raise CannotFold(f"{where}: {type(error).__name__}: {error}") from error
-        self.folded.add(done, marks)
+        self.folded.add(done, proofs)
 
-    def prefetch(self, events: Sequence[Recorded]) -> None:
-        """Load what these events certainly touch, with one query per table."""
-        if self._empty:
-            return
+    def wanted(self, events: Iterable[Recorded]) -> dict[Table, list[Key]]:
+        """What these events certainly load and is not held yet, for `keep`."""
         wanted: dict[Table, dict[Key, None]] = {}
+        if self._empty:
+            return {}
         for event in events:
             if event.name not in self._projection.handles:
                 continue
             for table, key in self._projection.keys(event):
-                if key not in self._tables[table]:
+                rows = self._tables[table]
+                if key in rows:
+                    rows[key] = rows.pop(key)  # the oldest go first
+                else:
                     wanted.setdefault(table, {})[key] = None
-        for table, keys in wanted.items():
-            self._fetch(table, list(keys))
+        return {table: list(keys) for table, keys in wanted.items()}
+
+    def keep(self, table: Table, keys: Iterable[Key], found: Mapping[Key, Row]) -> None:
+        """Hold what the store has under these keys."""
+        rows = self._tables[table]
+        for key in keys:
+            row = found.get(key)
+            rows[key] = _Held(row, None, absent=row is None)
+
+    def saved(self, most: int) -> None:
+        """What changed is in the store now: hold on to so many rows of each table, those that were used last."""
+        self._empty = False
+        self.folded = Folded()
+        for appended in self._appended.values():
+            appended.clear()
+        for table, rows in self._tables.items():
+            for key in list(islice(rows, max(0, len(rows) - (0 if table.summed else most)))):
+                del rows[key]
+            for held in rows.values():
+                if held.touched is not None:
+                    held.touched, held.absent = None, held.row is None
 
     def get(self, table: Table, key: Key) -> Row | None:
         held = self._tables[table].get(key)
         if held is None:
             if self._empty:
                 return None
-            self._fetch(table, [key])
+            self.keep(table, [key], self._load(table, [key]))
             held = self._tables[table][key]
         return held.row
 
@@ -103,30 +129,30 @@ class HeldRows:
             row[name] += amount
 
     def drop(self, table: Table, key: Key) -> None:
+        rows = self._tables[table]
         if self._empty:
-            self._tables[table].pop(key, None)
+            rows.pop(key, None)
+        elif key in rows:
+            rows[key].row, rows[key].touched = None, self._position
         else:
-            self._tables[table][key] = _Held(None, self._position, absent=False)
+            rows[key] = _Held(None, self._position, absent=False)
 
     def changes(self) -> Changes:
-        """What a save has to write: the rows of each table that changed, finished. The last that is asked of it."""
-        return {table: self._changed(table) for table in self._projection.tables}
+        """What a save has to write: the rows of each table that changed, finished."""
+        return {table: changed for table in self._projection.tables if (changed := self._changed(table))}
 
-    def _changed(self, table: Table) -> Changed:
+    def _changed(self, table: Table) -> Changed | None:
         finish = self._projection.finish if table is self._projection.tables[0] else None
-        changed = Changed(appended=self._appended.get(table, []))
+        if table.appended:
+            return Changed(appended=self._appended[table]) if self._appended[table] else None
+        changed = Changed()
         for key, held in self._tables[table].items():
             if held.touched is None:
                 continue
             if held.row is None:
-                changed.dropped.append(key)
+                if not held.absent:
+                    changed.dropped.append(key)
                 continue
             change: Change = key, held.touched, finish(held.row) if finish else held.row
             (changed.summed if table.summed else changed.added if held.absent else changed.replaced).append(change)
-        return changed
-
-    def _fetch(self, table: Table, keys: Sequence[Key]) -> None:
-        rows, found = self._tables[table], self._load(table, keys)
-        for key in keys:
-            row = found.get(key)
-            rows[key] = _Held(row, None, absent=row is None)
+        return changed if changed != Changed() else None

@@ -1,25 +1,29 @@
 """From the log to the read models: read a range of positions, load the touched rows, fold, write, move the position.
 
 Every projection has its own position, saved in the transaction of its rows; so a batch counts once, whatever happens.
-A projection that cannot fold an event stops where it is and says so; the others go on.
+Those that stand together share the read, the load and the transaction. A projection that cannot fold an event stops
+where it is and says so; the others go on.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 from typing import Protocol
 
 import structlog
 
 from consumers.held_rows import HeldRows
-from domain.ports import EventLog, Fenced, Unavailable
+from domain.ports import EventLog, Unavailable
 from domain.values import Position, Recorded
 from infra.failpoints import reach
-from projections.completeness import Folded, Mark, marks_of
-from projections.declare import CannotFold, Change, Changed, Changes, Key, Projection, Row, Standing, Table
+from projections.completeness import Folded, proofs_of
+from projections.declare import CannotFold, Change, Changed, Key, Mark, Projection, Row, Save, Standing, Table, Wanted
 
 log = structlog.get_logger("kehu.projector")
+
+KEPT = 5000
+"""Rows of a table that stay in memory after a batch, for those that follow."""
 
 
 class ReadModels(Protocol):
@@ -31,24 +35,30 @@ class ReadModels(Protocol):
     def position(self, projection: Projection) -> Position:
         """The last position that is folded; 0 at the start."""
 
-    def load(self, projection: Projection, table: Table, keys: Sequence[Key]) -> Mapping[Key, Row]:
-        """The rows that exist under these keys."""
+    def load(self, wanted: Sequence[Wanted]) -> Sequence[Mapping[Key, Row]]:
+        """The rows that exist under the keys of each."""
 
     def due(self, projection: Projection, now: datetime, limit: int) -> Sequence[Change]:
         """Rows of the first table whose `next_change_at` has come, the longest due first."""
 
-    def save(
-        self,
-        projection: Projection,
-        expected: Position,
-        position: Position,
-        changes: Changes,
-        folded: Folded,
-    ) -> None:
-        """Write rows, position and what was folded in one transaction; raises Fenced when the position is another."""
+    def save(self, saves: Sequence[Save]) -> Mapping[str, Mark]:
+        """Write rows, positions and what was folded in one transaction; the new marks, by name.
+
+        One that stands elsewhere or has another mark by now is left out, and not written.
+        """
 
     def stopped(self, projection: Projection, position: Position, error: str) -> None:
         """Keep why the projection stopped, unless another projector moved it from this position."""
+
+
+@dataclass(slots=True)
+class _Held:
+    """What is known of a projection: where it is saved, and rows that are as they are in the store."""
+
+    projection: Projection
+    position: Position
+    mark: Mark
+    rows: HeldRows
 
 
 @dataclass(slots=True)
@@ -61,25 +71,23 @@ class Projector:
     batch: int = 2000
     stopped: dict[str, str] = field(default_factory=dict)
     """Name -> where and why, of those that cannot fold an event."""
+    _held: dict[str, _Held] = field(default_factory=dict)
 
     def run_once(self) -> int:
         """Fold the next events into every projection, those that are near each other at once; by how many positions.
 
         One that is far behind has reads of its own, so that the others stay with the log.
         """
-        running = sorted(self._running(), key=lambda one: one[1])
+        running = sorted(self._running(), key=lambda one: one.position)
         head, moved = self.log.head(), 0
         while running:
-            start = running[0][1]
+            start = running[0].position
             end = Position(min(start + self.batch, head))
-            near = [one for one in running if one[1] < end]
+            near = [one for one in running if one.position < end]
             if not near:
                 break
-            names = frozenset().union(*(projection.handles for projection, _ in near))
-            events = self.log.read(start, end - start, names)
-            marks = marks_of(events)
-            for projection, position in near:
-                self._fold(projection, position, events, end, marks)
+            names = frozenset().union(*(one.projection.handles for one in near))
+            self._fold(near, self.log.read(start, end - start, names), end)
             moved += end - start
             running = running[len(near) :]
         return moved
@@ -93,63 +101,128 @@ class Projector:
     def sweep(self, now: datetime, limit: int = 2000) -> int:
         """Re-evaluate the rows whose time has come; returns how many."""
         swept = 0
-        for projection, position in self._running():
+        for one in self._running():
+            projection = one.projection
             if projection.sweep is None:
                 continue
-            due = self.models.due(projection, now, limit)
-            if due:
-                changed = Changed(replaced=[(key, touched, projection.sweep(row, now)) for key, touched, row in due])
-                self._save(projection, position, position, {projection.tables[0]: changed}, Folded())
+            if due := self.models.due(projection, now, limit):
+                changed = Changed(replaced=[(key, position, projection.sweep(row, now)) for key, position, row in due])
+                changes = {projection.tables[0]: changed}
+                self._saved([Save(projection, one.position, one.mark, one.position, changes, Folded())])
                 swept += len(due)
         return swept
 
-    def _running(self) -> list[tuple[Projection, Position]]:
+    def _running(self) -> list[_Held]:
         standing = self.models.standing(self.projections)
         self.stopped = {name: one.error for name, one in standing.items() if one.error}
         return [
-            (projection, one.position)
+            self._since(projection, one)
             for projection in self.projections
             if (one := standing.get(projection.name)) and not one.error and not one.paused
         ]
 
-    def _lowest(self) -> Position:
-        return min((position for _, position in self._running()), default=Position(0))
+    def _since(self, projection: Projection, standing: Standing) -> _Held:
+        """What is held of it; nothing when somebody else has saved since."""
+        known = self._held.get(projection.name)
+        if known and known.position == standing.position and known.mark == standing.mark:
+            return known
 
-    def _fold(
-        self,
-        projection: Projection,
-        position: Position,
-        events: Sequence[Recorded],
-        end: Position,
-        marks: Mapping[Position, Mark],
-    ) -> None:
-        new = [e for e in events if e.position is not None and e.position > position]
+        def load(table: Table, keys: Sequence[Key]) -> Mapping[Key, Row]:
+            return self.models.load([(projection, table, keys)])[0]
+
         # With its first position a build gets its first rows.
-        load = partial(self.models.load, projection)
-        rows = HeldRows(projection, load, empty=position == 0)
+        rows = HeldRows(projection, load, empty=not standing.position)
+        return _Held(projection, standing.position, standing.mark, rows)
+
+    def _lowest(self) -> Position:
+        return min((one.position for one in self._running()), default=Position(0))
+
+    def _fold(self, near: Sequence[_Held], events: Sequence[Recorded], end: Position) -> None:
+        # Whatever goes wrong in between, the rows are of no use then.
+        for one in near:
+            self._held.pop(one.projection.name, None)
+        proofs = proofs_of(events)
+        folded = []
+        for one in self._prefetched(near, events, end):
+            with self._stopping(one, end):
+                one.rows.fold(_after(one.position, events), proofs)
+                reach("folded")
+                folded.append(one)
+        self._write(folded, end)
+
+    def _prefetched(self, near: Sequence[_Held], events: Sequence[Recorded], end: Position) -> Sequence[_Held]:
+        """Those of which everything is loaded that the events certainly touch."""
+        wanted: list[tuple[_Held, Table, Sequence[Key]]] = []
+        known = []
+        for one in near:
+            with self._stopping(one, end):
+                wanted += [(one, *rows) for rows in one.rows.wanted(_after(one.position, events)).items()]
+                known.append(one)
+        if not wanted:
+            return known
         try:
-            rows.prefetch(new)
-            rows.fold(new, marks)
-            reach("folded")
-            self._save(projection, position, end, rows.changes(), rows.folded)
+            found = self.models.load([(one.projection, table, keys) for one, table, keys in wanted])
         except (Unavailable, OSError):
             raise  # the store is away
-        except CannotFold as error:
-            self._stop(projection, position, str(error))
-        except Exception as error:
-            where = f"between positions {position + 1} and {end}"
-            self._stop(projection, position, f"{where}: {type(error).__name__}: {error}")
+        except Exception:
+            return known  # the fold asks for the rows that it needs, and fails with them
+        for (one, table, keys), rows in zip(wanted, found, strict=True):
+            one.rows.keep(table, keys, rows)
+        return known
 
-    def _save(
-        self, projection: Projection, expected: Position, position: Position, changes: Changes, folded: Folded
-    ) -> None:
+    def _write(self, folded: Sequence[_Held], end: Position) -> None:
+        """Save what was folded up to a position: all in one transaction, or each in its own when that fails."""
+        ready = []
+        for one in folded:
+            with self._stopping(one, end):
+                save = Save(one.projection, one.position, one.mark, end, one.rows.changes(), one.rows.folded)
+                ready.append((one, save))
         try:
-            self.models.save(projection, expected, position, changes, folded)
-            reach("saved")
-        except Fenced:
-            log.warning("another projector moved this projection", projection=projection.name, position=expected)
+            self._wrote(ready)
+        except (Unavailable, OSError):
+            raise  # the store is away
+        except Exception:
+            for one, save in ready:
+                with self._stopping(one, end):
+                    self._wrote([(one, save)])
+
+    def _wrote(self, ready: Sequence[tuple[_Held, Save]]) -> None:
+        marks = self._saved([save for _, save in ready])
+        for one, save in ready:
+            if mark := marks.get(one.projection.name):
+                one.rows.saved(KEPT)
+                one.position, one.mark = save.position, mark
+                self._held[one.projection.name] = one
+
+    def _saved(self, saves: Sequence[Save]) -> Mapping[str, Mark]:
+        if not saves:
+            return {}
+        marks = self.models.save(saves)
+        reach("saved")
+        for save in saves:
+            name = save.projection.name
+            if name not in marks:
+                log.warning("another projector moved this projection", projection=name, position=save.expected)
+        return marks
+
+    @contextmanager
+    def _stopping(self, one: _Held, end: Position) -> Iterator[None]:
+        """Whatever goes wrong with one projection stops it alone, unless it is the store that is away."""
+        try:
+            yield
+        except (Unavailable, OSError):
+            raise
+        except CannotFold as error:
+            self._stop(one.projection, one.position, str(error))
+        except Exception as error:
+            where = f"between positions {one.position + 1} and {end}"
+            self._stop(one.projection, one.position, f"{where}: {type(error).__name__}: {error}")
 
     def _stop(self, projection: Projection, position: Position, error: str) -> None:
         log.error("projection stopped", projection=projection.name, error=error)
         self.stopped[projection.name] = error
         self.models.stopped(projection, position, error)
+
+
+def _after(position: Position, events: Sequence[Recorded]) -> Sequence[Recorded]:
+    return [event for event in events if event.position is not None and event.position > position]

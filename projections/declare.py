@@ -1,10 +1,11 @@
 """What a projection is: a value with a name, a version, tables, the events it handles, and a pure fold."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from domain.values import Position, Recorded
+from projections.completeness import Folded
 
 Row = dict[str, Any]
 """Column -> value. What a fold gets belongs to the batch that is folded: it may change it, and then puts it."""
@@ -111,6 +112,9 @@ class Projection:
     """Fills what follows from the rest of a row of the first table, once for all events of a batch that touched it."""
 
 
+Mark = tuple[Any, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
     """How far a projection is folded, and what keeps it from going on: where and why it stopped, or that it rests."""
@@ -118,3 +122,21 @@ class Standing:
     position: Position
     error: str | None = None
     paused: bool = False
+    mark: Mark = ()
+    """Which build it is and when it was last saved. As long as that is the same, so are its rows."""
+
+
+Wanted = tuple[Projection, Table, Sequence[Key]]
+"""Rows of a table that are asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Save:
+    """What becomes of a projection, provided that it stands at `expected` and that its mark is still this one."""
+
+    projection: Projection
+    expected: Position
+    mark: Mark
+    position: Position
+    changes: Changes
+    folded: Folded

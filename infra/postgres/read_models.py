@@ -3,7 +3,8 @@
 Each build of a projection has a schema of its own (`infra.postgres.builds`).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from operator import itemgetter
 from time import monotonic, sleep
@@ -18,14 +19,14 @@ from psycopg.pq import Format
 from psycopg.rows import dict_row, tuple_row
 from psycopg.types.json import Jsonb
 
-from domain.ports import Fenced
 from domain.values import Position
 from infra.errors import KehuError
 from infra.failpoints import reach
-from infra.postgres.builds import COLUMNS, Build, Builds, names
+from infra.postgres import few_rows
+from infra.postgres.builds import COLUMNS, Build, Builds, Conn, names, of_row
 from infra.postgres.connection import Connection
 from projections.completeness import Folded
-from projections.declare import Change, Changed, Changes, Key, Projection, Row, Standing, Table
+from projections.declare import Change, Changed, Key, Mark, Projection, Row, Save, Standing, Table, Wanted
 
 LOOK = 0.01
 """Seconds between two looks at a position that is waited for."""
@@ -66,15 +67,17 @@ class PostgresReadModels:
 
     def standing(self, projections: Sequence[Projection]) -> dict[str, Standing]:
         """How each projection stands; absent is one of which there is no such build, as before `kehu rebuild`."""
-        query = f"SELECT {COLUMNS} FROM projection_builds WHERE name = ANY(%s)"  # noqa: S608
+        query = f"SELECT {COLUMNS}, updated_at FROM projection_builds WHERE name = ANY(%s)"  # noqa: S608
         with self._connection.use() as conn:
             rows = conn.execute(query, ([p.name for p in projections],)).fetchall()
         versions = {p.name: p.version for p in projections}
         found: dict[str, Standing] = {}
-        for build in (Build(**row) for row in rows):
+        for row in rows:
+            build = of_row(row)
             if build.version == versions[build.name] and self._ours(build):
                 self._builds[build.name] = build
-                found[build.name] = Standing(build.position, build.error, build.paused)
+                mark = build.build, row["updated_at"]
+                found[build.name] = Standing(build.position, build.error, build.paused, mark)
         return found
 
     def position(self, projection: Projection) -> Position:
@@ -89,45 +92,43 @@ class PostgresReadModels:
                 raise Behind(f"{projection.name} is at position {now} of {position} after {seconds:.2g} s")
             sleep(LOOK)
 
-    def load(self, projection: Projection, table: Table, keys: Sequence[Key]) -> dict[Key, Row]:
-        query = sql.SQL("SELECT {} FROM {} JOIN unnest({}) AS wanted ({}) USING ({})").format(
-            names(_named(table)),
-            sql.Identifier(self._build(projection).schema, table.name),
-            sql.SQL(", ").join(sql.SQL("%s::{}[]").format(sql.SQL(t.split()[0])) for t in table.key.values()),
-            names(table.key),
-            names(table.key),
-        )
-        return dict(_split(table, row) for row in self._rows(query, [list(c) for c in zip(*keys, strict=True)]))
+    def load(self, wanted: Sequence[Wanted]) -> list[dict[Key, Row]]:
+        with self._connection.use() as conn, conn.pipeline():
+            cursors = [
+                _cursor(conn).execute(few_rows.select(self._build(projection).schema, table), few_rows.by_column(keys))
+                for projection, table, keys in wanted
+            ]
+            return [
+                dict(_split(table, row) for row in cursor.fetchall())
+                for cursor, (_, table, _) in zip(cursors, wanted, strict=True)
+            ]
 
     def due(self, projection: Projection, now: datetime, limit: int) -> list[Change]:
         table = projection.tables[0]
-        query = sql.SQL("SELECT {}, position FROM {} WHERE next_change_at <= %s ORDER BY next_change_at LIMIT %s")
-        rows = self._rows(
-            query.format(names(_named(table)), sql.Identifier(self._build(projection).schema, table.name)), (now, limit)
-        )
+        query = sql.SQL(
+            "SELECT {}, position FROM {} WHERE next_change_at <= %s ORDER BY next_change_at LIMIT %s"
+        ).format(names(_named(table)), sql.Identifier(self._build(projection).schema, table.name))
+        with self._connection.use() as conn:
+            rows = _cursor(conn).execute(query, (now, limit)).fetchall()
         return [(key, row[-1], found) for row in rows for key, found in (_split(table, row),)]
 
-    def save(
-        self, projection: Projection, expected: Position, position: Position, changes: Changes, folded: Folded
-    ) -> None:
-        build = self._build(projection)
-        with self._connection.use() as conn, conn.transaction():
-            # The state too: a build that is switched meanwhile belongs to somebody else.
-            moved = conn.execute(
-                # Later than at every save before: who has seen rows up to a `changed_at` finds the others after it.
-                "UPDATE projection_builds SET position = %s, error = NULL,"
-                " updated_at = greatest(clock_timestamp(), updated_at + interval '1 microsecond'),"
-                " counted_from = coalesce(counted_from, position)"
-                " WHERE name = %s AND version = %s AND build = %s AND state = %s AND position = %s AND NOT paused"
-                " RETURNING updated_at",
-                (position, build.name, build.version, build.build, build.state, expected),
-            ).fetchone()
-            if moved is None:
-                raise Fenced(f"projection {projection.name} is not at position {expected}")
-            reach("saving", conn)
-            count(conn, build, folded)
-            for table, changed in changes.items():
-                _write(conn, build.schema, table, changed, moved["updated_at"])
+    def save(self, saves: Sequence[Save]) -> dict[str, Mark]:
+        builds = {one.projection.name: self._build(one.projection) for one in saves}
+        try:
+            with self._connection.use() as conn, _sending(conn, saves), conn.transaction():
+                moved = _move(conn, [(builds[one.projection.name], one) for one in saves])
+                reach("saving", conn)
+                for one in saves:
+                    name = one.projection.name
+                    if name in moved:
+                        count(conn, builds[name], one.folded)
+                        for table, changed in one.changes.items():
+                            _write(conn, builds[name].schema, table, changed, moved[name])
+        except psycopg.Error:
+            # Of what was sent behind the statement that failed nothing was done, not even the end of the transaction.
+            self.close()
+            raise
+        return {name: (builds[name].build, at) for name, at in moved.items()}
 
     def stopped(self, projection: Projection, position: Position, error: str) -> None:
         build = self._build(projection)
@@ -151,11 +152,6 @@ class PostgresReadModels:
                 parts.append(row["d"] if row else "")
         return ":".join(parts)
 
-    def _rows(self, query: sql.Composed, values: Sequence[Any]) -> list[tuple[Any, ...]]:
-        with self._connection.use() as conn, conn.cursor(row_factory=tuple_row, binary=True) as cursor:
-            cursor.adapters.register_loader("jsonb", _LoadJsonb)
-            return cursor.execute(query, values).fetchall()
-
     def _ours(self, build: Build) -> bool:
         if not self._bound:
             return build.state == "live"
@@ -166,6 +162,42 @@ class PostgresReadModels:
         if projection.name not in self._builds:
             self.standing([projection])
         return self._builds[projection.name]
+
+
+@contextmanager
+def _sending(conn: Conn, saves: Sequence[Save]) -> Iterator[None]:
+    """Send statements without waiting for each answer, unless many rows need a COPY."""
+    if any(_many(changed) for one in saves for changed in one.changes.values()):
+        yield
+    else:
+        with conn.pipeline():
+            yield
+
+
+def _move(conn: Conn, saves: Sequence[tuple[Build, Save]]) -> dict[str, datetime]:
+    """Move the builds that stand where they are expected; name -> when."""
+    # The state too: a build that is switched meanwhile belongs to somebody else. Later than at every save before: who
+    # has seen rows up to a `changed_at` finds the others after it. All projectors lock in the same order.
+    rows = conn.execute(
+        "WITH wanted AS (SELECT * FROM unnest(%s::text[], %s::int[], %s::int[], %s::text[], %s::bigint[],"
+        " %s::timestamptz[], %s::bigint[]) AS w (name, version, build, state, position, updated_at, following)),"
+        " b AS (SELECT b.name, b.version, b.build, w.following FROM wanted w JOIN projection_builds b"
+        " USING (name, version, build, state, position, updated_at) WHERE NOT b.paused ORDER BY name FOR UPDATE OF b)"
+        " UPDATE projection_builds p SET position = b.following, error = NULL,"
+        " updated_at = greatest(clock_timestamp(), p.updated_at + interval '1 microsecond'),"
+        " counted_from = coalesce(p.counted_from, p.position)"
+        " FROM b WHERE (p.name, p.version, p.build) = (b.name, b.version, b.build) RETURNING p.name, p.updated_at",
+        (
+            [build.name for build, _ in saves],
+            [build.version for build, _ in saves],
+            [build.build for build, _ in saves],
+            [build.state for build, _ in saves],
+            [save.expected for _, save in saves],
+            [save.mark[-1] for _, save in saves],
+            [save.position for _, save in saves],
+        ),
+    ).fetchall()
+    return {row["name"]: row["updated_at"] for row in rows}
 
 
 def count(conn: "psycopg.Connection[Any]", build: Build, folded: Folded) -> None:
@@ -254,7 +286,14 @@ def _incoming(schema: str, table: Table) -> sql.Identifier:
     return sql.Identifier(f"incoming_{schema}_{table.name}"[:63])
 
 
+def _many(changed: Changed) -> bool:
+    return sum(map(len, (changed.added, changed.replaced, changed.appended, changed.summed))) > few_rows.MOST
+
+
 def _write(conn: "psycopg.Connection[Any]", schema: str, table: Table, changed: Changed, at: datetime) -> None:
+    if not _many(changed):
+        few_rows.write(conn, schema, table, changed, at)
+        return
     target = sql.Identifier(schema, table.name)
     if changed.added:
         copy_rows(conn, target, table, changed.added, at)
@@ -277,10 +316,14 @@ def _write(conn: "psycopg.Connection[Any]", schema: str, table: Table, changed: 
                 cols=names([*_named(table), *ADDED]),
             )
         )
-    if changed.dropped:
-        condition = sql.SQL(" AND ").join(sql.SQL("{} = %s").format(sql.Identifier(c)) for c in table.key)
-        with conn.cursor() as cursor:
-            cursor.executemany(sql.SQL("DELETE FROM {} WHERE {}").format(target, condition), changed.dropped)
+    few_rows.write(conn, schema, table, Changed(dropped=changed.dropped), at)
+
+
+def _cursor(conn: Conn) -> "psycopg.Cursor[tuple[Any, ...]]":
+    """For rows of a table: binary, as tuples."""
+    cursor = conn.cursor(row_factory=tuple_row, binary=True)
+    cursor.adapters.register_loader("jsonb", _LoadJsonb)
+    return cursor
 
 
 class _LoadJsonb(Loader):

@@ -5,7 +5,6 @@ from collections.abc import Collection, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,8 @@ from infra.memory.log import MemoryLog
 from infra.memory.read_models import MemoryReadModels
 from infra.postgres.mapper import to_recorded
 from projections.catalogue import ALL
-from projections.completeness import Folded, marks_of
-from projections.declare import Changed, Changes, Projection
+from projections.completeness import Folded, proofs_of
+from projections.declare import Changed, Changes, Projection, Save
 from projections.retention_risk import RETENTION_RISK, RISK, sweep
 from tests.support.histories import END, bank_log
 
@@ -116,8 +115,8 @@ def test_a_batch_that_is_not_saved_changes_no_row(projection: Projection) -> Non
     half = len(LOG.events) // 2
     models = folded(projection, log=Part(LOG.events[:half]))
     before = deepcopy(models.rows)
-    rows = HeldRows(projection, partial(models.load, projection), empty=False)
-    rows.fold(LOG.events[half:], marks_of(LOG.events))
+    rows = HeldRows(projection, lambda table, keys: models.load([(projection, table, keys)])[0], empty=False)
+    rows.fold(LOG.events[half:], proofs_of(LOG.events))
     assert any(changed != Changed() for changed in rows.changes().values())
     assert models.rows == before
 
@@ -127,10 +126,14 @@ class Tables(MemoryReadModels):
 
     def write(self, projection: Projection, changes: Changes) -> None:
         assert not any(changed.replaced or changed.dropped for changed in changes.values())
-        self.save(projection, Position(0), Position(0), changes, Folded())
+        self._add(projection, changes, Folded())
 
     def count(self, projection: Projection, folded: Folded) -> None:
-        self.save(projection, Position(0), Position(0), {}, folded)
+        self._add(projection, {}, folded)
+
+    def _add(self, projection: Projection, changes: Changes, folded: Folded) -> None:
+        stands = self.standing([projection])[projection.name]
+        assert self.save([Save(projection, stands.position, stands.mark, stands.position, changes, folded)])
 
 
 @settings(max_examples=10)
