@@ -5,6 +5,7 @@ import psycopg
 from infra.postgres.migrate import migrate
 from infra.postgres.read_models import PostgresReadModels
 from projections.catalogue import ALL
+from projections.satisfaction import DAILY, TOTALLED
 
 EVENTS_EACH = 9
 """Events on the timeline of a customer, as in the example bank."""
@@ -36,14 +37,16 @@ _TIMELINE = """INSERT INTO kehu.customer_timeline (customer_id, log_position, oc
 # One customer in six had a case, one in thirty has one that is open; one in a thousand waits for an agent. Rows lie as
 # they came.
 _ITEMS = """INSERT INTO kehu.queue_items (item_id, kind, queue, status, open, customer_id, channel, priority, regime,
-        opened_at, waiting_since, statutory_from, statutory_due, service_from, service_due, reopened, branch, product,
-        segment, position)
+        opened_at, waiting_since, statutory_from, statutory_due, service_from, service_due, due, at_risk_at, reopened,
+        branch, product, segment, position)
     SELECT CASE WHEN contact THEN 'contact-' ELSE 'complaint-' END || n,
         CASE WHEN contact THEN 'contact' ELSE 'case' END, 'queue ' || n / 30 %% %(queues)s,
         CASE WHEN contact THEN 'waiting' WHEN open THEN 'assigned' ELSE 'closed' END, open,
         'c-' || lpad(n::text, 9, '0'), 'app', 3, 'uk-fca', opened_at, opened_at, opened_at,
         CASE WHEN open AND NOT contact THEN opened_at + interval '56 days' END, opened_at,
-        CASE WHEN open AND NOT contact THEN opened_at + interval '10 days' END, 0, 'Branch ' || n %% %(branches)s,
+        CASE WHEN open AND NOT contact THEN opened_at + interval '10 days' END,
+        CASE WHEN open AND NOT contact THEN opened_at + interval '10 days' END,
+        CASE WHEN open AND NOT contact THEN opened_at + interval '7.5 days' END, 0, 'Branch ' || n %% %(branches)s,
         'credit_card', 'mass', n
     FROM (SELECT n, n %% 1000 = 7 AS contact, n %% 30 = 0 OR n %% 1000 = 7 AS open,
             now() - random() * CASE WHEN n %% 30 = 0 THEN 40 WHEN n %% 1000 = 7 THEN 0.1 ELSE 180 END * interval '1 day'
@@ -65,11 +68,20 @@ _SATISFACTION = """INSERT INTO kehu.satisfaction_daily
         FROM generate_series(1, (%(customers)s * 0.46)::int) n) answers GROUP BY 1, 2, 3, 4, 5, 6, 7""".replace(
     "{scores}", ", ".join(f"count(*) FILTER (WHERE score = {score})" for score in range(11))
 )
+_TOTALS = """INSERT INTO kehu.satisfaction_totals (dimension, day, metric, scale, value, {counters}, position)
+    SELECT '{dimension}', day, metric, scale, {value}, {sums}, max(position)
+    FROM kehu.satisfaction_daily GROUP BY 1, 2, 3, 4, 5"""
 
 
 def name(number: int) -> str:
     """The id of a customer, counted from 1."""
     return f"c-{number:09}"
+
+
+def _totals(dimension: str) -> str:
+    sums = ", ".join(f"sum({name})" for name in DAILY.columns)
+    value = dimension or "''"
+    return _TOTALS.format(dimension=dimension, value=value, counters=", ".join(DAILY.columns), sums=sums)
 
 
 def fill(postgres: str, customers: int) -> None:
@@ -90,5 +102,10 @@ def fill(postgres: str, customers: int) -> None:
         conn.execute("SELECT setseed(0.7)")
         for statement in (_RISK, _TIMELINE, _ITEMS, _FLOW, _SATISFACTION):
             conn.execute(statement.encode(), given)
+        for dimension in ("", *TOTALLED):
+            conn.execute(_totals(dimension).encode())
         conn.execute("VACUUM ANALYZE")
+        # In a queue that lives, most pages were written since they were last cleared up: an index alone does not tell
+        # what is there.
+        conn.execute("UPDATE kehu.queue_items SET priority = 2 WHERE open AND hashtext(item_id) % 5 = 0")
         conn.execute("CHECKPOINT")

@@ -1,7 +1,7 @@
 """Group query: what is asked of the read models most, against a plain look-up by primary key on the same server.
 
-The questions are those of `kehu show`, without the start of a process and its connection. `--events` is the number of
-customers.
+The questions are those of `kehu show`, each in a snapshot of its own that tells how fresh it is, without the start of a
+process and its connection. `--events` is the number of customers.
 """
 
 import random
@@ -17,12 +17,11 @@ from benchmarks import customers
 from benchmarks.figures import Figure, Figures, Settings, middle, percentile
 from benchmarks.servers import Process, fresh_database, start_broker, start_postgres
 from infra import bootstrap
-from infra.cli.customer import READ, timeline
-from infra.cli.queues import open_cases, summaries
-from infra.cli.reading import Answer
-from infra.cli.retention_risk import risk_of
-from infra.cli.satisfaction import sums
 from infra.cli.servers import Connection, connected
+from infra.postgres.questions.answer import Answer
+from infra.postgres.questions.customers import ABOUT_ONE, risk_of, timeline
+from infra.postgres.questions.queues import open_cases, summaries
+from infra.postgres.questions.satisfaction import scores
 from projections.satisfaction import SATISFACTION
 from projections.service_queues import SERVICE_QUEUES
 
@@ -46,20 +45,22 @@ def run(settings: Settings) -> Figures:
             idle = _idle(settings, database, kafka)
     lookup, *times = ([percentile(one, 99) * 1000 for one in rounds] for rounds in zip(*found, strict=True))
     limit, of = middle(lookup), f"one row by its primary key, of {number:,} customers"
-    names = ("customer_p99_ms", "queue_p99_ms", "satisfaction_p99_ms")
+    names = ("customer_p99_ms", "queue_p99_ms", "queues_p99_ms", "satisfaction_p99_ms", "satisfaction_branches_p99_ms")
     figures = {name: Figure(middle(one), "ms", limit, of) for name, one in zip(names, times, strict=True)}
     return {**figures, "idle_cpu": Figure(idle, "share of a core", 0.01, "the bar")}
 
 
 def _asked(conn: Connection, number: int) -> list[list[float]]:
-    """Seconds of each answer, of the four questions in turn."""
+    """Seconds of each answer, of the look-up and the questions in turn."""
+    conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+    conn.read_only = True
     rng, now = random.Random(7), bootstrap.now()
 
     def lookup(customer: str, _queue: str) -> None:
         conn.execute("SELECT * FROM kehu.retention_risk WHERE customer_id = %s", (customer,)).fetchall()
 
     def one_customer(customer: str, _queue: str) -> None:
-        answer = Answer(conn, *READ)
+        answer = Answer(conn, *ABOUT_ONE)
         risk_of(answer, customer, now)
         list(open_cases(answer, now, customer_id=customer))
         list(timeline(answer, customer, PAGE))
@@ -69,10 +70,16 @@ def _asked(conn: Connection, number: int) -> list[list[float]]:
         summaries(answer, now, queue, "case")
         list(open_cases(answer, now, PAGE, queue=queue))
 
-    def quarter(_customer: str, _queue: str) -> None:
-        sums(Answer(conn, SATISFACTION), "channel", {}, (now.date() - QUARTER, now.date()))
+    def all_queues(_customer: str, _queue: str) -> None:
+        answer = Answer(conn, SERVICE_QUEUES)
+        summaries(answer, now)
+        list(open_cases(answer, now, PAGE))
 
-    ways: tuple[Callable[[str, str], None], ...] = (lookup, one_customer, queue_page, quarter)
+    def quarter(_customer: str, _queue: str, by: str = "channel") -> None:
+        scores(Answer(conn, SATISFACTION), (by,), {}, (now.date() - QUARTER, now.date()))
+
+    branches = partial(quarter, by="branch")
+    ways: tuple[Callable[[str, str], None], ...] = (lookup, one_customer, queue_page, all_queues, quarter, branches)
     times: list[list[float]] = [[] for _ in ways]
     for _ in range(ASKED):
         whom, which = customers.name(rng.randrange(number) + 1), f"queue {rng.randrange(customers.QUEUES)}"

@@ -28,7 +28,7 @@ from infra.postgres.builds import Builds
 from infra.postgres.mapper import to_recorded
 from infra.postgres.slices import LOG, Slice
 from projections.catalogue import ALL
-from projections.completeness import Mark, marks_of
+from projections.completeness import Proof, proofs_of
 from projections.declare import Changes
 
 EVENTS = 50_000
@@ -54,11 +54,11 @@ def steps(postgres: str) -> dict[str, float]:
         rows = timed("read", lambda: conn.execute(query, binary=True).fetchall())
         spent["read (server)"] = _processor_seconds(conn) - before
     events: list[Recorded] = timed("decode", lambda: [to_recorded(*row) for row in rows])
-    marks: dict[Position, Mark] = timed("digests", lambda: marks_of(events))
+    proofs: dict[Position, Proof] = timed("digests", lambda: proofs_of(events))
     with Slice.begin(postgres, candidates) as piece:
         for projection in ALL:
             held = HeldRows(projection, lambda _table, _keys: {}, empty=True)
-            timed(f"fold {projection.name}", lambda: held.fold(events, marks))  # noqa: B023
+            timed(f"fold {projection.name}", lambda: held.fold(events, proofs))  # noqa: B023
             changes: Changes = timed(f"finish {projection.name}", held.changes)
             timed(f"copy {projection.name}", lambda: piece.write(projection, changes))  # noqa: B023
             timed("count", lambda: piece.count(projection, held.folded))  # noqa: B023

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from consumers.held_rows import HeldRows
 from domain.values import Recorded
-from projections.completeness import Folded, marks_of
+from projections.completeness import Folded, proofs_of
 from projections.declare import CannotFold, Changes, Key, Projection, Row, Table
 
 
@@ -30,12 +30,12 @@ def fill(projections: Sequence[Projection], batches: Iterable[Sequence[Recorded]
     """
     folded = {projection.name: Folded() for projection in projections}
     for events in _of_whole_customers(batches):
-        marks = marks_of(events)
+        proofs = proofs_of(events)
         for projection in projections:
             rows = HeldRows(projection, _nothing, empty=True)
             rows.folded = folded[projection.name]
             try:
-                rows.fold(events, marks)
+                rows.fold(events, proofs)
             except CannotFold as error:
                 raise CannotFold(f"{projection.name}: {error}") from error
             filled.write(projection, rows.changes())

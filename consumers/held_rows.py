@@ -1,6 +1,6 @@
 """The rows of one projection in memory while events are folded: loaded once, folded, and then written once.
 
-What was saved may stay for the batches that follow, as long as nobody else saves.
+They may stay for the batches that follow, since a row that was touched is often touched again soon.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,7 +9,7 @@ from typing import Any
 
 from domain.ports import Unavailable
 from domain.values import Position, Recorded
-from projections.completeness import Folded, Mark
+from projections.completeness import Folded, Proof
 from projections.declare import CannotFold, Change, Changed, Changes, Key, Projection, Row, Table
 
 Load = Callable[[Table, Sequence[Key]], Mapping[Key, Row]]
@@ -25,7 +25,7 @@ class _Held:
 
 
 class HeldRows:
-    """Keeps `projections.declare.Rows` until they are saved. When it is `empty`, the store has no rows yet."""
+    """Keeps `projections.declare.Rows` from one save to the next. When it is `empty`, the store has no rows yet."""
 
     def __init__(self, projection: Projection, load: Load, *, empty: bool) -> None:
         self._projection = projection
@@ -33,14 +33,14 @@ class HeldRows:
         self._empty = empty
         self._tables: dict[Table, dict[Key, _Held]] = {table: {} for table in projection.tables}
         self._appended: dict[Table, list[tuple[Any, ...]]] = {t: [] for t in projection.tables if t.appended}
-        # What the store has, as it was saved by batches before; the rows that were used last are the last.
+        # What the store has, as batches before have saved it. Those that were used last are the last.
         self._kept: dict[Table, dict[Key, Row | None]] = {table: {} for table in projection.tables}
         self._zeros = {table: dict.fromkeys(table.columns, 0) for table in projection.tables if table.summed}
         self._position = Position(0)
         self.folded = Folded()
 
-    def fold(self, events: Iterable[Recorded], marks: Mapping[Position, Mark]) -> None:
-        """Fold those of the events that the projection handles; `marks` are those of all of them.
+    def fold(self, events: Iterable[Recorded], proofs: Mapping[Position, Proof]) -> None:
+        """Fold those of the events that the projection handles; `proofs` are those of all of them.
 
         Raises CannotFold; what is held is of no use then.
         """
@@ -60,17 +60,19 @@ class HeldRows:
         except Exception as error:
             where = f"at position {event.position} ({event.name})" if event else "before the first event"
             raise CannotFold(f"{where}: {type(error).__name__}: {error}") from error
-        self.folded.add(done, marks)
+        self.folded.add(done, proofs)
 
     def wanted(self, events: Iterable[Recorded]) -> dict[Table, list[Key]]:
-        """What these events certainly touch and is not held, to be given to `keep`."""
+        """What these events certainly load and is not held yet, for `keep`."""
         wanted: dict[Table, dict[Key, None]] = {}
-        if not self._empty:
-            for event in events:
-                if event.name in self._projection.handles:
-                    for table, key in self._projection.keys(event):
-                        if self._known(table, key) is None:
-                            wanted.setdefault(table, {})[key] = None
+        if self._empty:
+            return {}
+        for event in events:
+            if event.name not in self._projection.handles:
+                continue
+            for table, key in self._projection.keys(event):
+                if self._known(table, key) is None:
+                    wanted.setdefault(table, {})[key] = None
         return {table: list(keys) for table, keys in wanted.items()}
 
     def keep(self, table: Table, keys: Iterable[Key], found: Mapping[Key, Row]) -> None:
@@ -79,6 +81,20 @@ class HeldRows:
         for key in keys:
             row = found.get(key)
             rows[key] = _Held(row, None, absent=row is None)
+
+    def saved(self, most: int) -> None:
+        """What changed is in the store now: hold on to so many rows of each table, those that were used last."""
+        self._empty = False
+        self.folded = Folded()
+        for appended in self._appended.values():
+            appended.clear()
+        for table, rows in self._tables.items():
+            if not table.summed:
+                kept = self._kept[table]
+                kept.update((key, held.row) for key, held in rows.items())
+                for key in list(islice(kept, max(0, len(kept) - most))):
+                    del kept[key]
+            rows.clear()
 
     def get(self, table: Table, key: Key) -> Row | None:
         held = self._known(table, key)
@@ -115,41 +131,33 @@ class HeldRows:
     def drop(self, table: Table, key: Key) -> None:
         if self._empty:
             self._tables[table].pop(key, None)
+        elif held := self._known(table, key):
+            held.row, held.touched = None, self._position
         else:
             self._tables[table][key] = _Held(None, self._position, absent=False)
 
     def changes(self) -> Changes:
-        """What a save has to write: the rows of each table that changed, finished. Then comes `saved`, or nothing."""
-        return {table: self._changed(table) for table in self._projection.tables}
+        """What a save has to write: the rows of each table that changed, finished."""
+        return {table: changed for table in self._projection.tables if (changed := self._changed(table))}
 
-    def saved(self, most: int) -> None:
-        """What changed is in the store now. Go on, with so many rows of each table."""
-        self._empty = False
-        self.folded = Folded()
-        self._appended = {table: [] for table in self._appended}
-        for table, rows in self._tables.items():
-            if not table.summed:
-                kept = self._kept[table]
-                kept.update((key, held.row) for key, held in rows.items())
-                for key in list(islice(kept, max(0, len(kept) - most))):
-                    del kept[key]
-            rows.clear()
-
-    def _changed(self, table: Table) -> Changed:
+    def _changed(self, table: Table) -> Changed | None:
         finish = self._projection.finish if table is self._projection.tables[0] else None
-        changed = Changed(appended=self._appended.get(table, []))
+        if table.appended:
+            return Changed(appended=self._appended[table]) if self._appended[table] else None
+        changed = Changed()
         for key, held in self._tables[table].items():
             if held.touched is None:
                 continue
             if held.row is None:
-                changed.dropped.append(key)
+                if not held.absent:
+                    changed.dropped.append(key)
                 continue
             change: Change = key, held.touched, finish(held.row) if finish else held.row
             (changed.summed if table.summed else changed.added if held.absent else changed.replaced).append(change)
-        return changed
+        return changed if changed != Changed() else None
 
     def _known(self, table: Table, key: Key) -> _Held | None:
-        """What is held of a row, by this batch or from those before."""
+        """What is known of a row, by this batch or by those before."""
         rows = self._tables[table]
         held = rows.get(key)
         if held is None and key in (kept := self._kept[table]):

@@ -17,8 +17,8 @@ from consumers.held_rows import HeldRows
 from domain.ports import EventLog, Unavailable
 from domain.values import Position, Recorded
 from infra.failpoints import reach
-from projections.completeness import Folded, marks_of
-from projections.declare import CannotFold, Change, Changed, Key, Projection, Row, Save, Stamp, Standing, Table, Wanted
+from projections.completeness import Folded, proofs_of
+from projections.declare import CannotFold, Change, Changed, Key, Mark, Projection, Row, Save, Standing, Table, Wanted
 
 log = structlog.get_logger("kehu.projector")
 
@@ -41,10 +41,10 @@ class ReadModels(Protocol):
     def due(self, projection: Projection, now: datetime, limit: int) -> Sequence[Change]:
         """Rows of the first table whose `next_change_at` has come, the longest due first."""
 
-    def save(self, saves: Sequence[Save]) -> Mapping[str, Stamp]:
-        """Write rows, positions and what was folded in one transaction; the new stamps, by name.
+    def save(self, saves: Sequence[Save]) -> Mapping[str, Mark]:
+        """Write rows, positions and what was folded in one transaction; the new marks, by name.
 
-        One that stands elsewhere or has another stamp by now is left out, and not written.
+        One that stands elsewhere or has another mark by now is left out, and not written.
         """
 
     def stopped(self, projection: Projection, position: Position, error: str) -> None:
@@ -53,11 +53,11 @@ class ReadModels(Protocol):
 
 @dataclass(slots=True)
 class _Held:
-    """A projection, where it stands in the store, and its rows that are in memory."""
+    """What is known of a projection: where it is saved, and rows that are as they are in the store."""
 
     projection: Projection
     position: Position
-    stamp: Stamp
+    mark: Mark
     rows: HeldRows
 
 
@@ -102,13 +102,13 @@ class Projector:
         """Re-evaluate the rows whose time has come; returns how many."""
         swept = 0
         for one in self._running():
-            projection, position = one.projection, one.position
+            projection = one.projection
             if projection.sweep is None:
                 continue
             if due := self.models.due(projection, now, limit):
-                changed = Changed(replaced=[(key, touched, projection.sweep(row, now)) for key, touched, row in due])
+                changed = Changed(replaced=[(key, position, projection.sweep(row, now)) for key, position, row in due])
                 changes = {projection.tables[0]: changed}
-                self._save([Save(projection, position, one.stamp, position, changes, Folded())])
+                self._saved([Save(projection, one.position, one.mark, one.position, changes, Folded())])
                 swept += len(due)
         return swept
 
@@ -116,88 +116,98 @@ class Projector:
         standing = self.models.standing(self.projections)
         self.stopped = {name: one.error for name, one in standing.items() if one.error}
         return [
-            self._at(projection, one)
+            self._since(projection, one)
             for projection in self.projections
             if (one := standing.get(projection.name)) and not one.error and not one.paused
         ]
 
-    def _at(self, projection: Projection, standing: Standing) -> _Held:
-        """With the rows in memory if nobody has saved since, and with none otherwise."""
+    def _since(self, projection: Projection, standing: Standing) -> _Held:
+        """What is held of it; nothing when somebody else has saved since."""
         known = self._held.get(projection.name)
-        if known and (known.position, known.stamp) == (standing.position, standing.stamp):
+        if known and known.position == standing.position and known.mark == standing.mark:
             return known
 
         def load(table: Table, keys: Sequence[Key]) -> Mapping[Key, Row]:
             return self.models.load([(projection, table, keys)])[0]
 
         # With its first position a build gets its first rows.
-        rows = HeldRows(projection, load, empty=standing.position == 0)
-        return _Held(projection, standing.position, standing.stamp, rows)
+        rows = HeldRows(projection, load, empty=not standing.position)
+        return _Held(projection, standing.position, standing.mark, rows)
 
     def _lowest(self) -> Position:
         return min((one.position for one in self._running()), default=Position(0))
 
     def _fold(self, near: Sequence[_Held], events: Sequence[Recorded], end: Position) -> None:
+        # Whatever goes wrong in between, the rows are of no use then.
         for one in near:
-            self._held.pop(one.projection.name, None)  # whatever goes wrong, its rows are of no use then
-        marks = marks_of(events)
-        saves = []
+            self._held.pop(one.projection.name, None)
+        proofs = proofs_of(events)
+        folded = []
         for one in self._prefetched(near, events, end):
             with self._stopping(one, end):
-                one.rows.fold(_after(one.position, events), marks)
+                one.rows.fold(_after(one.position, events), proofs)
                 reach("folded")
-                changes, folded = one.rows.changes(), one.rows.folded
-                saves.append(Save(one.projection, one.position, one.stamp, end, changes, folded))
-        saved = self._saved(saves, {one.projection.name: one for one in near})
-        for one in near:
-            if stamp := saved.get(one.projection.name):
-                one.rows.saved(KEPT)
-                one.position, one.stamp = end, stamp
-                self._held[one.projection.name] = one
+                folded.append(one)
+        self._write(folded, end)
 
     def _prefetched(self, near: Sequence[_Held], events: Sequence[Recorded], end: Position) -> Sequence[_Held]:
         """Those of which everything is loaded that the events certainly touch."""
         wanted: list[tuple[_Held, Table, Sequence[Key]]] = []
-        able = []
+        known = []
         for one in near:
             with self._stopping(one, end):
                 wanted += [(one, *rows) for rows in one.rows.wanted(_after(one.position, events)).items()]
-                able.append(one)
+                known.append(one)
+        if not wanted:
+            return known
         try:
-            found = self.models.load([(one.projection, table, keys) for one, table, keys in wanted]) if wanted else []
+            found = self.models.load([(one.projection, table, keys) for one, table, keys in wanted])
         except (Unavailable, OSError):
             raise  # the store is away
         except Exception:
-            return able  # each fold asks for the rows that it needs, and one of them will fail
+            return known  # the fold asks for the rows that it needs, and fails with them
         for (one, table, keys), rows in zip(wanted, found, strict=True):
             one.rows.keep(table, keys, rows)
-        return able
+        return known
 
-    def _saved(self, saves: Sequence[Save], held: Mapping[str, _Held]) -> Mapping[str, Stamp]:
-        """The new stamps of those that were saved: all in one transaction, or each in its own when that fails."""
+    def _write(self, folded: Sequence[_Held], end: Position) -> None:
+        """Save what was folded up to a position: all in one transaction, or each in its own when that fails."""
+        ready = []
+        for one in folded:
+            with self._stopping(one, end):
+                save = Save(one.projection, one.position, one.mark, end, one.rows.changes(), one.rows.folded)
+                ready.append((one, save))
         try:
-            return self._save(saves) if saves else {}
+            self._wrote(ready)
         except (Unavailable, OSError):
             raise  # the store is away
         except Exception:
-            stamps: dict[str, Stamp] = {}
-            for save in saves:
-                with self._stopping(held[save.projection.name], save.position):
-                    stamps |= self._save([save])
-            return stamps
+            for one, save in ready:
+                with self._stopping(one, end):
+                    self._wrote([(one, save)])
 
-    def _save(self, saves: Sequence[Save]) -> Mapping[str, Stamp]:
-        stamps = self.models.save(saves)
+    def _wrote(self, ready: Sequence[tuple[_Held, Save]]) -> None:
+        marks = self._saved([save for _, save in ready])
+        for one, save in ready:
+            if mark := marks.get(one.projection.name):
+                one.rows.saved(KEPT)
+                one.position, one.mark = save.position, mark
+                self._held[one.projection.name] = one
+
+    def _saved(self, saves: Sequence[Save]) -> Mapping[str, Mark]:
+        if not saves:
+            return {}
+        marks = self.models.save(saves)
         reach("saved")
         for save in saves:
             name = save.projection.name
-            if name not in stamps:
+            if name not in marks:
                 log.warning("another projector moved this projection", projection=name, position=save.expected)
-        return stamps
+        return marks
 
     @contextmanager
     def _stopping(self, one: _Held, end: Position) -> Iterator[None]:
-        """Whatever goes wrong in the block stops this projection alone, unless it is the store that is away."""
+        """Whatever goes wrong with one projection stops it alone, unless it is the store that is away."""
         try:
             yield
         except (Unavailable, OSError):

@@ -20,19 +20,19 @@ MOST_TRIES = 1_000_000
 
 _signed = Struct(">q").unpack_from
 
-Mark = tuple[int, int]
+Proof = tuple[int, int]
 """The last position before the range of an event, and its digest: signed, of 64 bits."""
 
 
-def marks_of(events: Iterable[Recorded]) -> dict[Position, Mark]:
-    """The mark of each stored event, by its position. `infra.postgres.completeness` says the same in SQL."""
-    marks: dict[Position, Mark] = {}
+def proofs_of(events: Iterable[Recorded]) -> dict[Position, Proof]:
+    """The proof of each stored event, by its position. `infra.postgres.completeness` says the same in SQL."""
+    proofs: dict[Position, Proof] = {}
     for event in events:
         position = event.position
         assert position is not None
         said = f"{position}/{event.originator_version}/{event.originator_id}".encode()
-        marks[position] = (position - 1) // RANGE * RANGE, _signed(sha256(said).digest())[0]
-    return marks
+        proofs[position] = (position - 1) // RANGE * RANGE, _signed(sha256(said).digest())[0]
+    return proofs
 
 
 class Folded:
@@ -43,11 +43,11 @@ class Folded:
     def __init__(self) -> None:
         self.ranges: dict[int, list[int]] = {}
 
-    def add(self, positions: Iterable[Position], marks: Mapping[Position, Mark]) -> None:
+    def add(self, positions: Iterable[Position], proofs: Mapping[Position, Proof]) -> None:
         """Count the events at these positions."""
         ranges = self.ranges
         for position in positions:
-            start, digest = marks[position]
+            start, digest = proofs[position]
             counted = ranges.get(start)
             if counted is None:
                 ranges[start] = [1, digest]

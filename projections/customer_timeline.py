@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from domain.values import Dimensions, Money, Recorded
-from projections.declare import Key, Projection, Rows, Table
+from projections.declare import Index, Key, Projection, Rows, Table
 
 TIMELINE = Table(
     name="customer_timeline",
@@ -24,7 +24,7 @@ TIMELINE = Table(
         "event_id": "text",
         "project_id": "text",
     },
-    indexes=(("customer_id", "occurred_at", "log_position"),),
+    indexes=(Index(("customer_id", "occurred_at", "log_position")),),
     appended=True,
 )
 

@@ -13,12 +13,25 @@ Key = tuple[Any, ...]
 """The values of the key columns, in their order."""
 
 
+@dataclass(frozen=True, slots=True)
+class Index:
+    """An extra index of a table: its columns, in this order.
+
+    With `include` it also holds these, so that whoever asks for no others reads the index alone. With `only`, which
+    names a boolean column, it leaves out the rows where that is not true: a question must ask for it to use the index.
+    """
+
+    columns: tuple[str, ...]
+    include: tuple[str, ...] = ()
+    only: str = ""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
     """A read-model table: its key columns, then the others, each with its PostgreSQL type.
 
     The runner adds `position bigint`: the last event that touched the row, and `changed_at`: when it was last written,
-    by an event or by a sweep (docs/adr/0011). `indexes` are the columns of extra indexes.
+    by an event or by a sweep (docs/adr/0011). `indexes` are those beside the key's.
     Rows of an `appended` table are only appended, each key once; those of a `summed` one are counters that are only
     added to. Neither is ever loaded by the runner. A table is itself only: two declarations are two tables.
     """
@@ -26,7 +39,7 @@ class Table:
     name: str
     key: Mapping[str, str]
     columns: Mapping[str, str]
-    indexes: tuple[tuple[str, ...], ...] = ()
+    indexes: tuple[Index, ...] = ()
     appended: bool = False
     summed: bool = False
 
@@ -99,7 +112,7 @@ class Projection:
     """Fills what follows from the rest of a row of the first table, once for all events of a batch that touched it."""
 
 
-Stamp = tuple[Any, ...]
+Mark = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +122,7 @@ class Standing:
     position: Position
     error: str | None = None
     paused: bool = False
-    stamp: Stamp = ()
+    mark: Mark = ()
     """Which build it is and when it was last saved. As long as that is the same, so are its rows."""
 
 
@@ -119,11 +132,11 @@ Wanted = tuple[Projection, Table, Sequence[Key]]
 
 @dataclass(frozen=True, slots=True)
 class Save:
-    """What becomes of a projection, provided that it stands at `expected` and that its stamp is still this one."""
+    """What becomes of a projection, provided that it stands at `expected` and that its mark is still this one."""
 
     projection: Projection
     expected: Position
-    stamp: Stamp
+    mark: Mark
     position: Position
     changes: Changes
     folded: Folded

@@ -1,9 +1,5 @@
 """`kehu show customer`: one customer as a whole: who it is, the risk, the open cases, and everything that happened."""
 
-# ruff: noqa: S608 (what is put together are names of our own columns; values are always parameters)
-
-from collections.abc import Iterator
-from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -11,15 +7,11 @@ import typer
 from infra import bootstrap
 from infra.cli.messages import Since, in_utc
 from infra.cli.output import Csv, Json, Limit, Ndjson, percent, print_rows, say
-from infra.cli.queues import open_cases
-from infra.cli.reading import WAIT, Answer, MinPosition, Wait, reading
-from infra.cli.retention_risk import UnknownCustomer, risk_of
+from infra.cli.reading import WAIT, MinPosition, Wait, reading
+from infra.cli.retention_risk import UnknownCustomer
 from infra.cli.servers import Postgres
-from projections.customer_timeline import CUSTOMER_TIMELINE
-from projections.retention_risk import RETENTION_RISK
-from projections.service_queues import SERVICE_QUEUES
-
-READ = (CUSTOMER_TIMELINE, RETENTION_RISK, SERVICE_QUEUES)
+from infra.postgres.questions.customers import ABOUT_ONE, risk_of, timeline
+from infra.postgres.questions.queues import open_cases
 
 
 def customer(
@@ -44,7 +36,7 @@ def customer(
     Example: kehu show customer c-100023 --kind complaint --since 2026-01-01
     """
     now = bootstrap.now()
-    with reading(postgres, *READ, min_position=min_position, wait=wait) as answer:
+    with reading(postgres, *ABOUT_ONE, min_position=min_position, wait=wait) as answer:
         risk = risk_of(answer, customer_id, now)
         cases = list(open_cases(answer, now, customer_id=customer_id))
         if risk is None and not cases and not list(timeline(answer, customer_id, 1)):
@@ -63,22 +55,6 @@ def customer(
             fresh=answer.fresh,
             about={"customer": risk, "cases": cases},
         )
-
-
-def timeline(
-    answer: Answer, customer_id: str, limit: int = 0, since: datetime | None = None, kind: str | None = None
-) -> Iterator[dict[str, Any]]:
-    """So many things that happened with one customer, or with 0 all of them, newest first."""
-    where = "customer_id = %(customer)s"
-    if since is not None:
-        where += " AND occurred_at >= %(since)s"
-    if kind is not None:
-        where += " AND (type = %(kind)s OR starts_with(type, %(kind)s || '.'))"
-    return answer.stream(
-        f"""SELECT * FROM kehu.customer_timeline WHERE {where}
-            ORDER BY occurred_at DESC, log_position DESC LIMIT %(limit)s""",
-        {"customer": customer_id, "since": since, "kind": kind, "limit": limit or None},
-    )
 
 
 def _print_customer(customer_id: str, risk: dict[str, Any] | None, cases: list[dict[str, Any]]) -> None:

@@ -8,7 +8,6 @@ import os
 import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -18,6 +17,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from infra.postgres.questions.answer import Freshness
 
 Row = Mapping[str, Any]
 Json = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
@@ -49,23 +50,11 @@ def say(text: str, style: str = "") -> None:
     console().print(text, markup=False, style=style)
 
 
-@dataclass(frozen=True, slots=True)
-class Freshness:
-    """How much of the log a read model shows: everything up to a position, and what is missing after it."""
-
-    projection: str
-    position: int
-    recorded_at: datetime | None
-    """When the event at the position was stored; None before the first one."""
-    behind: int
-    """Events in the log that are not shown."""
-    lag_seconds: float
-    """For how long the oldest of these has been in the log; 0 when there is none."""
-
-    def __str__(self) -> str:
-        stored = f" of {self.recorded_at:%Y-%m-%d %H:%M:%S} UTC" if self.recorded_at else ""
-        late = f", {self.behind:,} behind for {span(self.lag_seconds)}" if self.behind else ""
-        return f"{self.projection} shows position {self.position:,}{stored}{late}"
+def fresh_line(of: Freshness) -> str:
+    """How fresh a read model is, in a line for people."""
+    stored = f" of {of.recorded_at:%Y-%m-%d %H:%M:%S} UTC" if of.recorded_at else ""
+    late = f", {of.behind:,} behind for {span(of.lag_seconds)}" if of.behind else ""
+    return f"{of.projection} shows position {of.position:,}{stored}{late}"
 
 
 def print_rows(
@@ -100,10 +89,10 @@ def print_rows(
         _print_table(title, [people(row) for row in told], wide)
     cut = f"{limit} rows, as many as --limit lets through; --limit 0 gives all." if 0 < limit <= told.count else ""
     if as_json or as_csv or as_ndjson:
-        notes = [str(one) for one in fresh if not as_json] + [cut] * bool(cut)
+        notes = [fresh_line(one) for one in fresh if not as_json] + [cut] * bool(cut)
         sys.stderr.writelines(f"{note}\n" for note in notes)
         return
-    for note in [cut] * bool(cut) + [str(one) for one in fresh]:
+    for note in [cut] * bool(cut) + [fresh_line(one) for one in fresh]:
         say(note, "dim")
 
 

@@ -1,33 +1,21 @@
 """`kehu show queues` and `kehu show cases`: what waits, since when and until when."""
 
-# ruff: noqa: S608 (what is put together are names of our own columns; values are always parameters)
-
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 
 from infra import bootstrap
-from infra.cli.output import Csv, Json, Limit, Ndjson, percent, print_rows, say, span, when
-from infra.cli.reading import WAIT, Answer, MinPosition, Wait, reading
+from infra.cli.output import Csv, Json, Limit, Ndjson, fresh_line, percent, print_rows, say, span, when
+from infra.cli.reading import WAIT, MinPosition, Wait, reading
 from infra.cli.servers import Postgres
-from infra.postgres.ops import matching
-from projections.service_queues import AT_RISK, MONTH, SERVICE_QUEUES, QueueSummary, Standing, standings, with_flow
+from infra.postgres.questions.queues import open_cases, summaries
+from projections.service_queues import SERVICE_QUEUES
 
 Queue = Annotated[str | None, typer.Option(help="Only this queue.")]
 KINDS = ("contact", "case")
-RUNNING = """SELECT *, least(statutory_due, service_due) AS due,
-        CASE WHEN statutory_due < service_due OR service_due IS NULL THEN statutory_from
-            WHEN service_due < statutory_due OR statutory_due IS NULL THEN service_from
-            ELSE least(statutory_from, service_from) END AS since
-    FROM kehu.queue_items WHERE open AND {}"""
-"""Open items with their next deadline and the begin of its clock."""
-AGE = "greatest(floor(extract(epoch FROM %(now)s - {})), 0)::bigint"
-"""In seconds, of what was opened then."""
-LATE = "%(now)s - since >= %(at_risk)s * (due - since)"
-"""Of one that is not overdue: it is at risk."""
 
 
 def queues(
@@ -63,34 +51,7 @@ def queues(
         print_rows("Queues of contacts", contacts, people=_contacts_for_people, limit=limit)
     if kind != "contact":
         print_rows("Queues of cases", waiting_cases, people=lambda row: _cases_for_people(row, now), limit=limit)
-    say(str(answer.fresh[0]), "dim")
-
-
-def summaries(
-    answer: Answer, now: datetime, queue: str | None = None, kind: str | None = None
-) -> Sequence[QueueSummary]:
-    """Each queue as it stands now."""
-    chosen = {"queue": queue, "kind": kind}
-    # The same as `projections.service_queues.standings`, where the items are.
-    ages = ", ".join(
-        f"{AGE.format(opened)} AS age_{name}"
-        for name, opened in (("p50", "opened[1]"), ("p90", "opened[2]"), ("max", "oldest"))
-    )
-    open_items = f"""SELECT queue, kind, open, waiting, {ages}, next_statutory_due, next_service_due,
-            overdue_statutory, overdue_service, at_risk
-        FROM (SELECT queue, kind, count(*) AS open, count(*) FILTER (WHERE status = 'waiting') AS waiting,
-                percentile_disc(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY opened_at DESC) AS opened,
-                min(opened_at) AS oldest,
-                min(statutory_due) FILTER (WHERE statutory_due >= %(now)s) AS next_statutory_due,
-                min(service_due) FILTER (WHERE service_due >= %(now)s) AS next_service_due,
-                count(*) FILTER (WHERE statutory_due < %(now)s) AS overdue_statutory,
-                count(*) FILTER (WHERE service_due < %(now)s) AS overdue_service,
-                count(*) FILTER (WHERE due >= %(now)s AND {LATE}) AS at_risk
-            FROM ({RUNNING.format(matching(chosen))}) running GROUP BY queue, kind) counted"""
-    flow = f"SELECT * FROM kehu.queue_flow WHERE day >= %(first)s AND {matching(chosen)}"
-    values = {**chosen, "now": now, "at_risk": AT_RISK, "first": now.date() - timedelta(days=MONTH)}
-    standing = [Standing(**row) for row in answer.rows(open_items, values)]
-    return with_flow(standing, answer.rows(flow, values), now)
+    say(fresh_line(answer.fresh[0]), "dim")
 
 
 def _contacts_for_people(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -159,41 +120,6 @@ def cases(
             limit=limit,
             fresh=answer.fresh,
         )
-
-
-def open_cases(
-    answer: Answer,
-    now: datetime,
-    limit: int = 0,
-    *,
-    queue: str | None = None,
-    customer_id: str | None = None,
-    overdue: bool = False,
-) -> Iterator[dict[str, Any]]:
-    """So many open cases, or with 0 all of them: the overdue first, then those at risk, then by deadline."""
-    chosen = {"queue": queue, "customer_id": customer_id}
-    # What a case is told to be is decided by `standings`; this is the same as an order.
-    query = f"""SELECT * FROM ({RUNNING.format(matching(chosen))} AND kind = 'case') running
-        WHERE due < %(now)s {"" if overdue else "OR true"}
-        ORDER BY CASE WHEN due < %(now)s THEN 0 WHEN {LATE} THEN 1 ELSE 2 END, due, item_id LIMIT %(limit)s"""
-    values = {**chosen, "now": now, "at_risk": AT_RISK, "limit": limit or None}
-    return (_case(item, now) for item in answer.stream(query, values))
-
-
-def _case(item: dict[str, Any], now: datetime) -> dict[str, Any]:
-    # A queue of one: what is overdue or at risk is decided in one place.
-    (alone,) = standings([item], now)
-    late = alone.overdue_statutory or alone.overdue_service
-    names = ("queue", "status", "customer_id", "owner", "priority", "regime", "opened_at", "reopened")
-    clocks = ("statutory_due", "service_due", "branch", "product", "segment", "project_id")
-    return {
-        "case": item["item_id"].removeprefix("complaint-"),
-        "state": "overdue" if late else "at risk" if alone.at_risk else "in time",
-        **{name: item[name] for name in (*names, *clocks)},
-        "overdue_statutory": bool(alone.overdue_statutory),
-        "overdue_service": bool(alone.overdue_service),
-        "age_seconds": alone.age_max,
-    }
 
 
 def _case_for_people(row: Mapping[str, Any], now: datetime) -> dict[str, Any]:

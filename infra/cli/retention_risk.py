@@ -1,27 +1,18 @@
 """`kehu show retention-risk`: who is likely to leave, and why."""
 
-# ruff: noqa: S608 (what is put together are names of our own columns; values are always parameters)
-
-from collections.abc import Iterator, Mapping
-from datetime import datetime
-from heapq import merge, nlargest
-from itertools import islice
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 
 from infra import bootstrap
-from infra.cli.output import Csv, Json, Limit, Ndjson, percent, print_rows, say
-from infra.cli.reading import WAIT, Answer, MinPosition, Wait, reading
+from infra.cli.output import Csv, Json, Limit, Ndjson, fresh_line, percent, print_rows, say
+from infra.cli.reading import WAIT, MinPosition, Wait, reading
 from infra.cli.servers import Postgres
 from infra.errors import KehuError
-from infra.postgres.ops import matching
-from projections.retention_risk import BASE, RETENTION_RISK, sweep
-
-BANDS = ("high", "medium", "low", "unknown", "closed")
-"""In the order in which customers are listed; the first three are ranges of the probability."""
-NOTHING: Mapping[str, str | None] = {}
-Row = dict[str, Any]
+from infra.postgres.questions.answer import Row
+from infra.postgres.questions.customers import BANDS, risk_of, riskiest
+from projections.retention_risk import BASE, RETENTION_RISK
 
 
 class UnknownCustomer(KehuError):
@@ -61,7 +52,7 @@ def retention_risk(
             rows = iter([found] if all(value in (None, found[name]) for name, value in filters.items()) else [])
             if not (as_json or as_csv or as_ndjson):
                 _print_customer(found)
-                say(str(answer.fresh[0]), "dim")
+                say(fresh_line(answer.fresh[0]), "dim")
                 return
         else:
             rows = riskiest(answer, now, limit, band, {"branch": branch, "segment": segment, "manager_id": manager})
@@ -76,57 +67,6 @@ def retention_risk(
             limit=limit,
             fresh=answer.fresh,
         )
-
-
-def risk_of(answer: Answer, customer_id: str, now: datetime) -> Row | None:
-    """The score of one customer as of now, or None when nothing is stored about them."""
-    rows = answer.rows("SELECT * FROM kehu.retention_risk WHERE customer_id = %(customer)s", {"customer": customer_id})
-    return _row(_as_of(rows[0], now)) if rows else None
-
-
-def riskiest(
-    answer: Answer, now: datetime, limit: int = 0, band: str | None = None, filters: Mapping[str, str | None] = NOTHING
-) -> Iterator[Row]:
-    """The customers with the highest risk as of now, so many or with 0 all of them.
-
-    Rows that are due are scored anew, whatever band they had; of the others the stored order holds.
-    """
-    where = matching(filters)
-    due = answer.stream(
-        f"SELECT * FROM kehu.retention_risk WHERE next_change_at <= %(now)s AND {where}", {**filters, "now": now}
-    )
-    scored = (row for row in (_as_of(row, now) for row in due) if band in (None, row["band"]))
-    anew = nlargest(limit, scored, key=_rank) if limit else sorted(scored, key=_rank, reverse=True)
-    bands = BANDS if band is None else (band,)
-    stored = (row for one in bands for row in _stored(answer, now, limit, one, filters))
-    for row in islice(merge(anew, stored, key=_rank, reverse=True), limit or None):
-        yield _row(row)
-
-
-def _stored(answer: Answer, now: datetime, limit: int, band: str, filters: Mapping[str, str | None]) -> Iterator[Row]:
-    # In the order of the indexes, which end with (band, probability, customer_id) and are read backwards.
-    return answer.stream(
-        f"""SELECT * FROM kehu.retention_risk WHERE band = %(band)s AND {matching(filters)}
-            AND (next_change_at IS NULL OR next_change_at > %(now)s)
-            ORDER BY probability DESC, customer_id DESC LIMIT %(limit)s""",
-        {**filters, "band": band, "now": now, "limit": limit or None},
-    )
-
-
-def _rank(row: Row) -> tuple[int, float]:
-    return -BANDS.index(row["band"]), row["probability"] or 0.0
-
-
-def _as_of(row: Row, now: datetime) -> Row:
-    change = row["next_change_at"]
-    return row if change is None or change > now else dict(sweep(row, now))
-
-
-def _row(row: Row) -> Row:
-    names = ("customer_id", "band", "probability", "logit", "reasons", "scored_at", "next_change_at")
-    logit = None if row["logit"] is None else float(row["logit"])
-    dimensions = {name: row[name] for name in ("branch", "segment", "project_id", "manager_id")}
-    return {**{name: row[name] for name in names}, "logit": logit, **dimensions, "position": row["position"]}
 
 
 def _for_people(row: Row) -> Row:

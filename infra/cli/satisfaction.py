@@ -1,8 +1,6 @@
 """`kehu show satisfaction`: CSAT, NPS and CES of any grouping and window."""
 
-# ruff: noqa: S608 (what is put together are names of our own columns; values are always parameters)
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from typing import Annotated, Any
 
@@ -10,9 +8,10 @@ import typer
 
 from infra import bootstrap
 from infra.cli.output import Csv, Json, Limit, Ndjson, percent, print_rows
-from infra.cli.reading import WAIT, Answer, MinPosition, Wait, reading
+from infra.cli.reading import WAIT, MinPosition, Wait, reading
 from infra.cli.servers import Postgres
-from projections.satisfaction import DAILY, DIMENSIONS, SATISFACTION, Summary, summarise
+from infra.postgres.questions.satisfaction import scores
+from projections.satisfaction import DIMENSIONS, SATISFACTION, Summary
 
 FILTERS = ("metric", "scale", *DIMENSIONS)
 WINDOWS = (7, 30, 90)
@@ -51,7 +50,8 @@ def satisfaction(
     conditions = _conditions(where or ())
     title = f"Satisfaction by {by}" + (f", {days} days to {last}" if days else "")
     with reading(postgres, SATISFACTION, min_position=min_position, wait=wait) as answer:
-        summaries = sums(answer, by, conditions, (last - timedelta(days=days - 1), last) if days else None)
+        window = (last - timedelta(days=days - 1), last) if days else None
+        summaries = scores(answer, (by,), conditions, window)
     ordered = sorted(summaries, key=lambda s: (s.metric, s.scale, s.group))[: limit or None]
     print_rows(
         title,
@@ -64,22 +64,6 @@ def satisfaction(
         limit=limit,
         fresh=answer.fresh,
     )
-
-
-def sums(answer: Answer, by: str, conditions: Mapping[str, str], window: tuple[date, date] | None) -> Sequence[Summary]:
-    """One summary per metric, scale and value of a dimension, of the invitations of the window's days or of all.
-
-    Added up in the database, so that no more than one row per group is read.
-    """
-    columns = ", ".join(f"sum({name})::bigint AS {name}" for name in DAILY.columns)
-    names = ", ".join(dict.fromkeys(("metric", "scale", by)))
-    condition = " AND ".join(f"{name} = %({name})s" for name in conditions) or "true"
-    values: dict[str, object] = {**conditions}
-    if window:
-        condition += " AND day BETWEEN %(first)s AND %(last)s"
-        values |= {"first": window[0], "last": window[1]}
-    statement = f"SELECT {names}, {columns} FROM kehu.satisfaction_daily WHERE {condition} GROUP BY {names}"
-    return summarise(answer.rows(statement, values), by=(by,))
 
 
 def _conditions(where: Sequence[str]) -> dict[str, str]:

@@ -5,7 +5,7 @@ from copy import deepcopy
 from datetime import datetime
 
 from domain.values import Position
-from projections.declare import Change, Key, Projection, Row, Save, Stamp, Standing, Wanted
+from projections.declare import Change, Key, Mark, Projection, Row, Save, Standing, Wanted
 
 
 class MemoryReadModels:
@@ -20,9 +20,9 @@ class MemoryReadModels:
 
     def standing(self, projections: Sequence[Projection]) -> dict[str, Standing]:
         return {
-            p.name: Standing(position, self.errors.get(p.name), stamp=stamp)
+            p.name: Standing(position, self.errors.get(p.name), mark=mark)
             for p in projections
-            for position, stamp in (self._stands(p),)
+            for position, mark in (self._stands(p),)
         }
 
     def position(self, projection: Projection) -> Position:
@@ -30,7 +30,7 @@ class MemoryReadModels:
 
     def load(self, wanted: Sequence[Wanted]) -> list[dict[Key, Row]]:
         stored = [(self.rows.get((projection.name, table.name), {}), keys) for projection, table, keys in wanted]
-        # Copied, as from a database: a fold changes the rows that it gets, and may fail.
+        # Copied, as from a database: a fold changes the rows that it gets.
         return [{key: deepcopy(rows[key][1]) for key in keys if key in rows} for rows, keys in stored]
 
     def due(self, projection: Projection, now: datetime, limit: int) -> list[Change]:
@@ -42,13 +42,13 @@ class MemoryReadModels:
         ]
         return sorted(due, key=lambda one: one[2]["next_change_at"])[:limit]
 
-    def save(self, saves: Sequence[Save]) -> dict[str, Stamp]:
-        ours = [one for one in saves if self._stands(one.projection) == (one.expected, one.stamp)]
+    def save(self, saves: Sequence[Save]) -> dict[str, Mark]:
+        ours = [one for one in saves if self._stands(one.projection) == (one.expected, one.mark)]
         for one in ours:
             self._save(one)
         return {one.projection.name: self._stands(one.projection)[1] for one in ours}
 
-    def _stands(self, projection: Projection) -> tuple[Position, Stamp]:
+    def _stands(self, projection: Projection) -> tuple[Position, Mark]:
         return self.position(projection), (self._saves.get(projection.name, 0),)
 
     def _save(self, one: Save) -> None:

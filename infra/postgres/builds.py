@@ -4,7 +4,7 @@ A build has a schema of its own: `satisfaction_v1`, then `satisfaction_v1_b2`. V
 `kehu` show the live build, so that a reader needs neither version nor build.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +17,7 @@ from domain.ports import Unavailable
 from domain.values import Position
 from infra.errors import KehuError
 from infra.postgres.connection import Connection
-from projections.declare import Projection, Table
+from projections.declare import Index, Projection, Table
 
 
 class AnotherRebuild(KehuError):
@@ -208,14 +208,19 @@ def _add_changed_at(conn: Conn, build: Build, table: Table) -> None:
         conn.execute(add.format(sql.Identifier(build.schema, table.name)))
 
 
-def index_of(schema: str, table: Table, index: Sequence[str], *, primary: bool = False) -> sql.Composed:
-    """The statement that makes an index over these columns if it is missing; `primary`: to become the primary key."""
-    return sql.SQL("CREATE {}INDEX IF NOT EXISTS {} ON {} ({})").format(
+def index_of(schema: str, table: Table, index: Index, *, primary: bool = False) -> sql.Composed:
+    """The statement that makes an index if it is missing; `primary`: one that is to become the primary key."""
+    statement = sql.SQL("CREATE {}INDEX IF NOT EXISTS {} ON {} ({})").format(
         sql.SQL("UNIQUE " if primary else ""),
-        sql.Identifier(f"{table.name}_pkey" if primary else "_".join((table.name, *index, "idx"))),
+        sql.Identifier(f"{table.name}_pkey" if primary else "_".join((table.name, *index.columns, "idx"))),
         sql.Identifier(schema, table.name),
-        names(index),
+        names(index.columns),
     )
+    if index.include:
+        statement += sql.SQL(" INCLUDE ({})").format(names(index.include))
+    if index.only:
+        statement += sql.SQL(" WHERE {}").format(sql.Identifier(index.only))
+    return statement
 
 
 def _show(conn: Conn, projection: Projection, build: Build) -> None:

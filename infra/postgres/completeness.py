@@ -13,7 +13,7 @@ from projections.declare import Projection
 
 Conn = psycopg.Connection[dict[str, Any]]
 
-# The same as `projections.completeness.marks_of`.
+# The same as `projections.completeness.proofs_of`.
 _DIGEST = """('x' || encode(substr(sha256(convert_to(
     notification_id || '/' || originator_version || '/' || originator_id, 'UTF8')), 1, 8), 'hex'))::bit(64)::bigint"""
 

@@ -7,7 +7,6 @@ text, which is made several times faster than arrays of columns, and read by the
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import cache
-from itertools import chain
 from typing import Any
 
 import orjson
@@ -36,14 +35,11 @@ def by_column(keys: Iterable[Key]) -> Sequence[list[Any]]:
 
 def write(conn: "psycopg.Connection[Any]", schema: str, table: Table, changed: Changed, at: datetime) -> None:
     """Write the rows, changed at this moment."""
-    columns = [*table.key, *table.columns, "position"]
-    rows = [
-        {**row, **dict(zip(table.key, key, strict=True)), "position": position}
-        for key, position, row in chain(changed.added, changed.replaced, changed.summed)
-    ]
-    rows += [dict(zip(columns, values, strict=True)) for values in changed.appended]
-    if rows:
-        conn.execute(_put(schema, table), (at, orjson.dumps(rows, str).decode()))
+    rows = changed.added + changed.replaced + changed.summed
+    said = [{**row, **dict(zip(table.key, key, strict=True)), "position": position} for key, position, row in rows]
+    said += [dict(zip((*table.key, *table.columns, "position"), row, strict=True)) for row in changed.appended]
+    if said:
+        conn.execute(_put(schema, table), (at, orjson.dumps(said, str).decode()))
     if changed.dropped:
         conn.execute(_drop(schema, table), by_column(changed.dropped))
 
@@ -55,15 +51,13 @@ def _put(schema: str, table: Table) -> bytes:
         "INSERT INTO {target} AS t ({columns}, changed_at)"
         " SELECT {columns}, %s FROM json_populate_recordset(NULL::{target}, %s::json)"
     ).format(target=sql.Identifier(schema, table.name), columns=names([*table.key, *columns]))
-    if table.summed:
-        sets = sql.SQL(", ").join(
-            sql.SQL("{0} = t.{0} + excluded.{0}").format(sql.Identifier(c)) for c in table.columns
+    if not table.appended:  # there a key that comes twice is a defect, which nothing must hide
+        counters = table.columns if table.summed else ()
+        sets = (
+            sql.SQL("{0} = t.{0} + excluded.{0}" if c in counters else "{0} = excluded.{0}").format(sql.Identifier(c))
+            for c in [*columns, "changed_at"]
         )
-        position = sql.SQL("position = greatest(t.position, excluded.position), changed_at = excluded.changed_at")
-        query += sql.SQL(" ON CONFLICT ({}) DO UPDATE SET {}, {}").format(names(table.key), sets, position)
-    elif not table.appended:  # there a key that comes twice is a defect, which nothing must hide
-        each = (sql.SQL("{0} = excluded.{0}").format(sql.Identifier(c)) for c in [*columns, "changed_at"])
-        query += sql.SQL(" ON CONFLICT ({}) DO UPDATE SET {}").format(names(table.key), sql.SQL(", ").join(each))
+        query += sql.SQL(" ON CONFLICT ({}) DO UPDATE SET {}").format(names(table.key), sql.SQL(", ").join(sets))
     return query.as_bytes(None)
 
 

@@ -8,7 +8,7 @@ import psycopg
 from psycopg import sql
 
 from infra.postgres.builds import Build, index_of, names
-from projections.declare import Projection, Table
+from projections.declare import Index, Projection, Table
 
 # Each statement has a thread and a connection of its own, so no workers beside them.
 _OPTIONS = "-c maintenance_work_mem=128MB -c max_parallel_maintenance_workers=0"
@@ -26,14 +26,14 @@ def finish(conninfo: str, filled: Sequence[tuple[Projection, Build]], at_once: i
 
 
 def _indexes(schema: str, table: Table) -> list[sql.Composed]:
-    primary = [index_of(schema, table, [*table.key], primary=True)]
+    primary = [index_of(schema, table, Index(tuple(table.key)), primary=True)]
     return primary + [index_of(schema, table, index) for index in table.indexes]
 
 
 def _last(schema: str, table: Table) -> list[sql.Composed]:
     """The key becomes the primary one; of the columns that a question may name the planner learns what is in them."""
     target, key = sql.Identifier(schema, table.name), sql.Identifier(f"{table.name}_pkey")
-    asked = dict.fromkeys((*table.key, *(column for index in table.indexes for column in index)))
+    asked = dict.fromkeys((*table.key, *(column for index in table.indexes for column in index.columns)))
     analyze = sql.SQL("ANALYZE {} ({})").format(target, names(asked))
     if table.summed:
         return [analyze]

@@ -26,7 +26,7 @@ from infra.postgres import few_rows
 from infra.postgres.builds import COLUMNS, Build, Builds, Conn, names, of_row
 from infra.postgres.connection import Connection
 from projections.completeness import Folded
-from projections.declare import Change, Changed, Key, Projection, Row, Save, Stamp, Standing, Table, Wanted
+from projections.declare import Change, Changed, Key, Mark, Projection, Row, Save, Standing, Table, Wanted
 
 LOOK = 0.01
 """Seconds between two looks at a position that is waited for."""
@@ -78,8 +78,8 @@ class PostgresReadModels:
             build = of_row(row)
             if build.version == versions[build.name] and self._ours(build):
                 self._builds[build.name] = build
-                stamp = build.build, row["updated_at"]
-                found[build.name] = Standing(build.position, build.error, build.paused, stamp)
+                mark = build.build, row["updated_at"]
+                found[build.name] = Standing(build.position, build.error, build.paused, mark)
         return found
 
     def position(self, projection: Projection) -> Position:
@@ -114,7 +114,7 @@ class PostgresReadModels:
             rows = _cursor(conn).execute(query, (now, limit)).fetchall()
         return [(key, row[-1], found) for row in rows for key, found in (_split(table, row),)]
 
-    def save(self, saves: Sequence[Save]) -> dict[str, Stamp]:
+    def save(self, saves: Sequence[Save]) -> dict[str, Mark]:
         builds = {one.projection.name: self._build(one.projection) for one in saves}
         try:
             with self._connection.use() as conn, _sending(conn, saves), conn.transaction():
@@ -180,14 +180,14 @@ def _move(conn: Conn, saves: Sequence[tuple[Build, Save]]) -> dict[str, datetime
     # The state too: a build that is switched meanwhile belongs to somebody else. Later than at every save before: who
     # has seen rows up to a `changed_at` finds the others after it. All projectors lock in the same order.
     wanted = [
-        [build.name, build.version, build.build, build.state, save.expected, save.stamp[-1], save.position]
+        [build.name, build.version, build.build, build.state, save.expected, save.mark[-1], save.position]
         for build, save in saves
     ]
     rows = conn.execute(
-        "WITH w AS (SELECT o->>0 AS name, (o->>1)::int AS version, (o->>2)::int AS build, o->>3 AS state,"
+        "WITH wanted AS (SELECT o->>0 AS name, (o->>1)::int AS version, (o->>2)::int AS build, o->>3 AS state,"
         " (o->>4)::bigint AS position, (o->>5)::timestamptz AS updated_at, (o->>6)::bigint AS following"
         " FROM json_array_elements(%s::json) AS o),"
-        " b AS (SELECT b.name, b.version, b.build, w.following FROM w JOIN projection_builds b"
+        " b AS (SELECT b.name, b.version, b.build, w.following FROM wanted w JOIN projection_builds b"
         " USING (name, version, build, state, position, updated_at) WHERE NOT b.paused ORDER BY name FOR UPDATE OF b)"
         " UPDATE projection_builds p SET position = b.following, error = NULL,"
         " updated_at = greatest(clock_timestamp(), p.updated_at + interval '1 microsecond'),"
@@ -286,8 +286,7 @@ def _incoming(schema: str, table: Table) -> sql.Identifier:
 
 
 def _many(changed: Changed) -> bool:
-    rows = len(changed.added) + len(changed.replaced) + len(changed.appended) + len(changed.summed)
-    return rows > few_rows.MOST
+    return sum(map(len, (changed.added, changed.replaced, changed.appended, changed.summed))) > few_rows.MOST
 
 
 def _write(conn: "psycopg.Connection[Any]", schema: str, table: Table, changed: Changed, at: datetime) -> None:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from domain.values import Dimensions, Recorded
-from projections.declare import Key, Projection, Row, Rows, Table
+from projections.declare import Index, Key, Projection, Row, Rows, Table
 from projections.retention_risk.features import STEPS, forget_old_days
 from projections.retention_risk.scorecard import BASE, Features, Reason, Scored, score, second_of
 
@@ -35,7 +35,7 @@ RISK = Table(
         "manager_id": "text",
         "features": "jsonb",
     },
-    indexes=(("next_change_at",), RANKED, ("branch", *RANKED), ("manager_id", *RANKED)),
+    indexes=tuple(map(Index, (("next_change_at",), RANKED, ("branch", *RANKED), ("manager_id", *RANKED)))),
 )
 """One customer. `band` is low (below 10 %), medium (below 30 %) or high; or unknown or closed, without a score."""
 

@@ -25,7 +25,14 @@ FIGURES = {
         "produce_to_visible_p99_ms",
     },
     "profile": {"event_us"} | {f"{step}_share" for step in STEPS},
-    "query": {"customer_p99_ms", "queue_p99_ms", "satisfaction_p99_ms", "idle_cpu"},
+    "query": {
+        "customer_p99_ms",
+        "queue_p99_ms",
+        "queues_p99_ms",
+        "satisfaction_p99_ms",
+        "satisfaction_branches_p99_ms",
+        "idle_cpu",
+    },
     "scaling": {
         *(f"workers_{number}{what}" for number in (1, 2, 4) for what in ("", "_cpu_us")),
         "stored_events_bytes",

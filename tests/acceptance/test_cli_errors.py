@@ -95,7 +95,7 @@ def test_a_broker_that_is_away_is_told_within_seconds(history: History) -> None:
 
 
 def test_an_error_that_nobody_foresaw_is_one_line(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("infra.cli.queues.with_flow", lambda *_given: 1 / 0)
+    monkeypatch.setattr("infra.cli.queues.summaries", lambda *_given: 1 / 0)
     done = history("show", "queues")
     assert done.code == 70
     assert done.err.startswith("kehu: ZeroDivisionError")

@@ -13,6 +13,7 @@ import pytest
 
 from infra.kafka.producer import publish
 from infra.kafka.topics import TOPICS
+from projections.service_queues import next_deadline
 from tests.support.cli import EVENTS, History, kehu, store, story
 from tests.support.project import ROOT
 
@@ -222,13 +223,16 @@ def test_cases_are_listed_with_the_overdue_first(history: History) -> None:
 def test_a_case_at_risk_comes_before_one_with_an_earlier_deadline(copied: History) -> None:
     with psycopg.connect(copied.postgres) as conn:
         conn.execute("UPDATE kehu.queue_items SET open = false WHERE queue <> 'told'")
-        conn.execute("UPDATE kehu.queue_items SET open = true, service_due = NULL WHERE queue = 'told'")
         for case, started, due in (("told-1", 30, 5), ("told-2", 1, 3)):
-            conn.execute(
-                "UPDATE kehu.queue_items SET statutory_from = now() - %s * interval '1 d',"
-                " statutory_due = now() + %s * interval '1 d' WHERE item_id = %s",
-                (started, due, f"complaint-{case}"),
-            )
+            clocks = {
+                "statutory_from": copied.now - timedelta(days=started),
+                "statutory_due": copied.now + timedelta(days=due),
+                "service_from": None,
+                "service_due": None,
+            }
+            item = {"open": True, **clocks, **next_deadline(clocks), "item_id": f"complaint-{case}"}
+            columns = ", ".join(f"{name} = %({name})s" for name in item)
+            conn.execute(f"UPDATE kehu.queue_items SET {columns} WHERE item_id = %(item_id)s".encode(), item)
     rows = kehu("show", "cases", "--postgres", copied.postgres, "--json").rows
     assert [(row["case"], row["state"]) for row in rows] == [("told-1", "at risk"), ("told-2", "in time")]
 

@@ -30,6 +30,9 @@ from tests.support.rows import recorded
 SMALL_BATCHES = "from infra.cli import main, rebuild; rebuild.BATCH = 100; main.main()"
 IN_PROCESSES = "from infra.cli import main, rebuild; rebuild.FILL_FROM = 1; main.main()"
 INVITATIONS = "SELECT count(*) FROM kehu.satisfaction_invitations"
+VERSION = SATISFACTION.version
+FIRST, SECOND = f"v{VERSION} build 1", f"v{VERSION} build 2"
+SCHEMA = f"satisfaction_v{VERSION}"
 
 
 def one(postgres: str, query: str) -> Any:
@@ -50,8 +53,8 @@ def built(postgres: str, *arguments: str) -> dict[str, Any]:
 def spoil(postgres: str) -> None:
     """Change, remove and add a row of the live invitations by hand."""
     with psycopg.connect(postgres) as conn:
-        first = "(SELECT min(invitation_id) FROM satisfaction_v1.satisfaction_invitations)"
-        table = "satisfaction_v1.satisfaction_invitations"
+        first = f"(SELECT min(invitation_id) FROM {SCHEMA}.satisfaction_invitations)"
+        table = f"{SCHEMA}.satisfaction_invitations"
         conn.execute(f"DELETE FROM {table} WHERE invitation_id = {first}".encode())
         conn.execute(f"UPDATE {table} SET outcome = 'lost' WHERE invitation_id = {first}".encode())
         conn.execute(
@@ -89,17 +92,17 @@ def test_differences_are_told_by_kind_and_readers_see_the_new_build_when_it_is_s
     assert changed["missing"]["key"] == {"invitation_id": "made-up"}
     assert changed["changed"]["before"] == {"outcome": "lost"}
     assert changed["changed"]["after"]["outcome"] != "lost"
-    assert beside["live"] == "v1 build 1"
+    assert beside["live"] == FIRST
     assert one(copied.postgres, f"{INVITATIONS} WHERE outcome = 'lost'") == 1
     told = kehu("rebuild", "satisfaction", "--postgres", copied.postgres)
     assert "made-up" in told.out
 
-    assert built(copied.postgres, "--switch")["live"] == "v1 build 2"
+    assert built(copied.postgres, "--switch")["live"] == SECOND
     assert one(copied.postgres, f"{INVITATIONS} WHERE outcome = 'lost'") == 0
     assert one(copied.postgres, INVITATIONS) == there
-    assert built(copied.postgres, "--rollback")["live"] == "v1 build 1"
+    assert built(copied.postgres, "--rollback")["live"] == FIRST
     assert one(copied.postgres, f"{INVITATIONS} WHERE outcome = 'lost'") == 1
-    assert built(copied.postgres, "--rollback")["live"] == "v1 build 2"
+    assert built(copied.postgres, "--rollback")["live"] == SECOND
     built(copied.postgres, "--drop")
     assert one(copied.postgres, "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'satisfaction%'") == 1
     gone = kehu("rebuild", "satisfaction", "--rollback", "--postgres", copied.postgres)
@@ -114,9 +117,7 @@ def test_the_projector_follows_the_live_build_without_a_restart(copied: History)
         invite(log, "after-the-switch")
         worker.run_until_caught_up()
         assert one(copied.postgres, f"{INVITATIONS} WHERE invitation_id = 'after-the-switch'") == 1
-        assert one(copied.postgres, INVITATIONS.replace("kehu.", "satisfaction_v1_b2.")) == one(
-            copied.postgres, INVITATIONS
-        )
+        assert one(copied.postgres, INVITATIONS.replace("kehu.", f"{SCHEMA}_b2.")) == one(copied.postgres, INVITATIONS)
         # The former build is caught up before it is shown again.
         assert built(copied.postgres, "--rollback")["events"] == 1
         assert one(copied.postgres, f"{INVITATIONS} WHERE invitation_id = 'after-the-switch'") == 1
@@ -158,7 +159,7 @@ def test_a_rebuild_that_was_killed_goes_on_where_it_was(copied: History, step: s
     left = one(copied.postgres, "SELECT position FROM kehu.projection_builds WHERE state = 'candidate'")
     assert left == filled + (400 if step.startswith("saved") else 300)
     went_on = built(copied.postgres, "--switch")
-    assert went_on["live"] == "v1 build 2"
+    assert went_on["live"] == SECOND
     assert went_on["events"] == went_on["compared_at"] - left
     assert went_on["same_rows"] is True
     assert one(copied.postgres, INVITATIONS) == there
@@ -237,21 +238,23 @@ def test_a_new_version_is_built_beside_the_old_one_and_can_be_switched_back(
     copied: History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     there = one(copied.postgres, INVITATIONS)
-    second = replace(SATISFACTION, version=2)
+    second = replace(SATISFACTION, version=VERSION + 1)
     monkeypatch.setattr("infra.cli.projections.ALL", (second,))
     with closing(PostgresLog(copied.postgres)) as log, closing(PostgresReadModels(copied.postgres)) as models:
         models.create(second)
-        assert Projector(log, models, [second]).run_once() == 0, "the views still show version 1"
+        assert Projector(log, models, [second]).run_once() == 0, "the views still show the former version"
         beside = built(copied.postgres)
-        assert (beside["live"], beside["version"], beside["same_rows"]) == ("v1 build 1", 2, True)
-        assert built(copied.postgres, "--switch")["live"] == "v2 build 1"
-        invite(log, "in-version-2")
+        assert (beside["live"], beside["version"], beside["same_rows"]) == (FIRST, VERSION + 1, True)
+        assert built(copied.postgres, "--switch")["live"] == f"v{VERSION + 1} build 1"
+        invite(log, "in-the-new-version")
         assert Projector(log, models, [second]).run_until_caught_up() == log.head()
     assert one(copied.postgres, INVITATIONS) == there + 1
+    asked = kehu("show", "satisfaction", "--postgres", copied.postgres)
+    assert (asked.code, f"asked is version {VERSION}" in asked.err) == (1, True)
     refused = kehu("rebuild", "satisfaction", "--rollback", "--postgres", copied.postgres)
     assert refused.code == 1
     monkeypatch.undo()
-    assert built(copied.postgres, "--rollback")["live"] == "v1 build 1"
+    assert built(copied.postgres, "--rollback")["live"] == FIRST
     assert one(copied.postgres, INVITATIONS) == there + 1
 
 

@@ -22,7 +22,7 @@ from infra.memory.log import MemoryLog
 from infra.memory.read_models import MemoryReadModels
 from infra.postgres.mapper import to_recorded
 from projections.catalogue import ALL
-from projections.completeness import Folded, marks_of
+from projections.completeness import Folded, proofs_of
 from projections.declare import Changed, Changes, Projection, Save
 from projections.retention_risk import RETENTION_RISK, RISK, sweep
 from tests.support.histories import END, bank_log
@@ -116,7 +116,7 @@ def test_a_batch_that_is_not_saved_changes_no_row(projection: Projection) -> Non
     models = folded(projection, log=Part(LOG.events[:half]))
     before = deepcopy(models.rows)
     rows = HeldRows(projection, lambda table, keys: models.load([(projection, table, keys)])[0], empty=False)
-    rows.fold(LOG.events[half:], marks_of(LOG.events))
+    rows.fold(LOG.events[half:], proofs_of(LOG.events))
     assert any(changed != Changed() for changed in rows.changes().values())
     assert models.rows == before
 
@@ -132,8 +132,8 @@ class Tables(MemoryReadModels):
         self._add(projection, {}, folded)
 
     def _add(self, projection: Projection, changes: Changes, folded: Folded) -> None:
-        stamp = self.standing([projection])[projection.name].stamp
-        assert self.save([Save(projection, Position(0), stamp, Position(0), changes, folded)])
+        stands = self.standing([projection])[projection.name]
+        assert self.save([Save(projection, stands.position, stands.mark, stands.position, changes, folded)])
 
 
 @settings(max_examples=10)

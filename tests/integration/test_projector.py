@@ -245,8 +245,10 @@ def test_what_a_crash_of_the_server_takes_back_is_folded_again(history: MemoryLo
             assert {models.position(p) for p in ALL} == {Position(300)}
             assert projector.run_until_caught_up() == history.head()
             crashed = [models.digest(p) for p in ALL]
-            builds = Builds(database)
-            with closing(builds), closing(PostgresReadModels(database, [builds.begin(p) for p in ALL])) as quiet:
+            with closing(Builds(database)) as builds:
+                begun = [builds.begin(projection) for projection in ALL]
+            indexes.finish(database, list(zip(ALL, begun, strict=True)), 1)
+            with closing(PostgresReadModels(database, begun)) as quiet:
                 Projector(history, quiet, ALL).run_until_caught_up()
                 assert [quiet.digest(p) for p in ALL] == crashed
     rmtree(folder)

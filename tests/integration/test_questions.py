@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import combinations, product
 from random import Random
 from typing import Any
 
@@ -10,27 +12,26 @@ import psycopg
 import pytest
 
 from benchmarks import customers
-from infra.cli.customer import READ, timeline
-from infra.cli.queues import open_cases, summaries
-from infra.cli.reading import Answer
-from infra.cli.retention_risk import risk_of, riskiest
-from infra.cli.satisfaction import sums
 from infra.cli.servers import Connection, connected
 from infra.embedded.postgres import EmbeddedPostgres
+from infra.postgres.questions.answer import Answer, OtherVersion
+from infra.postgres.questions.customers import ABOUT_ONE, risk_of, riskiest, timeline
+from infra.postgres.questions.queues import open_cases, summaries
+from infra.postgres.questions.satisfaction import Window, scores
 from projections.retention_risk import RETENTION_RISK
-from projections.satisfaction import SATISFACTION
-from projections.service_queues import SERVICE_QUEUES, standings, summarise_queues
+from projections.satisfaction import DIMENSIONS, SATISFACTION, summarise
+from projections.service_queues import SERVICE_QUEUES, next_deadline, standings, summarise_queues
 from tests.support.builders import NOON
 
 CUSTOMERS = 30_000
-LARGE = {"customer_timeline", "retention_risk", "queue_items", "satisfaction_daily"}
+LARGE = {"customer_timeline", "retention_risk", "queue_items", "satisfaction_daily", "satisfaction_totals"}
 
 
 class Explained(Answer):
-    """Answers, and keeps which tables were read through for them."""
+    """Answers, and keeps how each large table was read for them."""
 
     def __init__(self, conn: Connection, *projections: Any) -> None:
-        self.read_through: set[str] = set()
+        self.ways: set[tuple[str, str]] = set()
         super().__init__(conn, *projections)
 
     def rows(self, statement: str, values: Mapping[str, object] | None = None) -> list[dict[str, Any]]:
@@ -44,14 +45,19 @@ class Explained(Answer):
     def _explain(self, statement: str, values: Mapping[str, object] | None) -> None:
         row = self._conn.execute(f"EXPLAIN (FORMAT JSON) {statement}".encode(), values).fetchone()
         assert row is not None
-        self.read_through |= set(_read_through(row["QUERY PLAN"][0]["Plan"])) & LARGE
+        self.ways |= {way for way in _ways(row["QUERY PLAN"][0]["Plan"]) if way[0] in LARGE}
+
+    @property
+    def read_through(self) -> set[str]:
+        """The large tables that were read from their beginning to their end."""
+        return {table for table, how in self.ways if how == "Seq Scan"}
 
 
-def _read_through(plan: Mapping[str, Any]) -> Iterator[str]:
-    if plan["Node Type"] == "Seq Scan":
-        yield plan["Relation Name"]
+def _ways(plan: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    if "Relation Name" in plan:
+        yield plan["Relation Name"], plan["Node Type"]
     for below in plan.get("Plans", ()):
-        yield from _read_through(below)
+        yield from _ways(below)
 
 
 @pytest.fixture(scope="module")
@@ -66,14 +72,21 @@ def bank(postgres_server: EmbeddedPostgres) -> Iterator[Connection]:
 def test_no_question_reads_a_large_table_through(bank: Connection) -> None:
     now = datetime.now(NOON.tzinfo)
     one, queue = customers.name(77), "queue 1"
-    answer = Explained(bank, *READ, SATISFACTION)
+    week = (now.date() - timedelta(days=6), now.date())
+    answer = Explained(bank, *ABOUT_ONE, SATISFACTION)
     assert risk_of(answer, one, now)
     assert len(list(timeline(answer, one, 5))) == 5
     assert len(list(timeline(answer, one, 5, now - timedelta(days=400), "transaction"))) == 5
     list(open_cases(answer, now, customer_id=one))
     assert len(list(open_cases(answer, now, 50, queue=queue))) == 50
+    assert len(list(open_cases(answer, now, 50))) == 50
     assert summaries(answer, now, queue, "case")[0].open > 50
-    assert sums(answer, "channel", {}, (now.date() - timedelta(days=6), now.date()))
+    assert len(summaries(answer, now)) > customers.QUEUES
+    for by in ((), *((dimension,) for dimension in DIMENSIONS), ("channel", "branch")):
+        assert scores(answer, by, {}, week), by
+    assert scores(answer, ("day",), {"branch": "Branch 7", "metric": "nps"}, week)
+    assert scores(answer, ("channel",), {"branch": "Branch 7"}, week)
+    assert scores(answer, ("channel",))
     filters: list[dict[str, Any]] = [
         {},
         {"filters": {"branch": "Branch 7"}},
@@ -86,6 +99,15 @@ def test_no_question_reads_a_large_table_through(bank: Connection) -> None:
     assert answer.read_through == set()
 
 
+def test_queues_are_counted_by_an_index_that_has_all_it_takes(bank: Connection) -> None:
+    bank.rollback()
+    with psycopg.connect(bank.info.dsn, autocommit=True) as conn:
+        conn.execute("VACUUM")  # so that the index can be believed
+    answer = Explained(bank, SERVICE_QUEUES)
+    assert summaries(answer, datetime.now(NOON.tzinfo), "queue 1", "case")
+    assert answer.ways == {("queue_items", "Index Only Scan")}
+
+
 def test_all_customers_come_in_one_order_however_many_are_wanted(bank: Connection) -> None:
     now = datetime.now(NOON.tzinfo)
     answer = Answer(bank, RETENTION_RISK)
@@ -93,6 +115,34 @@ def test_all_customers_come_in_one_order_however_many_are_wanted(bank: Connectio
     assert len(set(whole)) == len(whole) == CUSTOMERS
     assert [row["customer_id"] for row in riskiest(answer, now, 500)] == whole[:500]
     assert answer.rows("SELECT FROM pg_cursors") == []
+
+
+def test_totals_and_cells_give_the_same_scores(bank: Connection) -> None:
+    """Whatever is grouped by and asked for, and whichever table was read: as the rules sum up the cells."""
+    rng, today = Random(11), datetime.now(NOON.tzinfo).date()
+    answer = Answer(bank, SATISFACTION)
+    cells = answer.rows("SELECT * FROM kehu.satisfaction_daily")
+    groupings = [*((name,) for name in DIMENSIONS), (), *rng.sample([*combinations(DIMENSIONS, 2)], 5)]
+    conditions: list[dict[str, Any]] = [{}, {"metric": "nps"}, {"branch": "Branch 7"}, {"channel": "sms", "scale": 5}]
+    windows: list[Window | None] = [None, (today - timedelta(days=40), today - timedelta(days=20))]
+    for by, where in product(groupings, conditions):
+        window = rng.choice(windows)
+        chosen = [
+            cell
+            for cell in cells
+            if all(cell[name] == value for name, value in where.items())
+            and (window is None or window[0] <= cell["day"] <= window[1])
+        ]
+        found = scores(answer, by, where, window)
+        assert found == summarise(chosen, by=by), (by, where, window)
+        assert found
+    assert scores(answer, ("branch",), {"branch": "Branch none"}) == ()
+
+
+def test_a_read_model_of_another_version_is_not_asked(bank: Connection) -> None:
+    with pytest.raises(OtherVersion, match="satisfaction is of version"):
+        Answer(bank, RETENTION_RISK, replace(SATISFACTION, version=SATISFACTION.version + 1))
+    assert Answer(bank, RETENTION_RISK, SATISFACTION).fresh
 
 
 def test_the_database_counts_a_queue_as_the_rules_do(bank: Connection) -> None:
@@ -107,23 +157,26 @@ def test_the_database_counts_a_queue_as_the_rules_do(bank: Connection) -> None:
         conn.execute("DELETE FROM kehu.queue_items")
         conn.execute("DELETE FROM kehu.queue_flow WHERE day < %s", (at,))
         for number in range(400):
-            conn.execute(
-                "INSERT INTO kehu.queue_items (item_id, kind, queue, status, open, customer_id, opened_at,"
-                " statutory_from, statutory_due, service_from, service_due, position)"
-                " VALUES (%s, %s, %s, %s, %s, 'c', %s, %s, %s, %s, %s, 1)",
-                (
-                    f"complaint-{number}",
-                    rng.choice(["case", "case", "contact"]),
-                    rng.choice(["a", "b", "c"]),
-                    rng.choice(["waiting", "assigned"]),
-                    rng.random() < 0.8,
-                    at - timedelta(seconds=rng.randint(-5, 40) * 1000, microseconds=rng.randint(0, 999_999)),
-                    at - timedelta(seconds=rng.randint(1, 6) * 1000),
-                    some(-4, 8),
-                    at - timedelta(seconds=rng.randint(1, 6) * 1000),
-                    some(-4, 8),
-                ),
-            )
+            clocks = {
+                "statutory_from": at - timedelta(seconds=rng.randint(1, 6) * 1000),
+                "statutory_due": some(-4, 8),
+                "service_from": at - timedelta(seconds=rng.randint(1, 6) * 1000),
+                "service_due": some(-4, 8),
+            }
+            item = {
+                "item_id": f"complaint-{number}",
+                "kind": rng.choice(["case", "case", "contact"]),
+                "queue": rng.choice(["a", "b", "c"]),
+                "status": rng.choice(["waiting", "assigned"]),
+                "open": rng.random() < 0.8,
+                "customer_id": f"c-{number % 50}",
+                "opened_at": at - timedelta(seconds=rng.randint(-5, 40) * 1000, microseconds=rng.randint(0, 999_999)),
+                "position": 1,
+                **clocks,
+                **next_deadline(clocks),
+            }
+            named, given = ", ".join(item), ", ".join(f"%({name})s" for name in item)
+            conn.execute(f"INSERT INTO kehu.queue_items ({named}) VALUES ({given})".encode(), item)
     bank.rollback()
     answer = Answer(bank, SERVICE_QUEUES)
     items = answer.rows("SELECT * FROM kehu.queue_items")
@@ -145,3 +198,14 @@ def test_the_database_counts_a_queue_as_the_rules_do(bank: Connection) -> None:
     assert overdue == wanted[: len(overdue)]
     assert len(overdue) == sum(urgency(one)[0] == 0 for one in cases)
     assert [row["case"] for row in open_cases(answer, at, 7)] == wanted[:7]
+    filters: list[dict[str, Any]] = [{"queue": "b"}, {"customer_id": "c-7"}, {"queue": "b", "customer_id": "c-7"}]
+    for chosen in filters:
+        some_wanted = [
+            one["item_id"].removeprefix("complaint-")
+            for one in cases
+            if all(one[name] == value for name, value in chosen.items())
+        ]
+        assert [row["case"] for row in open_cases(answer, at, **chosen)] == some_wanted
+        assert [row["case"] for row in open_cases(answer, at, 3, **chosen)] == some_wanted[:3]
+    states = [row["state"] for row in open_cases(answer, at)]
+    assert states == [("overdue", "at risk", "in time")[urgency(one)[0]] for one in cases]

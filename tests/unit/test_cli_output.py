@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from infra.cli.messages import meaning
-from infra.cli.output import Freshness, cell, percent, print_rows, span, text_of, when
+from infra.cli.output import cell, percent, print_rows, span, text_of, when
+from infra.postgres.questions.answer import Freshness
 from tests.support.builders import NOON
 
 DAY = 86_400

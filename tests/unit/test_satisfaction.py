@@ -1,5 +1,6 @@
 """Satisfaction: every invitation counts once, and any grouping of the counts gives the metrics of their sum."""
 
+from collections import defaultdict
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
@@ -10,7 +11,17 @@ from msgspec import convert
 
 from domain.survey import SurveyAnswered, SurveyBounced, SurveyDeclined, SurveyInvited, SurveyScored
 from domain.values import Event
-from projections.satisfaction import DAILY, INVITATIONS, OUTCOMES, SATISFACTION, SCORES, summarise
+from projections.satisfaction import (
+    DAILY,
+    INVITATIONS,
+    OUTCOMES,
+    SATISFACTION,
+    SCORES,
+    TOTALLED,
+    TOTALS,
+    summarise,
+    totals_that_answer,
+)
 from tests.support.builders import NOON
 from tests.support.rows import Dated, decided, fold, recorded
 
@@ -134,20 +145,43 @@ def test_a_dimension_that_does_not_exist_is_refused() -> None:
         summarise([], by=("colour",))
 
 
-facts = st.lists(
-    st.one_of(
-        st.builds(invited, st.integers(1, 4), st.just("nps"), st.just(10), branch=st.sampled_from(["a", None])),
-        st.builds(
-            lambda n, score, partial: SurveyAnswered(invitation_id=f"i{n}", score=score, partial=partial),
-            st.integers(1, 4),
-            st.integers(0, 10),
-            st.booleans(),
-        ),
-        st.builds(lambda n: SurveyDeclined(invitation_id=f"i{n}"), st.integers(1, 4)),
-        st.builds(lambda n: SurveyBounced(invitation_id=f"i{n}"), st.integers(1, 4)),
-    ),
-    max_size=30,
+@pytest.mark.parametrize(
+    ("named", "totals"),
+    [
+        ((), ""),
+        (("day", "metric", "scale"), ""),
+        (("channel",), "channel"),
+        (("branch", "branch", "metric"), "branch"),
+        (("owner", "day"), "owner"),
+        (("channel", "branch"), None),
+    ],
 )
+def test_totals_answer_what_names_one_dimension_at_most(named: tuple[str, ...], totals: str | None) -> None:
+    assert totals_that_answer(named) == totals
+
+
+some_invited = st.builds(
+    invited,
+    st.integers(1, 4),
+    st.just("nps"),
+    st.just(10),
+    channel=st.sampled_from(["app", "sms"]),
+    branch=st.sampled_from(["a", None]),
+    owner=st.sampled_from(["a", "h", None]),
+)
+some_fact = st.one_of(
+    some_invited,
+    st.builds(
+        lambda n, score, partial: SurveyAnswered(invitation_id=f"i{n}", score=score, partial=partial),
+        st.integers(1, 4),
+        st.integers(0, 10),
+        st.booleans(),
+    ),
+    st.builds(lambda n: SurveyDeclined(invitation_id=f"i{n}"), st.integers(1, 4)),
+    st.builds(lambda n: SurveyBounced(invitation_id=f"i{n}"), st.integers(1, 4)),
+)
+facts = st.lists(some_fact, max_size=30)
+over_days = st.lists(st.tuples(some_fact, st.integers(0, 3).map(lambda days: NOON + timedelta(days=days))), max_size=30)
 
 
 @settings(max_examples=60, deadline=None)
@@ -162,3 +196,18 @@ def test_every_invitation_has_one_outcome_and_one_score_at_most(history: list[Ev
     assert total["answered"] + total["partial"] == len(scored)
     assert sum(total[name] for name in OUTCOMES) <= total["invited"] == len(rows.whole(INVITATIONS))
     assert all(cell[name] >= 0 for cell in rows.whole(DAILY) for name in DAILY.columns)
+
+
+@settings(max_examples=100, deadline=None)
+@given(over_days, st.sets(st.integers(0, 40)))
+def test_totals_are_the_sums_of_the_cells(history: list[Dated], splits: set[int]) -> None:
+    rows = fold(SATISFACTION, decided(*history), sorted(splits))
+    expected: dict[tuple[Any, ...], dict[str, int]] = defaultdict(lambda: dict.fromkeys(DAILY.columns, 0))
+    for cell in rows.whole(DAILY):
+        for dimension in ("", *TOTALLED):
+            value = cell[dimension] if dimension else ""
+            total = expected[dimension, cell["day"], cell["metric"], cell["scale"], value]
+            for name in DAILY.columns:
+                total[name] += cell[name]
+    found = {tuple(row[name] for name in TOTALS.key): row for row in rows.whole(TOTALS)}
+    assert {key: {name: row[name] for name in DAILY.columns} for key, row in found.items()} == expected

@@ -190,6 +190,18 @@ def test_both_clocks_of_a_case_are_kept_side_by_side() -> None:
     assert (item["statutory_due"], item["service_due"], item["service_from"]) == (after(900), None, NOON)
 
 
+def test_a_case_is_at_risk_when_three_quarters_of_the_time_to_its_earlier_deadline_are_gone() -> None:
+    both = (OPENED, clock("statutory", after(900)), clock("service", after(600), start=after(200)))
+    [item] = items(*both)
+    assert (item["due"], item["at_risk_at"]) == (after(600), after(500))
+    [item] = items(*both, clock("service", None))
+    assert (item["due"], item["at_risk_at"]) == (after(900), after(675))
+    [item] = items(*both, clock("service", None), clock("statutory", None))
+    assert (item["due"], item["at_risk_at"]) == (None, None)
+    [item] = items(OPENED, clock("statutory", after(900)), clock("service", after(900), start=after(-300)))
+    assert (item["due"], item["at_risk_at"]) == (after(900), after(600)), "the clock that began earlier"
+
+
 # --- a queue at a moment ---
 
 

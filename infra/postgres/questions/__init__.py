@@ -1,0 +1,4 @@
+"""What is asked of the read models, by whoever asks: the command line, and later HTTP. Each question takes an `Answer`.
+
+What a row means is told by the rules in `projections/`; the statements here find and count the same where the rows are.
+"""

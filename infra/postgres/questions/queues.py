@@ -1,0 +1,89 @@
+"""What waits in the queues, since when and until when."""
+
+# ruff: noqa: S608 (what is put together are names of our own columns; values are always parameters)
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+
+from infra.postgres.ops import matching
+from infra.postgres.questions.answer import Answer, Row
+from projections.service_queues import (
+    MONTH,
+    QueueSummary,
+    Standing,
+    is_at_risk,
+    is_overdue,
+    seconds_between,
+    with_flow,
+)
+
+AGE = "greatest(floor(extract(epoch FROM %(now)s - {})), 0)::bigint"
+"""In seconds, of what was opened then."""
+IN_ORDER = (
+    "due < %(now)s",
+    "due >= %(now)s AND at_risk_at <= %(now)s",
+    "due >= %(now)s AND at_risk_at > %(now)s",
+    "due IS NULL",
+)
+"""The most urgent cases first: overdue, at risk, in time, and those without a deadline."""
+
+
+def summaries(
+    answer: Answer, now: datetime, queue: str | None = None, kind: str | None = None
+) -> Sequence[QueueSummary]:
+    """Each queue as it stands at a moment: the same as `projections.service_queues.standings`, where the items are."""
+    chosen = {"queue": queue, "kind": kind}
+    ages = ", ".join(
+        f"{AGE.format(opened)} AS age_{name}"
+        for name, opened in (("p50", "opened[1]"), ("p90", "opened[2]"), ("max", "oldest"))
+    )
+    # All columns are in one index of what is open.
+    open_items = f"""SELECT queue, kind, open, waiting, {ages}, next_statutory_due, next_service_due,
+            overdue_statutory, overdue_service, at_risk
+        FROM (SELECT queue, kind, count(*) AS open, count(*) FILTER (WHERE status = 'waiting') AS waiting,
+                percentile_disc(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY opened_at DESC) AS opened,
+                min(opened_at) AS oldest,
+                min(statutory_due) FILTER (WHERE statutory_due >= %(now)s) AS next_statutory_due,
+                min(service_due) FILTER (WHERE service_due >= %(now)s) AS next_service_due,
+                count(*) FILTER (WHERE statutory_due < %(now)s) AS overdue_statutory,
+                count(*) FILTER (WHERE service_due < %(now)s) AS overdue_service,
+                count(*) FILTER (WHERE {IN_ORDER[1]}) AS at_risk
+            FROM kehu.queue_items WHERE open AND {matching(chosen)} GROUP BY queue, kind) counted"""
+    flow = f"SELECT * FROM kehu.queue_flow WHERE day >= %(first)s AND {matching(chosen)}"
+    values = {**chosen, "now": now, "first": now.date() - timedelta(days=MONTH)}
+    standing = [Standing(**row) for row in answer.rows(open_items, values)]
+    return with_flow(standing, answer.rows(flow, values), now)
+
+
+def open_cases(
+    answer: Answer,
+    now: datetime,
+    limit: int = 0,
+    *,
+    queue: str | None = None,
+    customer_id: str | None = None,
+    overdue: bool = False,
+) -> Iterator[Row]:
+    """So many open cases, or with 0 all of them: the overdue first, then those at risk, then by deadline."""
+    chosen = {"queue": queue, "customer_id": customer_id}
+    # Each part comes in the order of an index, so that no more of it is read than is wanted.
+    parts = " UNION ALL ".join(
+        f"""(SELECT *, {number} AS urgency FROM kehu.queue_items
+            WHERE open AND kind = 'case' AND {matching(chosen)} AND {which} ORDER BY due, item_id LIMIT %(limit)s)"""
+        for number, which in enumerate(IN_ORDER[: 1 if overdue else None])
+    )
+    query = f"SELECT * FROM ({parts}) cases ORDER BY urgency, due, item_id LIMIT %(limit)s"
+    return (_case(item, now) for item in answer.page(query, {**chosen, "now": now}, limit))
+
+
+def _case(item: Row, now: datetime) -> Row:
+    late = {f"overdue_{clock}": is_overdue(item[f"{clock}_due"], now) for clock in ("statutory", "service")}
+    names = ("queue", "status", "customer_id", "owner", "priority", "regime", "opened_at", "reopened")
+    clocks = ("statutory_due", "service_due", "branch", "product", "segment", "project_id")
+    return {
+        "case": item["item_id"].removeprefix("complaint-"),
+        "state": "overdue" if any(late.values()) else "at risk" if is_at_risk(item, now) else "in time",
+        **{name: item[name] for name in (*names, *clocks)},
+        **late,
+        "age_seconds": seconds_between(item["opened_at"], now),
+    }

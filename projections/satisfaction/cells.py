@@ -1,0 +1,60 @@
+"""Where invitations and answers are counted: one cell for each, and the totals of each day beside the cells."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from projections.declare import Key, Rows, Table
+
+TOTALLED = ("channel", "branch", "product", "segment", "project_id", "owner")
+"""The dimensions that a cell has beside its day, and that have totals."""
+OUTCOMES = ("answered", "partial", "declined", "bounced")
+SCORES = tuple(f"n{score}" for score in range(11))
+
+DAILY = Table(
+    name="satisfaction_daily",
+    key={"day": "date", "metric": "text", "scale": "smallint", **dict.fromkeys(TOTALLED, "text")},
+    columns=dict.fromkeys(("invited", *OUTCOMES, *SCORES), "integer"),
+    summed=True,
+)
+"""One cell: the invitations sent on a day (UTC) with the same dimensions; an absent dimension is ''.
+
+`n0`…`n10` count the answers with that score, unfinished ones included.
+"""
+
+TOTALS = Table(
+    name="satisfaction_totals",
+    key={"dimension": "text", "day": "date", "metric": "text", "scale": "smallint", "value": "text"},
+    columns=DAILY.columns,
+    summed=True,
+)
+"""The sum of the cells of a day in which this dimension has this value. Where the dimension is '', the sum of all."""
+
+
+def cell_key(event: Any, sent_at: datetime) -> Key:
+    """The cell of an event that carries the dimensions of its invitation."""
+    return (
+        sent_at.astimezone(UTC).date(),
+        event.metric,
+        event.scale,
+        event.channel,
+        event.branch or "",
+        event.product or "",
+        event.segment or "",
+        event.project_id or "",
+        event.owner or "",
+    )
+
+
+def totals_keys(cell: Key) -> list[Key]:
+    """The totals that a cell is part of."""
+    day, metric, scale, *values = cell
+    named = zip(TOTALLED, values, strict=True)
+    return [("", day, metric, scale, ""), *((name, day, metric, scale, value) for name, value in named)]
+
+
+def count(rows: Rows, cell: Key, changes: Mapping[str, int]) -> None:
+    """Add to the counters of a cell and of its totals."""
+    rows.add(DAILY, cell, **changes)
+    for key in totals_keys(cell):
+        rows.add(TOTALS, key, **changes)

@@ -1,0 +1,98 @@
+"""Satisfaction as it is asked for: cells or totals added up, and what CSAT, NPS and CES say of the sum."""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from projections import measures
+from projections.declare import Row
+from projections.satisfaction.cells import DAILY, SCORES, TOTALLED
+
+DIMENSIONS = ("day", *TOTALLED)
+"""What a summary can be grouped by, besides metric and scale, by which it always is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The satisfaction of one group, for one metric and scale. `group` has the values of the dimensions asked for.
+
+    `measure` is CSAT, NPS or CES with its interval. It is None, like `mean` and `bottom_two`, when there are fewer than
+    the smallest number of answers (then `suppressed`, and `n` says how many), or no convention for metric and scale.
+    """
+
+    group: tuple[Any, ...]
+    metric: str
+    scale: int
+    n: int
+    suppressed: bool
+    measure: measures.Measure | None
+    mean: float | None
+    bottom_two: float | None
+    """Share of the two lowest answers, 0..1; None for NPS, where detractors say it."""
+    invited: int
+    bounced: int
+    declined: int
+    answered: int
+    partial: int
+    response_rate: float | None
+    """Finished answers of the invitations that arrived, 0..1."""
+
+
+def totals_that_answer(named: Collection[str]) -> str | None:
+    """The dimension whose totals say as much as the cells about these columns; None when only the cells do.
+
+    It is '', the totals of all cells, when none of them is a dimension that has totals. Days, metrics and scales are
+    apart in all totals.
+    """
+    dimensions = [name for name in TOTALLED if name in named]
+    return None if len(dimensions) > 1 else "".join(dimensions)
+
+
+def summarise(rows: Iterable[Row], *, by: Sequence[str] = (), min_n: int = measures.SMALLEST_N) -> tuple[Summary, ...]:
+    """Counters with metric, scale and the dimensions in `by`, added up for each of these.
+
+    In the order of group, metric and scale. Raises ValueError for a dimension that does not exist.
+    """
+    if wrong := set(by) - set(DIMENSIONS):
+        raise ValueError(f"no dimension {', '.join(sorted(wrong))}: choose among {', '.join(DIMENSIONS)}")
+    groups: dict[tuple[tuple[Any, ...], str, int], dict[str, int]] = {}
+    for row in rows:
+        key = (tuple(row[name] for name in by), row["metric"], row["scale"])
+        total = groups.setdefault(key, dict.fromkeys(DAILY.columns, 0))
+        for name in DAILY.columns:
+            total[name] += row[name]
+    return tuple(_summary(*key, total, min_n) for key, total in sorted(groups.items(), key=lambda one: one[0]))
+
+
+def _summary(group: tuple[Any, ...], metric: str, scale: int, total: dict[str, int], min_n: int) -> Summary:
+    histogram = [total[name] for name in SCORES]
+    n = sum(histogram)
+    shown = n > 0 and n >= min_n
+    return Summary(
+        group=group,
+        metric=metric,
+        scale=scale,
+        n=n,
+        suppressed=not shown,
+        measure=_measure(metric, scale, histogram) if shown else None,
+        mean=measures.average(histogram) if shown else None,
+        bottom_two=sum(histogram[1:3]) / n if shown and metric != "nps" else None,
+        invited=total["invited"],
+        bounced=total["bounced"],
+        declined=total["declined"],
+        answered=total["answered"],
+        partial=total["partial"],
+        response_rate=measures.response_rate(total["answered"], total["invited"], total["bounced"]),
+    )
+
+
+def _measure(metric: str, scale: int, histogram: list[int]) -> measures.Measure | None:
+    match metric, scale:
+        case "csat", 5:
+            return measures.csat(histogram)
+        case "nps", 10:
+            return measures.nps(histogram)
+        case "ces", 5 | 7:
+            return measures.ces(histogram, scale)
+        case _:
+            return None

@@ -1,0 +1,68 @@
+"""Service queues: what waits in which queue, since when and until when, and what came in and went out each day.
+
+Ages, overdue flags and risks depend on the time of asking and are computed then, not stored; stored are the moments
+from which on a case is at risk or overdue.
+"""
+
+from collections.abc import Callable
+
+from domain.values import Recorded
+from projections.declare import Key, Projection, Row, Rows, Table
+from projections.service_queues import cases, contacts
+from projections.service_queues.cases import next_deadline
+from projections.service_queues.summaries import (
+    MONTH,
+    QueueSummary,
+    Standing,
+    is_at_risk,
+    is_overdue,
+    standings,
+    summarise_queues,
+    with_flow,
+)
+from projections.service_queues.tables import FLOW, ITEMS, seconds_between
+
+__all__ = [
+    "FLOW",
+    "ITEMS",
+    "MONTH",
+    "SERVICE_QUEUES",
+    "QueueSummary",
+    "Standing",
+    "is_at_risk",
+    "is_overdue",
+    "next_deadline",
+    "seconds_between",
+    "standings",
+    "summarise_queues",
+    "with_flow",
+]
+
+ARRIVALS: dict[str, Callable[[Rows, Recorded], None]] = {
+    "contact.queued": contacts.queued,
+    "complaint.opened": cases.opened,
+}
+STEPS: dict[str, Callable[[Rows, Recorded, Row], None]] = {**contacts.STEPS, **cases.STEPS}
+
+
+def keys(event: Recorded) -> tuple[tuple[Table, Key], ...]:
+    """The item."""
+    return ((ITEMS, (event.originator_id,)),)
+
+
+def fold(rows: Rows, event: Recorded) -> None:
+    """Move one item. An event of a contact that has ended changes nothing."""
+    if arrive := ARRIVALS.get(event.name):
+        arrive(rows, event)
+    elif item := rows.get(ITEMS, (event.originator_id,)):
+        STEPS[event.name](rows, event, item)
+
+
+SERVICE_QUEUES = Projection(
+    name="service_queues",
+    version=2,
+    tables=(ITEMS, FLOW),
+    handles=frozenset(ARRIVALS) | frozenset(STEPS),
+    keys=keys,
+    fold=fold,
+)

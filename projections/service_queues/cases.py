@@ -1,0 +1,111 @@
+"""Cases in queues: they stay, closed, because a case that is reopened comes back with its history."""
+
+from collections.abc import Callable
+from typing import Any
+
+from domain.values import Recorded, dimensions
+from projections.declare import Row, Rows
+from projections.service_queues.tables import ITEMS, NEW_ITEM, count, move, put
+
+AT_RISK = 0.75
+"""A case whose deadline is still to come is at risk from this share of its time on."""
+
+
+def next_deadline(item: Row) -> Row:
+    """`due`, the earlier of the deadlines that are set, and `at_risk_at`, from when on it is at risk."""
+    clocks = [(item[f"{clock}_due"], item[f"{clock}_from"]) for clock in ("statutory", "service")]
+    due, start = min(((due, start) for due, start in clocks if due is not None), default=(None, None))
+    return {"due": due, "at_risk_at": None if due is None else start + AT_RISK * (due - start)}
+
+
+def opened(rows: Rows, event: Recorded) -> None:
+    """A case comes into its queue."""
+    complaint: Any = event.event
+    at = event.meta.occurred_at
+    received = complaint.received_at or at
+    item = {
+        **NEW_ITEM,
+        "kind": "case",
+        "queue": complaint.queue,
+        "status": "open",
+        "open": True,
+        "customer_id": event.meta.customer_id,
+        "channel": complaint.channel,
+        "priority": complaint.severity,
+        "regime": complaint.regime,
+        "opened_at": received,
+        "waiting_since": at,
+        "reopened": 0,
+        **dimensions(complaint),
+    }
+    rows.put(ITEMS, (event.originator_id,), item)
+    count(rows, complaint.queue, "case", at, inflow=1)
+
+
+def _acknowledged(rows: Rows, event: Recorded, item: Row) -> None:
+    if item["status"] == "open":  # what was done since says more
+        put(rows, event, item, status="acknowledged")
+
+
+def _waiting(rows: Rows, event: Recorded, item: Row) -> None:
+    put(rows, event, item, status="waiting")
+
+
+def _while_open(item: Row, status: str) -> str:
+    """A case that waits for somebody outside goes on waiting, whoever gets it."""
+    return "waiting" if item["status"] == "waiting" else status
+
+
+def _assigned(rows: Rows, event: Recorded, item: Row) -> None:
+    assigned: Any = event.event
+    queue = move(rows, item, assigned.queue, event.meta.occurred_at)
+    put(rows, event, item, status=_while_open(item, "assigned"), queue=queue, owner=assigned.owner)
+
+
+def _escalated(rows: Rows, event: Recorded, item: Row) -> None:
+    escalated: Any = event.event
+    queue = move(rows, item, escalated.to_queue, event.meta.occurred_at)
+    put(rows, event, item, status=_while_open(item, "escalated"), queue=queue)
+
+
+def _resumed(rows: Rows, event: Recorded, item: Row) -> None:
+    put(rows, event, item, status="assigned" if item["owner"] else "open")
+
+
+def _clock_set(rows: Rows, event: Recorded, item: Row) -> None:
+    clock: Any = event.event
+    item[f"{clock.clock}_from"], item[f"{clock.clock}_due"] = clock.starts_at, clock.due_at
+    put(rows, event, item, **next_deadline(item))
+
+
+def _leaves(status: str) -> Callable[[Rows, Recorded, Row], None]:
+    """The work is done: a final response, a withdrawal, or closing without either. Only the first is an outflow."""
+
+    def step(rows: Rows, event: Recorded, item: Row) -> None:
+        if item["open"]:
+            count(rows, item["queue"], "case", event.meta.occurred_at, outflow=1)
+        put(rows, event, item, status=status, open=False)
+
+    return step
+
+
+def _reopened(rows: Rows, event: Recorded, item: Row) -> None:
+    at = event.meta.occurred_at
+    back = 0 if item["open"] else 1
+    count(rows, item["queue"], "case", at, inflow=back, reopened=1)
+    status = "assigned" if item["owner"] else "open"
+    put(rows, event, item, status=status, open=True, waiting_since=at, reopened=item["reopened"] + 1)
+
+
+STEPS: dict[str, Callable[[Rows, Recorded, Row], None]] = {
+    "complaint.acknowledged": _acknowledged,
+    "complaint.assigned": _assigned,
+    "complaint.waiting": _waiting,
+    "complaint.resumed": _resumed,
+    "complaint.escalated": _escalated,
+    "complaint.resolved": _leaves("resolved"),
+    "complaint.reopened": _reopened,
+    "complaint.withdrawn": _leaves("withdrawn"),
+    "complaint.closed": _leaves("closed"),
+    "complaint.clock-set": _clock_set,
+}
