@@ -22,7 +22,7 @@ from benchmarks.rebuild import fill_log
 from benchmarks.servers import fresh_database, start_postgres
 from consumers.held_rows import HeldRows
 from domain import registry
-from domain.values import Position, Recorded
+from domain.values import Recorded
 from infra.postgres import indexes
 from infra.postgres.builds import Builds
 from infra.postgres.mapper import to_recorded
@@ -54,7 +54,7 @@ def steps(postgres: str) -> dict[str, float]:
         rows = timed("read", lambda: conn.execute(query, binary=True).fetchall())
         spent["read (server)"] = _processor_seconds(conn) - before
     events: list[Recorded] = timed("decode", lambda: [to_recorded(*row) for row in rows])
-    proofs: dict[Position, Proof] = timed("digests", lambda: proofs_of(events))
+    proofs: list[Proof] = timed("digests", lambda: proofs_of(events))
     with Slice.begin(postgres, candidates) as piece:
         for projection in ALL:
             held = HeldRows(projection, lambda _table, _keys: {}, empty=True)

@@ -39,28 +39,28 @@ class HeldRows:
         self._position = Position(0)
         self.folded = Folded()
 
-    def fold(self, events: Iterable[Recorded], proofs: Mapping[Position, Proof]) -> None:
-        """Fold those of the events that the projection handles; `proofs` are those of all of them.
+    def fold(self, events: Sequence[Recorded], proofs: Sequence[Proof]) -> None:
+        """Fold those of the events that the projection handles; `proofs` are those of all of them, in the same order.
 
         Raises CannotFold; what is held is of no use then.
         """
         handles, fold = self._projection.handles, self._projection.fold
-        done: list[Position] = []
+        done: list[Proof] = []
         event = None
         try:
-            for event in events:
+            for event, proof in zip(events, proofs, strict=True):
                 if event.name in handles:
                     position = event.position
                     assert position is not None
                     self._position = position
                     fold(self, event)
-                    done.append(position)
+                    done.append(proof)
         except (Unavailable, OSError):
             raise  # the store is away
         except Exception as error:
             where = f"at position {event.position} ({event.name})" if event else "before the first event"
             raise CannotFold(f"{where}: {type(error).__name__}: {error}") from error
-        self.folded.add(done, proofs)
+        self.folded.add(done)
 
     def wanted(self, events: Iterable[Recorded]) -> dict[Table, list[Key]]:
         """What these events certainly load and is not held yet, for `keep`."""
@@ -97,12 +97,14 @@ class HeldRows:
             rows.clear()
 
     def get(self, table: Table, key: Key) -> Row | None:
-        held = self._known(table, key)
-        if held is None:
-            if self._empty:
-                return None
-            self.keep(table, [key], self._load(table, [key]))
-            held = self._tables[table][key]
+        held = self._tables[table].get(key) or self._loaded(table, key)
+        return held.row if held else None
+
+    def edit(self, table: Table, key: Key) -> Row | None:
+        held = self._tables[table].get(key) or self._loaded(table, key)
+        if held is None or held.row is None:
+            return None
+        held.touched = self._position
         return held.row
 
     def put(self, table: Table, key: Key, row: Row) -> None:
@@ -113,8 +115,8 @@ class HeldRows:
         else:
             held.row, held.touched = row, self._position
 
-    def append(self, table: Table, key: Key, values: tuple[Any, ...]) -> None:
-        self._appended[table].append((*key, *values, self._position))
+    def append(self, table: Table, *row: Any) -> None:
+        self._appended[table].append((*row, self._position))
 
     def add(self, table: Table, key: Key, **amounts: int) -> None:
         rows = self._tables[table]
@@ -163,4 +165,12 @@ class HeldRows:
         if held is None and key in (kept := self._kept[table]):
             row = kept.pop(key)
             held = rows[key] = _Held(row, None, absent=row is None)
+        return held
+
+    def _loaded(self, table: Table, key: Key) -> _Held | None:
+        """What is known of a row, in the end by the store."""
+        held = self._known(table, key)
+        if held is None and not self._empty:
+            self.keep(table, [key], self._load(table, [key]))
+            held = self._tables[table][key]
         return held

@@ -6,17 +6,16 @@ not when a topic got more partitions. So what was decided on a remembered state 
 when they are stored, and a message without any by the version of its stream. If one is wrong, all is loaded again.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import chain
 from uuid import uuid1
 
 from msgspec import Struct, field
 
 from consumers.outcome import Outcome, Outcomes
-from consumers.parking import DEEP, PAGE, WINDOW, After, Queue, Waiting, apply, backoff, let_through
+from consumers.parking import DEEP, PAGE, WINDOW, After, Left, Queue, Waiting, apply, backoff, let_through
 from domain import handling, registry
 from domain.errors import NotYet, Refused
 from domain.ports import (
@@ -239,14 +238,17 @@ class Ingest:
         for name in names:
             self._streams.pop(name, None)
 
-    def fetch(self, names: set[str], window: int = WINDOW) -> dict[str, Stream]:
-        """The streams by name, from memory or the store; those that do not exist are new and empty."""
+    def fetch(self, names: set[str], window: int = WINDOW) -> tuple[Mapping[str, Stream], Collection[str]]:
+        """The known streams, these among them, and which of these were not remembered.
+
+        Those are loaded; one that does not exist in the store is new and empty.
+        """
         known = self._streams
-        if missing := [name for name in names if name not in known]:
+        if missing := names - known.keys():
             stored = self._log.load(missing, window)
             for name in missing:
                 known[name] = self._rebuilt(stored[name]) if name in stored else Stream()
-        return {name: known[name] for name in names}
+        return known, missing
 
     def _rebuilt(self, stored: LoadedStream) -> Stream:
         snapshot = stored.snapshot
@@ -254,10 +256,6 @@ class Ingest:
         queue = Queue([self._waiting(one) for one in stored.parked], stored.more)
         queue.last = stored.parked[-1].seq if stored.parked else 0
         return Stream(handling.fold(stored.events, state), stored.version, queue)
-
-    def remembered(self, names: set[str]) -> dict[str, int]:
-        """Those of these streams that need not be loaded, with the version that we remember."""
-        return {name: self._streams[name].version for name in names if name in self._streams}
 
     def check(self, versions: Mapping[str, int]) -> None:
         """Raise Conflict when one of these streams has another version in the store."""
@@ -298,7 +296,8 @@ class _Deciding:
         self._now = now
         self._moves: dict[Partition, tuple[int | None, int | None, Outcomes]] = {}
         self._seen: dict[bytes, bytes] = {}
-        self._remembered: Mapping[str, int] = {}
+        self._loaded: Collection[str] = ()
+        self._moved: set[str] = set()
         self._doubtful: dict[str, int] = {}
         self._room = ROOM
         self.batch = Batch()
@@ -316,16 +315,14 @@ class _Deciding:
                     decoded.append(one)
                 else:
                     self._die(one.message, one.error.rule, one.error.detail, one.error)
-        names = {one.stream for one in decoded}
-        self._remembered = self._ingest.remembered(names)
-        streams = self._ingest.fetch(names)
-        queues = [stream.queue.known for stream in streams.values()]
-        self._seen = self._ingest.seen([one.key for one in decoded] + _keys(chain.from_iterable(queues)))
+        streams, self._loaded = self._ingest.fetch({one.stream for one in decoded})
+        waiting = [one.key for name in self._loaded for one in streams[name].queue.known if one.key]
+        self._seen = self._ingest.seen([one.key for one in decoded] + waiting)
         for one in decoded:
             self._decide(streams[one.stream], one)
         self._ingest.check(self._doubtful)
         # Queues are loaded anew with every batch: what waits in them must not fill the memory.
-        self.forget.update(name for name, stream in streams.items() if stream.queue)
+        self.forget.update(name for name in self._loaded if streams[name].queue.waits)
         return self._closed()
 
     def poison(self, message: Message) -> "_Deciding":
@@ -338,67 +335,74 @@ class _Deciding:
 
     def parked(self, names: Sequence[str]) -> "_Deciding":
         self._ingest.forget(names)
-        streams = self._ingest.fetch(set(names), 1)
-        self._seen = self._ingest.seen(_keys(one for stream in streams.values() for one in stream.queue.known))
+        streams, self._loaded = self._ingest.fetch(set(names), 1)
+        self._seen = self._ingest.seen([one.key for name in names for one in streams[name].queue.known if one.key])
         for name in names:
             self._retry(name, streams[name])
         self.forget.update(names)
         return self._closed()
 
     def _decide(self, stream: Stream, one: Decoded) -> None:
+        queue = stream.queue
+        waits = queue.waits
         known = self._seen.get(one.key)
-        if known is None and stream.queue:
-            known = stream.queue.content(one.key)
-        if self._repeats(one, known):
+        if known is None and waits:
+            known = queue.content(one.key)
+        if known is not None:
+            self._repeat(one, known)
             return
         try:
             state, events = handling.handle(stream.state, one.fact)
         except NotYet as error:
-            self._doubt(one.stream)
+            self._doubt(one.stream, stream.version)
             self._park(stream, one, error)
             return
         except Refused as error:
-            self._doubt(one.stream)
+            self._doubt(one.stream, stream.version)
             self._die(one.message, error.rule, str(error), one)
             return
         if not events:
-            self._doubt(one.stream)
-        behind = partial(self._behind, one.stream, stream.queue)
-        if not stream.queue or not events or not (behind(0, WINDOW) or stream.queue.unknown):
-            self._record(stream, one, state, events)
+            self._doubt(one.stream, stream.version)
+        elif waits:
+            self._let_through(stream, one, state, events)
             return
-        most = min(DEEP, max(self._room, WINDOW))
-        left = let_through(stream.state, state, behind, lambda key: key == one.key or key in self._seen, most)
+        self._record(stream, one, state, events)
+
+    def _let_through(self, stream: Stream, one: Decoded, state: object, events: tuple[Event, ...]) -> None:
+        """Others wait in this stream: the message passes only if it is what the oldest waits for."""
+        queue = stream.queue
+        behind = partial(self._behind, one.stream, queue)
+        left: Sequence[Left] | None = ()
+        if behind(0, WINDOW) or queue.unknown:
+            most = min(DEEP, max(self._room, WINDOW))
+            left = let_through(stream.state, state, behind, lambda key: key == one.key or key in self._seen, most)
         if left is None:
-            self._park(stream, one, WaitsBehind(stream.queue.known[0].parked.rule if stream.queue.known else ""))
+            self._park(stream, one, WaitsBehind(queue.known[0].parked.rule if queue.known else ""))
             return
         self._record(stream, one, state, events)
         for waiting, after in left:
             self._leave(stream, one.stream, waiting, after)
-        stream.queue.leave([waiting for waiting, _ in left])
+        queue.leave([waiting for waiting, _ in left])
 
-    def _doubt(self, name: str) -> None:
+    def _doubt(self, name: str, version: int) -> None:
         """A message adds no event to this stream: no version will tell whether what we remember of it is old."""
-        if name in self._remembered:
-            self._doubtful[name] = self._remembered[name]
+        if name not in self._loaded and name not in self._moved:
+            self._doubtful.setdefault(name, version)
 
     def _behind(self, name: str, queue: Queue, start: int, limit: int) -> list[Waiting]:
         """Messages of a queue from a place on; read from the store when they are not known yet."""
         if start >= len(queue.known) and queue.stored:
             page = self._ingest.behind(name, queue, limit)
             self._room -= len(page)
-            self._seen.update(self._ingest.seen(_keys(page)))
+            self._seen.update(self._ingest.seen([one.key for one in page if one.key]))
         return queue.known[start : start + limit]
 
-    def _repeats(self, one: Decoded, known: bytes | None) -> bool:
-        """Whether the id is known already; then the message is a duplicate, or dies for its other content."""
-        if known is None:
-            return False
+    def _repeat(self, one: Decoded, known: bytes) -> None:
+        """The id is known already: the message is a duplicate, or dies for its other content."""
         if known == one.content:
             self._count(one.message, Outcome.DUPLICATE)
         else:
             self._die(one.message, "same-id-other-content", _OTHER_CONTENT, one)
-        return True
 
     def _retry(self, name: str, stream: Stream) -> None:
         """Oldest first: an expired message dies, one that applies is appended, the first that cannot holds the rest."""
@@ -428,7 +432,9 @@ class _Deciding:
         decoded = Decoded(message, waiting.fact, waiting.key, waiting.content, name) if waiting.fact else None
         if isinstance(after, tuple):
             assert decoded is not None
-            if not self._repeats(decoded, self._seen.get(waiting.key)):
+            if (known := self._seen.get(waiting.key)) is not None:
+                self._repeat(decoded, known)
+            else:
                 self._record(stream, decoded, *after)
         elif isinstance(after, Unreadable):
             self._die(message, after.rule, after.detail, decoded or after)
@@ -443,7 +449,10 @@ class _Deciding:
             stream.version += 1
             batch.events.append(Recorded(one.stream, stream.version, event, meta, registry.of(event).name))
         stream.state = state
-        first = before + 1 if events else None
+        first = None
+        if events:
+            self._moved.add(one.stream)
+            first = before + 1
         message = one.message
         batch.inbox.append(InboxEntry(one.key, one.content, one.stream, message.partition, message.offset, first))
         self._seen[one.key] = one.content
@@ -461,10 +470,11 @@ class _Deciding:
             detail=str(why),
             parked_at=self._now,
             expires_at=self._now + self._ingest.park_for,
-            next_try_at=None if stream.queue else self._now + backoff(0),
+            next_try_at=None if stream.queue.waits else self._now + backoff(0),
             identity=one.key,
         )
         self.batch.park.append(parked)
+        self.forget.add(one.stream)
         stream.queue.park(Waiting(parked, one.fact, one.key, one.content))
         self._count(one.message, Outcome.PARKED)
 
@@ -526,7 +536,3 @@ class Expired(Refused):
 
 
 _OTHER_CONTENT = "The same (source, id) was published before with other content. Give a new event a new id."
-
-
-def _keys(waiting: Iterable[Waiting]) -> list[bytes]:
-    return [one.key for one in waiting if one.key]

@@ -18,7 +18,7 @@ from typing import Any, Protocol, TypeVar
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
-from aiokafka.structs import ConsumerRecord, OffsetAndMetadata
+from aiokafka.structs import OffsetAndMetadata
 from mode import Service
 
 from consumers.ingest import Ingest, Read
@@ -28,6 +28,7 @@ from domain.errors import DomainError
 from domain.ports import Conflict, Fenced, Message, Partition, Unavailable
 from infra.errors import KehuError
 from infra.failpoints import reach
+from infra.kafka.records import Record, as_they_are
 
 log = structlog.get_logger("kehu.ingest")
 T = TypeVar("T")
@@ -48,7 +49,7 @@ class Admin(Protocol):
         """Close the connection."""
 
 
-Raw = Callable[[TopicPartition, int], Awaitable[Sequence["ConsumerRecord[bytes, bytes]"]]]
+Raw = Callable[[TopicPartition, int], Awaitable[Sequence[Record]]]
 """Messages from an offset on that the client cannot read, at least one; raises KehuError when nobody can."""
 
 
@@ -150,6 +151,7 @@ class KafkaSource(Service):
                 bootstrap_servers=self._bootstrap,
                 group_id=self._group,
                 enable_auto_commit=False,
+                key_deserializer=as_they_are,
                 auto_offset_reset="none",
                 isolation_level="read_committed",  # what a channel took back was never said
                 max_partition_fetch_bytes=4 * 1024 * 1024,
@@ -221,7 +223,7 @@ class KafkaSource(Service):
         for tp in tps:
             self._seek(tp, self._ingest.positions[self._partitions[tp]])
 
-    def _ahead(self, polled: Mapping[TopicPartition, Sequence[ConsumerRecord[bytes, bytes]]]) -> Read:
+    def _ahead(self, polled: Mapping[TopicPartition, Sequence[Record]]) -> Read:
         """What was polled, decoded; without partitions that are no longer ours."""
         batch: dict[Partition, list[Message]] = {}
         for tp, records in polled.items():
@@ -378,7 +380,7 @@ class _Listener(ConsumerRebalanceListener):
         self._source.on_assigned(assigned)
 
 
-def _message(partition: Partition, record: "ConsumerRecord[bytes, bytes]") -> Message:
+def _message(partition: Partition, record: Record) -> Message:
     return Message(
         partition,
         record.offset,

@@ -57,7 +57,9 @@ class Queue(Struct):
     unknown: bool = False
     """More were parked in this batch, behind those that are in the store."""
 
-    def __bool__(self) -> bool:
+    @property
+    def waits(self) -> bool:
+        """Whether anything waits in the stream."""
         return bool(self.known) or self.stored or self.unknown
 
     def content(self, key: bytes) -> bytes | None:

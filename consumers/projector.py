@@ -5,6 +5,7 @@ Those that stand together share the read, the load and the transaction. A projec
 where it is and says so; the others go on.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -145,7 +146,8 @@ class Projector:
         folded = []
         for one in self._prefetched(near, events, end):
             with self._stopping(one, end):
-                one.rows.fold(_after(one.position, events), proofs)
+                start = _start(one.position, events)
+                one.rows.fold(events[start:], proofs[start:])
                 reach("folded")
                 folded.append(one)
         self._write(folded, end)
@@ -156,7 +158,8 @@ class Projector:
         known = []
         for one in near:
             with self._stopping(one, end):
-                wanted += [(one, *rows) for rows in one.rows.wanted(_after(one.position, events)).items()]
+                new = events[_start(one.position, events) :]
+                wanted += [(one, *rows) for rows in one.rows.wanted(new).items()]
                 known.append(one)
         if not wanted:
             return known
@@ -224,5 +227,6 @@ class Projector:
         self.models.stopped(projection, position, error)
 
 
-def _after(position: Position, events: Sequence[Recorded]) -> Sequence[Recorded]:
-    return [event for event in events if event.position is not None and event.position > position]
+def _start(position: Position, events: Sequence[Recorded]) -> int:
+    """The index of the first event behind a position."""
+    return bisect_right(events, position, key=lambda event: Position(event.position or 0))

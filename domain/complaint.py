@@ -499,6 +499,8 @@ def _clock(
 def _moved_clocks(state: Complaint, data: Event, meta: Meta) -> tuple[ComplaintClockSet, ...]:
     """The clocks whose deadline a fact moves, stops or sets going again."""
     after = evolve(state, data, meta)
+    if (after.pauses, after.extensions) == (state.pauses, state.extensions):
+        return ()  # a deadline follows from its beginning, the pauses and the extensions
     moved = []
     if (clock := state.statutory) is not None:
         now = _clock("statutory", _pinned(clock), clock.starts_at, after, data, after.extensions)

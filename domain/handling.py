@@ -74,7 +74,7 @@ def aggregate_of(event: Event) -> Aggregate:
 
 def stream_of(fact: Fact) -> StreamName:
     """The stream that a fact goes to."""
-    return aggregate_of(fact.data).stream(fact.data, fact.meta)
+    return _BY_EVENT[type(fact.data)].stream(fact.data, fact.meta)
 
 
 def handle(state: object | None, fact: Fact) -> tuple[object, tuple[Event, ...]]:

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from hashlib import blake2b
-from typing import Annotated, Any, Literal, NewType, NotRequired, TypedDict, dataclass_transform, get_origin
+from typing import Annotated, Any, ClassVar, Literal, NewType, NotRequired, TypedDict, dataclass_transform, get_origin
 
 from msgspec import Meta as Says
 from msgspec import Struct, StructMeta, field, json, structs
@@ -64,10 +64,13 @@ class Money(Frozen):
 class Event(Frozen):
     """Something that happened to one aggregate. What is stored under its registered name and version."""
 
+    has_dimensions: ClassVar[bool] = False
+
 
 class Dimensions(Event):
     """The optional dimensions by which every figure can be broken down."""
 
+    has_dimensions: ClassVar[bool] = True
     branch: Label | None = None
     product: Label | None = None
     segment: Label | None = None

@@ -4,13 +4,13 @@ Of each range are kept how many events were folded and the exclusive or of their
 twice or another than the log's changes it, and within its range it is found by its digest.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from itertools import combinations
 from math import comb
 from struct import Struct
 
-from domain.values import Position, Recorded
+from domain.values import Recorded
 
 RANGE = 256
 """Positions that are counted together."""
@@ -24,14 +24,14 @@ Proof = tuple[int, int]
 """The last position before the range of an event, and its digest: signed, of 64 bits."""
 
 
-def proofs_of(events: Iterable[Recorded]) -> dict[Position, Proof]:
-    """The proof of each stored event, by its position. `infra.postgres.completeness` says the same in SQL."""
-    proofs: dict[Position, Proof] = {}
+def proofs_of(events: Iterable[Recorded]) -> list[Proof]:
+    """The proof of each stored event. `infra.postgres.completeness` says the same in SQL."""
+    proofs: list[Proof] = []
     for event in events:
         position = event.position
         assert position is not None
         said = f"{position}/{event.originator_version}/{event.originator_id}".encode()
-        proofs[position] = (position - 1) // RANGE * RANGE, _signed(sha256(said).digest())[0]
+        proofs.append(((position - 1) // RANGE * RANGE, _signed(sha256(said).digest())[0]))
     return proofs
 
 
@@ -43,11 +43,10 @@ class Folded:
     def __init__(self) -> None:
         self.ranges: dict[int, list[int]] = {}
 
-    def add(self, positions: Iterable[Position], proofs: Mapping[Position, Proof]) -> None:
-        """Count the events at these positions."""
+    def add(self, proofs: Iterable[Proof]) -> None:
+        """Count the events with these proofs."""
         ranges = self.ranges
-        for position in positions:
-            start, digest = proofs[position]
+        for start, digest in proofs:
             counted = ranges.get(start)
             if counted is None:
                 ranges[start] = [1, digest]

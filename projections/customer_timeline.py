@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from domain.values import Dimensions, Money, Recorded
+from domain.values import Money, Recorded
 from projections.declare import Index, Key, Projection, Rows, Table
 
 TIMELINE = Table(
@@ -139,8 +139,12 @@ def keys(event: Recorded) -> tuple[tuple[Table, Key], ...]:
 
 def fold(rows: Rows, event: Recorded) -> None:
     """Add the row of one event."""
-    meta, data, name = event.meta, event.event, event.name
-    values = (
+    meta, name = event.meta, event.name
+    data: Any = event.event
+    rows.append(
+        TIMELINE,
+        meta.customer_id,
+        event.position,
         meta.occurred_at,
         event.recorded_at,
         name,
@@ -148,9 +152,8 @@ def fold(rows: Rows, event: Recorded) -> None:
         SUMMARIES[name](data),
         meta.source,
         meta.event_id,
-        data.project_id if isinstance(data, Dimensions) else None,
+        data.project_id if data.has_dimensions else None,
     )
-    rows.append(TIMELINE, (meta.customer_id, event.position), values)
 
 
 CUSTOMER_TIMELINE = Projection(

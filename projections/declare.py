@@ -77,11 +77,14 @@ class Rows(Protocol):
     def get(self, table: Table, key: Key) -> Row | None:
         """The row under the key as it is now, or None. A fold that changes it puts it."""
 
+    def edit(self, table: Table, key: Key) -> Row | None:
+        """The same for a row that is changed in any case: it counts as put."""
+
     def put(self, table: Table, key: Key, row: Row) -> None:
         """Replace the row: all columns except key and position. `position` is set to that of the folded event."""
 
-    def append(self, table: Table, key: Key, values: tuple[Any, ...]) -> None:
-        """Add a row to an appended table; its values in the order of the columns."""
+    def append(self, table: Table, *row: Any) -> None:
+        """Add a row to an appended table: its key and its columns, in their order."""
 
     def add(self, table: Table, key: Key, **amounts: int) -> None:
         """Add to counters of a row of a summed table; one that is not there yet begins with zeros."""

@@ -17,7 +17,6 @@ from psycopg.abc import Buffer
 from psycopg.adapt import Loader
 from psycopg.pq import Format
 from psycopg.rows import dict_row, tuple_row
-from psycopg.types.json import Jsonb
 
 from domain.values import Position
 from infra.errors import KehuError
@@ -30,6 +29,8 @@ from projections.declare import Change, Changed, Key, Mark, Projection, Row, Sav
 
 LOOK = 0.01
 """Seconds between two looks at a position that is waited for."""
+_COPIED_AS = {"double": "float8", "jsonb": "text"}
+"""JSON is on the wire what text is, behind one byte for its version; the driver copies text several times faster."""
 ADDED = ("position", "changed_at")
 """Columns of every table beside those that its projection declares."""
 
@@ -232,7 +233,7 @@ def copy_rows(
         with_documents = list(whole)
         for i in documents:
             if whole[i] is not None:
-                with_documents[i] = Jsonb(whole[i], orjson.dumps)
+                with_documents[i] = f"\x01{orjson.dumps(whole[i]).decode()}"
         return with_documents
 
     copy_values(conn, target, table, map(row_of, changed), at)
@@ -241,11 +242,11 @@ def copy_rows(
 def copy_values(
     conn: "psycopg.Connection[Any]", target: sql.Composable, table: Table, rows: Iterable[Sequence[Any]], at: datetime
 ) -> None:
-    """Copy rows that are whole: key, columns and position, in this order."""
+    """Copy rows that are whole: key, columns and position, in this order; JSON as the binary protocol has it."""
     copy = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(target, names([*_named(table), *ADDED]))
     kinds = [kind.split()[0].partition("(")[0] for kind in (*table.key.values(), *table.columns.values())]
     with conn.cursor() as cursor, cursor.copy(copy) as writer:
-        writer.set_types([{"double": "float8"}.get(kind, kind) for kind in kinds] + ["int8", "timestamptz"])
+        writer.set_types([_COPIED_AS.get(kind, kind) for kind in kinds] + ["int8", "timestamptz"])
         write_row = writer.write_row
         for row in rows:
             write_row((*row, at))

@@ -9,7 +9,7 @@ before, so it is made once for all events of a batch.
 from datetime import UTC, datetime
 from typing import Any
 
-from domain.values import Dimensions, Recorded
+from domain.values import Recorded
 from projections.declare import Index, Key, Projection, Row, Rows, Table
 from projections.retention_risk.features import STEPS, forget_old_days
 from projections.retention_risk.scorecard import BASE, Features, Reason, Scored, score, second_of
@@ -54,11 +54,16 @@ def fold(rows: Rows, event: Recorded) -> None:
     meta, name = event.meta, event.name
     data: Any = event.event
     key, occurred_at = (meta.customer_id,), meta.occurred_at
-    row = rows.get(RISK, key) or {**NEW, "features": {}}
+    row = rows.edit(RISK, key)
+    if row is None:
+        row = {**NEW, "features": {}}
+        rows.put(RISK, key, row)
     at, features = second_of(occurred_at), row["features"]
-    features["at"] = max(at, features.get("at", at))
+    last = features.get("at")
+    if last is None or at > last:
+        features["at"] = at
     STEPS[name](features, data, at, f"{meta.source}#{meta.event_id}")
-    if isinstance(data, Dimensions):
+    if data.has_dimensions:
         # Where nobody is registered, the first event that says so names the branch; a registration knows better.
         better = name in ABOUT_THE_CUSTOMER
         if data.branch is not None and (better or row["branch"] is None):
@@ -70,14 +75,13 @@ def fold(rows: Rows, event: Recorded) -> None:
     if name in NAMES_A_MANAGER:
         row["manager_id"] = data.manager_id or row["manager_id"]
     if row["scored_at"] is None or occurred_at > row["scored_at"]:
-        row["scored_at"] = occurred_at.astimezone(UTC)
-    rows.put(RISK, key, row)
+        row["scored_at"] = occurred_at
 
 
 def finish(row: Row) -> Row:
     """The row scored at its `scored_at`, without what no score needs any more."""
     forget_old_days(row["features"])
-    return _scored(row, row["scored_at"])
+    return _scored(row, row["scored_at"].astimezone(UTC))
 
 
 def sweep(row: Row, now: datetime) -> Row:

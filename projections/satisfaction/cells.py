@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from projections.declare import Key, Rows, Table
@@ -46,8 +47,9 @@ def cell_key(event: Any, sent_at: datetime) -> Key:
     )
 
 
+@lru_cache(maxsize=10_000)
 def totals_keys(cell: Key) -> list[Key]:
-    """The totals that a cell is part of."""
+    """The totals that a cell is part of. What happens to an invitation is often asked for one event after the other."""
     day, metric, scale, *values = cell
     named = zip(TOTALLED, values, strict=True)
     return [("", day, metric, scale, ""), *((name, day, metric, scale, value) for name, value in named)]

@@ -116,7 +116,7 @@ def test_a_batch_that_is_not_saved_changes_no_row(projection: Projection) -> Non
     models = folded(projection, log=Part(LOG.events[:half]))
     before = deepcopy(models.rows)
     rows = HeldRows(projection, lambda table, keys: models.load([(projection, table, keys)])[0], empty=False)
-    rows.fold(LOG.events[half:], proofs_of(LOG.events))
+    rows.fold(LOG.events[half:], proofs_of(LOG.events[half:]))
     assert any(changed != Changed() for changed in rows.changes().values())
     assert models.rows == before
 

@@ -59,10 +59,17 @@ class MemoryRows:
         self._rows.setdefault(table.name, {})[key] = row
         self._touched.add((table, key))
 
-    def append(self, table: Table, key: Key, values: tuple[Any, ...]) -> None:
+    def edit(self, table: Table, key: Key) -> Row | None:
+        row = self.get(table, key)
+        if row is not None:
+            self._touched.add((table, key))
+        return row
+
+    def append(self, table: Table, *row: Any) -> None:
+        width = len(table.key)
         assert table.appended
-        assert self.get(table, key) is None
-        self.put(table, key, dict(zip(table.columns, values, strict=True)))
+        assert self.get(table, row[:width]) is None
+        self.put(table, row[:width], dict(zip(table.columns, row[width:], strict=True)))
 
     def add(self, table: Table, key: Key, **amounts: int) -> None:
         assert table.summed
