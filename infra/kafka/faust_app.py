@@ -1,4 +1,4 @@
-"""The worker as a Faust application: Faust keeps lifecycle, signals, supervision and monitor; the services do the work.
+"""The worker as a Faust application: Faust keeps lifecycle, signals and supervision; the services do the work.
 
 The ingest has a consumer of its own, since an agent works message by message (docs/adr/0004). So the application has no
 agents, and Faust itself need not reach Kafka: a worker that starts before its broker waits for it.
