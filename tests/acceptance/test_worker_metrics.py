@@ -74,12 +74,12 @@ def test_a_worker_tells_what_became_of_messages_and_how_everything_stands(kehu: 
             urlopen(f"http://127.0.0.1:{port}/", timeout=5)
 
 
-def test_while_the_store_is_away_the_metrics_say_so_and_the_log_says_it_once(tmp_path: Path, port: int) -> None:
+def test_while_a_server_is_away_the_metrics_say_so_and_the_log_says_it_once(tmp_path: Path, port: int) -> None:
     with own_postgres() as server, EmbeddedBroker.start(tmp_path / "broker.log") as broker:
         kehu = Kehu(server.create_database("kehu"), broker.bootstrap_servers, tmp_path)
         kehu.done("setup", "--partitions", "2")
         log = tmp_path / "worker.log"
-        with kehu.worker():
+        with kehu.worker() as worker:
             until(lambda: ready(port, "partitions", 10, state="read"))
             asyncio.run(publish(kehu.kafka, GOOD[:100]))
             until(lambda: read(scrape(port)) == 100)
@@ -102,14 +102,23 @@ def test_while_the_store_is_away_the_metrics_say_so_and_the_log_says_it_once(tmp
             assert back.by("outcome", "messages_total", topic=SURVEYS)["appended"] == len(GOOD)
             assert back("server_away_seconds", server="postgresql") == 0
             assert back("rebalances_total") == 1, "it kept its place in the group"
-        assert lines(log) == ["waiting for PostgreSQL", "going on with PostgreSQL"]
+            broker.stop()
+            until(lambda: ready(port, "server_up", 0, server="kafka"))
+            assert scrape(port)("server_up", server="postgresql") == 1
+            worker.terminate()
+            assert worker.wait(20) == 0
+        away_again = f"waiting for Kafka at {kehu.kafka}"
+        assert lines(log) == ["waiting for PostgreSQL", "going on with PostgreSQL", away_again]
         assert kehu.one("SELECT sum(appended)::int FROM kehu.positions") == len(GOOD)
         assert kehu.one("SELECT count(*) FROM kehu.stored_events") == 300
 
 
 def lines(log: Path) -> list[str]:
     """What a worker said, without when and why."""
-    said = [line.partition("]")[2].split("  ")[0].strip() for line in log.read_text().splitlines()]
+    said = [
+        line.partition("]")[2].partition(" error=")[0].partition(" waited_")[0].strip()
+        for line in log.read_text().splitlines()
+    ]
     assert all(said), log.read_text()
     return said
 
