@@ -146,8 +146,8 @@ class Projector:
         folded = []
         for one in self._prefetched(near, events, end):
             with self._stopping(one, end):
-                first = _first_after(one.position, events)
-                one.rows.fold(events[first:], proofs[first:])
+                start = _start(one.position, events)
+                one.rows.fold(events[start:], proofs[start:])
                 reach("folded")
                 folded.append(one)
         self._write(folded, end)
@@ -158,9 +158,8 @@ class Projector:
         known = []
         for one in near:
             with self._stopping(one, end):
-                wanted += [
-                    (one, *rows) for rows in one.rows.wanted(events[_first_after(one.position, events) :]).items()
-                ]
+                new = events[_start(one.position, events) :]
+                wanted += [(one, *rows) for rows in one.rows.wanted(new).items()]
                 known.append(one)
         if not wanted:
             return known
@@ -228,6 +227,6 @@ class Projector:
         self.models.stopped(projection, position, error)
 
 
-def _first_after(position: Position, events: Sequence[Recorded]) -> int:
+def _start(position: Position, events: Sequence[Recorded]) -> int:
     """The index of the first event behind a position."""
-    return bisect_right(events, position, key=lambda event: event.position or 0)
+    return bisect_right(events, position, key=lambda event: Position(event.position or 0))
