@@ -33,6 +33,8 @@ class HeldRows:
         self._empty = empty
         self._tables: dict[Table, dict[Key, _Held]] = {table: {} for table in projection.tables}
         self._appended: dict[Table, list[tuple[Any, ...]]] = {t: [] for t in projection.tables if t.appended}
+        # What the store has, as batches before have saved it. Those that were used last are the last.
+        self._kept: dict[Table, dict[Key, Row | None]] = {table: {} for table in projection.tables}
         self._zeros = {table: dict.fromkeys(table.columns, 0) for table in projection.tables if table.summed}
         self._position = Position(0)
         self.folded = Folded()
@@ -69,10 +71,7 @@ class HeldRows:
             if event.name not in self._projection.handles:
                 continue
             for table, key in self._projection.keys(event):
-                rows = self._tables[table]
-                if key in rows:
-                    rows[key] = rows.pop(key)  # the oldest go first
-                else:
+                if self._known(table, key) is None:
                     wanted.setdefault(table, {})[key] = None
         return {table: list(keys) for table, keys in wanted.items()}
 
@@ -90,11 +89,12 @@ class HeldRows:
         for appended in self._appended.values():
             appended.clear()
         for table, rows in self._tables.items():
-            for key in list(islice(rows, max(0, len(rows) - (0 if table.summed else most)))):
-                del rows[key]
-            for held in rows.values():
-                if held.touched is not None:
-                    held.touched, held.absent = None, held.row is None
+            if not table.summed:
+                kept = self._kept[table]
+                kept.update((key, held.row) for key, held in rows.items())
+                for key in list(islice(kept, max(0, len(kept) - most))):
+                    del kept[key]
+            rows.clear()
 
     def get(self, table: Table, key: Key) -> Row | None:
         held = self._tables[table].get(key) or self._loaded(table, key)
@@ -131,19 +131,12 @@ class HeldRows:
             row[name] += amount
 
     def drop(self, table: Table, key: Key) -> None:
-        rows = self._tables[table]
         if self._empty:
-            rows.pop(key, None)
-        elif key in rows:
-            rows[key].row, rows[key].touched = None, self._position
+            self._tables[table].pop(key, None)
+        elif held := self._known(table, key):
+            held.row, held.touched = None, self._position
         else:
-            rows[key] = _Held(None, self._position, absent=False)
-
-    def _loaded(self, table: Table, key: Key) -> _Held | None:
-        if self._empty:
-            return None
-        self.keep(table, [key], self._load(table, [key]))
-        return self._tables[table][key]
+            self._tables[table][key] = _Held(None, self._position, absent=False)
 
     def changes(self) -> Changes:
         """What a save has to write: the rows of each table that changed, finished."""
@@ -164,3 +157,20 @@ class HeldRows:
             change: Change = key, held.touched, finish(held.row) if finish else held.row
             (changed.summed if table.summed else changed.added if held.absent else changed.replaced).append(change)
         return changed if changed != Changed() else None
+
+    def _known(self, table: Table, key: Key) -> _Held | None:
+        """What is known of a row, by this batch or by those before."""
+        rows = self._tables[table]
+        held = rows.get(key)
+        if held is None and key in (kept := self._kept[table]):
+            row = kept.pop(key)
+            held = rows[key] = _Held(row, None, absent=row is None)
+        return held
+
+    def _loaded(self, table: Table, key: Key) -> _Held | None:
+        """What is known of a row, in the end by the store."""
+        held = self._known(table, key)
+        if held is None and not self._empty:
+            self.keep(table, [key], self._load(table, [key]))
+            held = self._tables[table][key]
+        return held

@@ -52,7 +52,9 @@ class PostgresReadModels:
         self._conninfo = conninfo
         self._bound = {build.name: build.build for build in builds}
         self._builds: dict[str, Build] = {}
-        self._connection = Connection(conninfo, "kehu-projector", dict_row, "-c search_path=kehu")
+        # Nobody waits for the disk: what a crash of the server takes back, rows with positions, is folded again.
+        options = "-c search_path=kehu -c synchronous_commit=off"
+        self._connection = Connection(conninfo, "kehu-projector", dict_row, options)
 
     def close(self) -> None:
         """Close the connection."""
@@ -119,12 +121,11 @@ class PostgresReadModels:
             with self._connection.use() as conn, _sending(conn, saves), conn.transaction():
                 moved = _move(conn, [(builds[one.projection.name], one) for one in saves])
                 reach("saving", conn)
-                for one in saves:
-                    name = one.projection.name
-                    if name in moved:
-                        count(conn, builds[name], one.folded)
-                        for table, changed in one.changes.items():
-                            _write(conn, builds[name].schema, table, changed, moved[name])
+                ours = [(builds[one.projection.name], one) for one in saves if one.projection.name in moved]
+                count(conn, [(build, one.folded) for build, one in ours])
+                for build, one in ours:
+                    for table, changed in one.changes.items():
+                        _write(conn, build.schema, table, changed, moved[build.name])
         except psycopg.Error:
             # Of what was sent behind the statement that failed nothing was done, not even the end of the transaction.
             self.close()
@@ -179,43 +180,41 @@ def _move(conn: Conn, saves: Sequence[tuple[Build, Save]]) -> dict[str, datetime
     """Move the builds that stand where they are expected; name -> when."""
     # The state too: a build that is switched meanwhile belongs to somebody else. Later than at every save before: who
     # has seen rows up to a `changed_at` finds the others after it. All projectors lock in the same order.
+    wanted = [
+        [build.name, build.version, build.build, build.state, save.expected, save.mark[-1], save.position]
+        for build, save in saves
+    ]
     rows = conn.execute(
-        "WITH wanted AS (SELECT * FROM unnest(%s::text[], %s::int[], %s::int[], %s::text[], %s::bigint[],"
-        " %s::timestamptz[], %s::bigint[]) AS w (name, version, build, state, position, updated_at, following)),"
+        "WITH wanted AS (SELECT o->>0 AS name, (o->>1)::int AS version, (o->>2)::int AS build, o->>3 AS state,"
+        " (o->>4)::bigint AS position, (o->>5)::timestamptz AS updated_at, (o->>6)::bigint AS following"
+        " FROM json_array_elements(%s::json) AS o),"
         " b AS (SELECT b.name, b.version, b.build, w.following FROM wanted w JOIN projection_builds b"
         " USING (name, version, build, state, position, updated_at) WHERE NOT b.paused ORDER BY name FOR UPDATE OF b)"
         " UPDATE projection_builds p SET position = b.following, error = NULL,"
         " updated_at = greatest(clock_timestamp(), p.updated_at + interval '1 microsecond'),"
         " counted_from = coalesce(p.counted_from, p.position)"
         " FROM b WHERE (p.name, p.version, p.build) = (b.name, b.version, b.build) RETURNING p.name, p.updated_at",
-        (
-            [build.name for build, _ in saves],
-            [build.version for build, _ in saves],
-            [build.build for build, _ in saves],
-            [build.state for build, _ in saves],
-            [save.expected for _, save in saves],
-            [save.mark[-1] for _, save in saves],
-            [save.position for _, save in saves],
-        ),
+        (orjson.dumps(wanted).decode(),),
     ).fetchall()
     return {row["name"]: row["updated_at"] for row in rows}
 
 
-def count(conn: "psycopg.Connection[Any]", build: Build, folded: Folded) -> None:
-    """Add what was folded to what the build has counted."""
-    if not folded.ranges:
-        return
-    ranges = sorted(folded.ranges)  # in one order, since two slices of a build may count at the same time
-    conn.execute(
-        "INSERT INTO projection_folds AS f (name, version, build, range_start, events, digest)"
-        " SELECT %s, %s, %s, * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[])"
-        " ON CONFLICT (name, version, build, range_start)"
-        " DO UPDATE SET events = f.events + excluded.events, digest = f.digest # excluded.digest",
-        (
-            *(build.name, build.version, build.build, ranges),
-            *map(list, zip(*(folded.ranges[start] for start in ranges), strict=True)),
-        ),
-    )
+def count(conn: "psycopg.Connection[Any]", done: Iterable[tuple[Build, Folded]]) -> None:
+    """Add what was folded to what each build has counted."""
+    # In one order, since two slices of a build may count at the same time.
+    counted = [
+        [build.name, build.version, build.build, start, *folded.ranges[start]]
+        for build, folded in done
+        for start in sorted(folded.ranges)
+    ]
+    if counted:
+        conn.execute(
+            "INSERT INTO projection_folds AS f (name, version, build, range_start, events, digest)"
+            " SELECT o->>0, (o->>1)::int, (o->>2)::int, (o->>3)::bigint, (o->>4)::bigint, (o->>5)::bigint"
+            " FROM json_array_elements(%s::json) AS o ON CONFLICT (name, version, build, range_start)"
+            " DO UPDATE SET events = f.events + excluded.events, digest = f.digest # excluded.digest",
+            (orjson.dumps(counted).decode(),),
+        )
 
 
 def copy_rows(

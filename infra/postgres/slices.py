@@ -83,7 +83,7 @@ class Slice:
             if table.summed:
                 incoming(self.conn, build.schema, table)
                 add_up(self.conn, build.schema, table)
-        count(self.conn, build, folded)
+        count(self.conn, [(build, folded)])
 
 
 def _events(rows: Sequence[tuple[Any, ...]]) -> list[Recorded]:

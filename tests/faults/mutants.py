@@ -129,8 +129,9 @@ MUTANTS = (
     Mutant(
         "rows of a read model saved after its position",
         "infra/postgres/read_models.py",
-        '            reach("saving", conn)\n',
-        '            conn.execute("COMMIT")\n            conn.execute("BEGIN")\n            reach("saving", conn)\n',
+        '                reach("saving", conn)\n',
+        '                conn.execute("COMMIT")\n                conn.execute("BEGIN")\n'
+        '                conn.execute("SELECT 1").fetchone()\n                reach("saving", conn)\n',
         ("saving@2=kill",),
     ),
     Mutant(

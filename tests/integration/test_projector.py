@@ -2,8 +2,12 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from copy import deepcopy
 from datetime import timedelta
+from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 from typing import Any
 
 import psycopg
@@ -16,19 +20,22 @@ from consumers.outcome import Outcome
 from consumers.projector import Projector
 from domain import registry
 from domain.contact import ContactEnded, ContactQueued, ContactStarted
-from domain.ports import Batch, Message, Partition
+from domain.ports import Batch, Message, Partition, Unavailable
 from domain.survey import SurveyAnswered, SurveyBounced, SurveyDeclined, SurveyInvited
 from domain.values import Event, Position, Recorded
 from infra import bootstrap
+from infra.embedded.postgres import EmbeddedPostgres
 from infra.kafka import codec
 from infra.kafka.topics import topic_of
 from infra.memory.log import MemoryLog
 from infra.postgres import indexes
 from infra.postgres.builds import Builds
 from infra.postgres.log import PostgresLog
+from infra.postgres.migrate import migrate
 from infra.postgres.read_models import PostgresReadModels
 from projections.catalogue import ALL
 from projections.declare import Rows
+from projections.retention_risk import RETENTION_RISK
 from projections.satisfaction import SATISFACTION
 from tests.support.builders import NOON, fact
 
@@ -164,6 +171,87 @@ def test_a_swept_row_keeps_its_position_and_is_found_among_what_changed(
     found = [new for new, old in zip(after, before, strict=True) if new[2] > mark]
     assert len(found) == 20
     assert {changed_at for _, _, changed_at in found} == {max(row[2] for row in after)}
+
+
+def test_projections_that_stand_together_are_saved_in_one_transaction(
+    history: MemoryLog, models: PostgresReadModels, database: str
+) -> None:
+    Projector(history, models, ALL, batch=200).run_once()
+    with psycopg.connect(database) as conn:
+        saved = conn.execute("SELECT position, xmin::text FROM kehu.projection_builds").fetchall()
+    assert len(saved) == len(ALL)
+    assert {position for position, _ in saved} == {200}
+    assert len({transaction for _, transaction in saved}) == 1
+
+
+def test_one_that_another_projector_moved_meanwhile_is_left_out_and_the_others_are_saved(
+    history: MemoryLog, models: PostgresReadModels, anew: Callable[[], PostgresReadModels]
+) -> None:
+    Projector(history, models, ALL).run_until_caught_up()
+    alone = [models.digest(p) for p in ALL]
+    both = anew()
+    other = Projector(history, both, [ALL[0]], batch=300)
+
+    def interrupted(rows: Rows, event: Recorded) -> None:
+        if event.position == 350:
+            other.run_once()
+        if event.name in ALL[1].handles:
+            ALL[1].fold(rows, event)
+
+    every = frozenset(e.name for e in history.events)
+    projections = [ALL[0], dataclasses.replace(ALL[1], fold=interrupted, handles=every)]
+    projector = Projector(history, both, projections, batch=200)
+    projector.run_once()
+    projector.run_once()
+    assert [both.position(p) for p in projections] == [Position(500), Position(400)]
+    for fresh in (Projector(history, both, ALL[:1]), projector, Projector(history, both, ALL)):
+        fresh.run_until_caught_up()
+    assert [both.digest(p) for p in ALL] == alone
+
+
+def test_rows_in_memory_give_way_to_those_that_somebody_else_swept(
+    history: MemoryLog, models: PostgresReadModels, anew: Callable[[], PostgresReadModels]
+) -> None:
+    def swept_between(models: PostgresReadModels, *, remembers: bool) -> str:
+        first = Projector(history, models, [RETENTION_RISK], batch=900)
+        first.run_once()
+        assert Projector(history, models, [RETENTION_RISK]).sweep(NOON + timedelta(days=60)) > 0
+        then = first if remembers else Projector(history, models, [RETENTION_RISK])
+        assert then.run_until_caught_up() == history.head()
+        return models.digest(RETENTION_RISK)
+
+    assert swept_between(anew(), remembers=True) == swept_between(models, remembers=False)
+
+
+def test_what_a_crash_of_the_server_takes_back_is_folded_again(history: MemoryLog) -> None:
+    folder = Path(mkdtemp(prefix="kehu-test-"))  # not below pytest's own, which is private
+    folder.chmod(0o755)
+    slow_to_disk = {"wal_writer_delay": "10s", "wal_writer_flush_after": "1GB"}
+    with EmbeddedPostgres.start(folder / "data", options=slow_to_disk) as server:
+        database = server.create_database("kehu")
+        migrate(database)
+        with closing(PostgresReadModels(database)) as models:
+            for projection in ALL:
+                models.create(projection)
+            projector = Projector(history, models, ALL, batch=300)
+            projector.run_once()
+            with psycopg.connect(database, autocommit=True) as conn:
+                conn.execute("CREATE TABLE reached_the_disk ()")
+            projector.run_once()
+            server.stop("immediate", forget=False)
+            server.restart(running=False)
+            with pytest.raises(Unavailable):
+                projector.run_once()
+            assert {models.position(p) for p in ALL} == {Position(300)}
+            assert projector.run_until_caught_up() == history.head()
+            crashed = [models.digest(p) for p in ALL]
+            with closing(Builds(database)) as builds:
+                begun = [builds.begin(projection) for projection in ALL]
+            indexes.finish(database, list(zip(ALL, begun, strict=True)), 1)
+            with closing(PostgresReadModels(database, begun)) as quiet:
+                Projector(history, quiet, ALL).run_until_caught_up()
+                assert [quiet.digest(p) for p in ALL] == crashed
+    rmtree(folder)
 
 
 @pytest.mark.parametrize("part", ["keys", "save"])
