@@ -13,7 +13,7 @@ def main(postgres: str, kafka: str, group: str) -> None:
     """Run until SIGTERM."""
     lines = Lines()
 
-    def told(outcomes: Outcomes, _seconds: float) -> None:
+    def told(outcomes: Outcomes) -> None:
         if messages := outcomes.total():
             lines.write(messages)
 

@@ -23,11 +23,13 @@ from mode import Service
 
 from consumers.ingest import Ingest, Read
 from consumers.outcome import Outcomes
-from consumers.patience import Patience
+from consumers.patience import Patience, Servers
+from consumers.reading import oldest, unread
 from domain.errors import DomainError
 from domain.ports import Conflict, Fenced, Message, Partition, Unavailable
 from infra.errors import KehuError
 from infra.failpoints import reach
+from infra.figures import Reading
 from infra.kafka.records import Record, as_they_are
 
 log = structlog.get_logger("kehu.ingest")
@@ -37,6 +39,14 @@ RETRYING = 0.2
 """Seconds of each second in which another round of parked messages is begun."""
 AWAY = (DomainError, KehuError, KafkaError, OSError)
 """The store or the broker does not answer, or not as expected: try again later."""
+
+
+class TopicMissing(KehuError):
+    """A topic does not exist. Run `kehu setup`."""
+
+
+class Changed(KehuError):
+    """What is read is not what it was. The worker goes on where the store says."""
 
 
 class Admin(Protocol):
@@ -66,15 +76,20 @@ class KafkaSource(Service):
         admin: Admin,
         raw: Raw,
         max_records: int = 2000,
-        on_outcomes: Callable[[Outcomes, float], None] = lambda _outcomes, _seconds: None,
+        on_outcomes: Callable[[Outcomes], None] = lambda _outcomes: None,
+        on_batch: Callable[[float, Mapping[str, int]], None] = lambda _seconds, _oldest: None,
+        servers: Servers | None = None,
     ) -> None:
+        """`on_batch` is told how many seconds a batch took, and topic -> timestamp (ms) of its oldest message."""
         super().__init__()
         self._ingest = ingest
         self._bootstrap, self._group, self._topics = bootstrap, group, list(topics)
         self._admin = admin
         self._raw = raw
         self._max_records = max_records
-        self._on_outcomes = on_outcomes
+        self._on_outcomes, self._on_batch = on_outcomes, on_batch
+        self.reading = Reading()
+        self._claims = self._rebalances = 0
         self._partitions: dict[TopicPartition, Partition] = {}
         # Where to read on, for the partitions that are ours. Whoever loses them puts another dict in its place, so that
         # a batch that was fetched before can tell.
@@ -82,7 +97,8 @@ class KafkaSource(Service):
         # Partitions that cannot be read, and where they stand until somebody moves their position.
         self._standing: dict[Partition, int] = {}
         self._claimed = True
-        self._patience = Patience(log)
+        self._servers = servers or Servers.of(bootstrap)
+        self._patience = Patience(log, self._servers)
         self._writing = asyncio.Lock()
         # Two threads: a broker that does not answer must not hold up the store.
         self._store_thread = ThreadPoolExecutor(1, thread_name_prefix="kehu-ingest")
@@ -106,6 +122,7 @@ class KafkaSource(Service):
         assert self._consumer is not None
         self._consumer.pause(*assigned)  # at once: partitions are live already
         self._claimed = False
+        self._rebalances += 1
 
     async def on_revoked(self) -> None:
         """The group takes all partitions back."""
@@ -167,7 +184,7 @@ class KafkaSource(Service):
                 self._patience.failed(f"Kafka at {self._bootstrap} does not answer", error)
                 await self.sleep(1.0)
             else:
-                self._patience.succeeded()
+                self._patience.succeeded(self._servers.broker)
                 self._consumer = consumer
                 consumer.subscribe(self._topics, listener=_Listener(self))
                 return consumer
@@ -179,12 +196,12 @@ class KafkaSource(Service):
         assert consumer is not None
         tps = consumer.assignment()
         try:
-            ids = await self._in_thread(self._admin_thread, self._admin.ids, self._topics) if tps else {}
+            ids = await self._topic_ids() if tps else {}
             wanted = {}
             for tp in tps:
                 topic_id = ids.get(tp.topic)
                 if topic_id is None:
-                    raise Unavailable(f"topic {tp.topic} does not exist: run `kehu setup`")
+                    raise TopicMissing(tp.topic)
                 wanted[tp] = Partition(tp.topic, topic_id, tp.partition)
             async with self._writing:
                 if tps != consumer.assignment():
@@ -198,10 +215,16 @@ class KafkaSource(Service):
                         self._standing.pop(partition, None)
                         self._seek(tp, positions[partition])
                 self._claimed = True
+                self._claims += 1
         except AWAY as error:
             self._patience.failed("partitions are not claimed yet", error)
         else:
-            self._patience.succeeded()
+            self._patience.succeeded(self._servers.store)
+
+    async def _topic_ids(self) -> Mapping[str, str | None]:
+        ids = await self._in_thread(self._admin_thread, self._admin.ids, self._topics)
+        self._servers.broker.answered(self._patience)
+        return ids
 
     def _seek(self, tp: TopicPartition, offset: int) -> None:
         assert self._consumer is not None
@@ -249,7 +272,8 @@ class KafkaSource(Service):
                 self._claim_again(error)
                 return
             reach("answered")
-            self._on_outcomes(outcomes, monotonic() - started)
+            self._on_outcomes(outcomes)
+            self._on_batch(monotonic() - started, oldest(batch))
             if self._ingest.is_partial(batch):
                 self._go_back()
         await self._tell_kafka()
@@ -318,14 +342,15 @@ class KafkaSource(Service):
         if self._consumer is None or not self._claimed:
             return
         try:
-            ids = await self._in_thread(self._admin_thread, self._admin.ids, self._topics)
-        except AWAY:
+            ids = await self._topic_ids()
+        except AWAY as error:
+            self._servers.broker.failed(self._patience, error)
             return  # a broker that is away holds nothing up here: there is nothing to read either
         async with self._writing:
             assert self._consumer is not None
             mine = self._consumer.assignment()
             if any(p.topic_id != ids.get(tp.topic) for tp, p in self._partitions.items() if tp in mine):
-                self._claim_again(Unavailable("a topic was made anew"))
+                self._claim_again(Changed("a topic was made anew"))
             standing = {
                 p: self._standing[p] for tp, p in self._partitions.items() if tp in mine and p in self._standing
             }
@@ -335,7 +360,7 @@ class KafkaSource(Service):
             except AWAY:
                 return
             else:
-                self._claim_again(Unavailable("somebody moved the position of a partition that stands still"))
+                self._claim_again(Changed("somebody moved the position of a partition that stands still"))
 
     @Service.timer(1.0)
     async def _retry_parked(self) -> None:
@@ -351,7 +376,17 @@ class KafkaSource(Service):
                 except (Fenced, Conflict, Unavailable) as error:
                     self._claim_again(error)
                     return
-                self._on_outcomes(outcomes, 0.0)
+                self._on_outcomes(outcomes)
+
+    @Service.timer(2.0)
+    async def _look(self) -> None:
+        self._servers.store.look()
+        if (consumer := self._consumer) is None:
+            return
+        assigned = consumer.assignment()
+        standing = sum(self._partitions.get(tp) in self._standing for tp in assigned)
+        left = unread(self._next, assigned, consumer.highwater)
+        self.reading = Reading(len(assigned), len(self._next), standing, left, self._claims, self._rebalances)
 
     async def _tell_kafka(self) -> None:
         if monotonic() - self._committed_at < 1.0 or not self._next:

@@ -9,7 +9,7 @@ from time import monotonic
 import structlog
 from mode import Service
 
-from consumers.patience import Patience
+from consumers.patience import Patience, Servers
 from consumers.projector import Projector
 from domain.errors import DomainError
 
@@ -27,13 +27,16 @@ class ProjectorService(Service):
     `wait(seconds)` blocks until the log moved, and not longer than so many seconds.
     """
 
-    def __init__(self, projector: Projector, clock: Callable[[], datetime], wait: Callable[[float], None]) -> None:
+    def __init__(
+        self, projector: Projector, clock: Callable[[], datetime], wait: Callable[[float], None], servers: Servers
+    ) -> None:
         super().__init__()
         self._projector = projector
         self._clock = clock
         self._wait = wait
         self._swept = 0.0
-        self._patience = Patience(log)
+        self._store = servers.store
+        self._patience = Patience(log, servers)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="kehu-projector")
 
     async def on_stop(self) -> None:
@@ -45,7 +48,7 @@ class ProjectorService(Service):
         while not self.should_stop:
             try:
                 await loop.run_in_executor(self._thread, self._once)
-                self._patience.succeeded()
+                self._patience.succeeded(self._store)
             except (DomainError, OSError) as error:
                 self._patience.failed("read models need the store", error)
                 await self.sleep(self._patience.wait)

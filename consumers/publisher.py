@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import structlog
 from mode import Service
 
-from consumers.patience import Patience
+from consumers.patience import Patience, Servers
 from domain.errors import DomainError
 from infra.errors import KehuError
 from infra.kafka.producer import Outgoing, publish
@@ -52,11 +52,12 @@ def outgoing(letter: Letter) -> Outgoing:
 class DeadLetterPublisher(Service):
     """Publishes what is in the outbox, every second; a broker or store that is away is waited for."""
 
-    def __init__(self, outbox: DeadLetterOutbox, bootstrap: str) -> None:
+    def __init__(self, outbox: DeadLetterOutbox, bootstrap: str, servers: Servers | None = None) -> None:
         super().__init__()
         self._outbox = outbox
         self._bootstrap = bootstrap
-        self._patience = Patience(log)
+        self._servers = servers or Servers.of(bootstrap)
+        self._patience = Patience(log, self._servers)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="kehu-dead-letters")
 
     async def on_stop(self) -> None:
@@ -71,8 +72,9 @@ class DeadLetterPublisher(Service):
                 letters = await self._in_thread(self._outbox.pending, AT_ONCE)
                 if letters:
                     await publish(self._bootstrap, map(outgoing, letters))
+                    self._servers.broker.answered(self._patience)
                     await self._in_thread(self._outbox.done, letters)
-                self._patience.succeeded()
+                self._patience.succeeded(self._servers.store)
             except (DomainError, KehuError) as error:
                 self._patience.failed("dead letters need the store and their topic", error)
                 await self.sleep(self._patience.wait)

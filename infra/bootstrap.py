@@ -1,6 +1,6 @@
 """The only place that joins everything: which store, which broker, which codec."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 
@@ -10,6 +10,8 @@ from mode import Service
 from consumers.ingest import Decode, Decoded, Ingest
 from consumers.kafka_source import KafkaSource
 from consumers.outcome import Outcomes
+from consumers.patience import Servers
+from consumers.polling import Polling
 from consumers.projector import Projector
 from consumers.projector_service import ProjectorService
 from consumers.publisher import DeadLetterPublisher
@@ -22,12 +24,16 @@ from infra.kafka import codec, envelopes, raw
 from infra.kafka.faust_app import build_app
 from infra.kafka.limits import DEFAULT, Limits
 from infra.kafka.topics import DEAD_LETTERS, TOPICS, Topics
+from infra.metrics_server import MetricsServer
 from infra.postgres.dead_letters import DeadLetterOutbox
+from infra.postgres.held import Holdings
 from infra.postgres.log import PostgresLog
 from infra.postgres.migrate import migrate
+from infra.postgres.observed import ObservedLog
 from infra.postgres.read_models import PostgresReadModels
 from infra.postgres.wake import Listener
 from infra.settings import Accepted, Settings
+from infra.telemetry import Telemetry
 from projections.catalogue import ALL
 
 
@@ -75,7 +81,11 @@ def decoder(clock: Callable[[], datetime] = now, limits: Limits = DEFAULT) -> De
 
 
 def source(
-    log: EventLog, settings: Settings, on_outcomes: Callable[[Outcomes, float], None] = lambda _o, _s: None
+    log: EventLog,
+    settings: Settings,
+    on_outcomes: Callable[[Outcomes], None] = lambda _outcomes: None,
+    on_batch: Callable[[float, Mapping[str, int]], None] = lambda _seconds, _oldest: None,
+    servers: Servers | None = None,
 ) -> KafkaSource:
     """The worker's ingest: from the topics into the log."""
     return KafkaSource(
@@ -89,6 +99,8 @@ def source(
         raw=partial(raw.read, settings.kafka),
         max_records=settings.max_records,
         on_outcomes=on_outcomes,
+        on_batch=on_batch,
+        servers=servers,
     )
 
 
@@ -106,16 +118,30 @@ def setup(postgres: str, kafka: str, partitions: int = 4) -> tuple[list[str], li
 
 
 def worker(settings: Settings) -> faust.App:
-    """What one worker process runs: ingest, projector and dead letters, each with a connection of its own."""
-    at = settings.postgres
+    """What one worker process runs: ingest, projector and dead letters, each with a connection of its own.
+
+    With a port for metrics also what serves them and asks the store what it holds; raises NotServed when it is taken.
+    """
+    at, telemetry, servers = settings.postgres, Telemetry(TOPICS.values()), Servers.of(settings.kafka)
+    served: tuple[Service, ...] = ()
+    if settings.metrics_port is not None:
+        served = (
+            MetricsServer(settings.metrics_host, settings.metrics_port, telemetry.registry),
+            Polling(Holdings(at), telemetry.show, servers),
+        )
 
     def services() -> tuple[Service, ...]:
-        ingest = source(PostgresLog(at), settings)
+        ingest = source(ObservedLog(at, telemetry), settings, on_batch=telemetry.batch, servers=servers)
+        telemetry.ask(
+            lambda: ingest.reading,
+            {"postgresql": lambda: servers.store.away, "kafka": lambda: servers.broker.away},
+        )
         projector = Projector(PostgresLog(at), PostgresReadModels(at), ALL)
         return (
+            *served,
             ingest,
-            ProjectorService(projector, now, Listener(at).wait),
-            DeadLetterPublisher(DeadLetterOutbox(at), settings.kafka),
+            ProjectorService(projector, now, Listener(at).wait, servers),
+            DeadLetterPublisher(DeadLetterOutbox(at), settings.kafka, servers),
         )
 
     return build_app(settings, services)

@@ -51,8 +51,10 @@ class Settings(Accepted):
     """Messages in one transaction at most."""
     park_for: timedelta = Field(timedelta(hours=24), gt=timedelta(0))
     """How long a message waits for what it needs before it becomes a dead letter."""
-    web_port: int | None = Field(None, ge=1, le=65535)
-    """Where Faust's monitor answers on loopback; nowhere by default."""
+    metrics_port: int | None = Field(None, ge=1, le=65535)
+    """Where Prometheus finds the worker's metrics; nowhere by default."""
+    metrics_host: str = Field("127.0.0.1", min_length=1)
+    """The address that the metrics are served on."""
 
 
 def read(**given: object) -> Settings:

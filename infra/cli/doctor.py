@@ -145,7 +145,9 @@ def _schema(pending: list[str]) -> Check:
 
 
 def _read_models(conn: Connection) -> Iterator[Check]:
-    wanted = [f"kehu.{table.name}" for p in ALL for table in p.tables]
+    live = {row["name"]: row["version"] for row in ops.projections(conn) if row["state"] == "live"}
+    ours = [p for p in ALL if live.get(p.name, p.version) == p.version]
+    wanted = [f"kehu.{table.name}" for p in ours for table in p.tables]
     rows = conn.execute(
         "SELECT name FROM unnest(%s::text[]) name WHERE to_regclass(name) IS NULL", (wanted,)
     ).fetchall()
@@ -153,7 +155,7 @@ def _read_models(conn: Connection) -> Iterator[Check]:
         missing = ", ".join(row["name"] for row in rows)
         yield Check("read models", WRONG, f"missing: {missing}", "Run `kehu setup`.")
     else:
-        yield Check("read models", OK, f"{len(wanted)} tables of {len(ALL)} projections")
+        yield Check("read models", OK, f"{len(wanted)} tables of {len(ours)} projections")
 
 
 def _ingest(conn: Connection, topics: Held | None) -> Iterator[Check]:
@@ -190,14 +192,17 @@ _LOST_MESSAGES = (
 
 
 def _projections(conn: Connection) -> Iterator[Check]:
-    ours = {(p.name, p.version): p for p in ALL}
+    ours = {p.name: p for p in ALL}
     for row in ops.projections(conn):
-        projection = ours.get((row["name"], row["version"]))
+        projection = ours.get(row["name"])
         if projection is None or row["state"] != "live":
             continue
         name = f"projection {row['name']}"
         since = max(0, row["position"] - PROVED)
-        if row["error"]:
+        if row["version"] != projection.version:
+            detail = f"version {row['version']} is live, this release folds and asks version {projection.version}"
+            yield Check(name, WARNING, detail, f"Run `kehu rebuild {row['name']}`, and then with --switch.")
+        elif row["error"]:
             remedy = f"Mend the cause (new code: restart the workers), then run `kehu projections retry {row['name']}`."
             yield Check(name, WRONG, f"stopped {row['error']}", remedy)
         elif row["paused"]:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
+from contextlib import suppress
 from functools import partial
 from math import ceil
 from multiprocessing import get_context, parent_process
@@ -48,17 +49,22 @@ def fill_builds(
     slices = processes * max(1, ceil(upto / (processes * MOST)))
     works = [partial(_fill, postgres, builds, upto, number, slices) for number in range(slices)]
     ours, others = works[::processes], [work for number, work in enumerate(works) if number % processes]
-    pool = ProcessPoolExecutor(processes - 1, context, initializer=_begin, initargs=(read, over)) if others else None
+    pool = None
+    if others:
+        pool = ProcessPoolExecutor(processes - 1, context, initializer=_begin, initargs=(read, over))
+        garbage.calm()
     try:
         left = {pool.submit(work) for work in others} if pool else set()
-        for work in ours:
-            work()
-            told(read.value)
+        with suppress(Over):  # another process says why
+            for work in ours:
+                work()
+                told(read.value)
         while left:
             done, left = wait(left, LOOK, FIRST_EXCEPTION)
             told(read.value)
             for one in done:
-                one.result()
+                if (error := one.exception()) and not isinstance(error, Over):
+                    raise error
     finally:
         over.set()  # what is not committed is gone
         if pool:
@@ -95,9 +101,13 @@ def _fill(postgres: str, builds: Sequence[Build], upto: Position, number: int, s
 
     projections = [_projection(build) for build in builds]
     wanted = frozenset().union(*(one.handles for one in projections))
-    with Slice.begin(postgres, builds) as piece:
-        fill(projections, piece.events(wanted, upto, number, slices, told), piece)
-        told(0)
+    try:
+        with Slice.begin(postgres, builds) as piece:
+            fill(projections, piece.events(wanted, upto, number, slices, told), piece)
+            told(0)
+    except Exception:
+        _over.set()  # the others need not go on
+        raise
 
 
 def _projection(build: Build) -> Projection:

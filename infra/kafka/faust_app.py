@@ -1,4 +1,4 @@
-"""The worker as a Faust application: Faust keeps lifecycle, signals, supervision and monitor; the services do the work.
+"""The worker as a Faust application: Faust keeps lifecycle, signals and supervision; the services do the work.
 
 The ingest has a consumer of its own, since an agent works message by message (docs/adr/0004). So the application has no
 agents, and Faust itself need not reach Kafka: a worker that starts before its broker waits for it.
@@ -31,9 +31,7 @@ def build_app(settings: Settings, services: Callable[[], Iterable[ServiceT]]) ->
         "kehu-worker",
         broker=f"kafka://{settings.kafka.replace(',', ';kafka://')}",
         autodiscover=False,
-        web_enabled=settings.web_port is not None,
-        web_bind="127.0.0.1",
-        web_port=settings.web_port or 6066,
+        web_enabled=False,  # its monitor counts what agents do, and there are none
         worker_redirect_stdouts=False,
         datadir=Path(tempfile.gettempdir()) / "kehu-worker",  # without tables nothing is kept there
     )

@@ -10,8 +10,9 @@ from psycopg import sql
 from infra.postgres.builds import Build, index_of, names
 from projections.declare import Index, Projection, Table
 
-# Each statement has a thread and a connection of its own, so no workers beside them.
-_OPTIONS = "-c maintenance_work_mem=128MB -c max_parallel_maintenance_workers=0"
+# Each statement has a thread and a connection of its own, so no workers beside them. Commits do not wait for the disk:
+# the one that moves the positions of the builds comes later, and brings all before it there.
+_OPTIONS = "-c synchronous_commit=off -c maintenance_work_mem=128MB -c max_parallel_maintenance_workers=0"
 
 
 def finish(conninfo: str, filled: Sequence[tuple[Projection, Build]], at_once: int) -> None:

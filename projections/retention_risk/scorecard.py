@@ -16,6 +16,7 @@ from functools import cache
 from operator import itemgetter
 from typing import Any
 
+from domain.values import Value
 from projections.measures import logistic
 
 Features = dict[str, Any]
@@ -43,8 +44,7 @@ SOURCES = 3
 """How many sources are named of things that are counted; the timeline has them all."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(Value):
     """One line of the scorecard that applies: its points on the logit scale, what was seen, when, and in which events.
 
     `sources` are `source#event_id` of messages; of counted things the latest few.
@@ -57,8 +57,7 @@ class Reason:
     sources: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Scored:
+class Scored(Value):
     """A score. `logit` is the base plus the points of the reasons, exactly; None when there is nothing to score.
 
     Until `next_change_at` the score and its reasons stay as they are unless an event comes; None: for ever.

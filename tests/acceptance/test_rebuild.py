@@ -249,6 +249,10 @@ def test_a_new_version_is_built_beside_the_old_one_and_can_be_switched_back(
         invite(log, "in-the-new-version")
         assert Projector(log, models, [second]).run_until_caught_up() == log.head()
     assert one(copied.postgres, INVITATIONS) == there + 1
+    checks = {row["check"]: row for row in kehu("doctor", "--postgres", copied.postgres, "--json").rows}
+    assert checks["projection satisfaction"]["verdict"] == "warning"
+    assert f"version {VERSION + 1} is live" in checks["projection satisfaction"]["detail"]
+    assert checks["read models"]["verdict"] == "ok"
     asked = kehu("show", "satisfaction", "--postgres", copied.postgres)
     assert (asked.code, f"asked is version {VERSION}" in asked.err) == (1, True)
     refused = kehu("rebuild", "satisfaction", "--rollback", "--postgres", copied.postgres)

@@ -150,8 +150,8 @@ def test_a_database_that_is_away_is_one_line_with_a_remedy(tmp_path: Path) -> No
 def test_a_worker_without_servers_waits_and_ends_when_it_is_told_to(tmp_path: Path) -> None:
     log = tmp_path / "worker.log"
     with Kehu(f"host={tmp_path} dbname=x", "127.0.0.1:1", tmp_path).worker() as worker:
-        until(lambda: b"Kafka at 127.0.0.1:1 does not answer" in log.read_bytes())
+        until(lambda: b"waiting for Kafka at 127.0.0.1:1" in log.read_bytes())
         worker.terminate()
         assert worker.wait(20) == 0
-    assert log.read_bytes().count(b"read models need the store") == 1
+    assert log.read_bytes().count(b"waiting for PostgreSQL") == 1
     assert b"Traceback" not in log.read_bytes()

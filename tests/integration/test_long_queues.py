@@ -65,7 +65,8 @@ def test_asking_what_is_due_reads_no_more_than_it_gives_back(log: PostgresLog, d
 def test_a_long_queue_is_loaded_by_its_head(log: PostgresLog, database: str) -> None:
     stream = log.load(["survey-long"])["survey-long"]
     assert (len(stream.parked), stream.more) == (20, True)
-    assert rows_read(database, store._QUEUES, ("survey-long\nsurvey-7", 21, 21)) <= 2 * (1 + 21)  # one tells that there are any
+    # One row of each tells that there are any.
+    assert rows_read(database, store._QUEUES, ("survey-long\nsurvey-7", 21, 21)) <= 2 * (1 + 21)
     assert rows_read(database, store._QUEUES, ("survey-none\nsurvey-long-not", 21, 21)) <= 2 * 21
     assert rows_read(database, store._BEHIND, ("survey-long", stream.parked[-1].seq, 500)) <= 500
 

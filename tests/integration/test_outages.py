@@ -3,10 +3,8 @@
 import asyncio
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from shutil import rmtree
-from tempfile import mkdtemp
 from uuid import uuid4
 
 import psycopg
@@ -17,7 +15,6 @@ from consumers.publisher import DeadLetterPublisher
 from domain.ports import Batch, Unavailable
 from domain.values import Position
 from infra.embedded.broker import EmbeddedBroker, free_port
-from infra.embedded.postgres import EmbeddedPostgres
 from infra.kafka import codec
 from infra.kafka.topics import DEAD_LETTERS, TOPICS
 from infra.postgres.dead_letters import DeadLetterOutbox
@@ -26,6 +23,7 @@ from infra.postgres.migrate import migrate
 from infra.settings import Settings
 from tests.support.apache_kafka import ApacheKafka
 from tests.support.ingesting import Encoded, ingesting, make_anew, publish, survey
+from tests.support.own_postgres import own_postgres
 from tests.support.processes import require
 
 KNOWN = [*TOPICS.values(), DEAD_LETTERS]
@@ -125,16 +123,6 @@ def test_what_was_fetched_ahead_of_a_batch_that_failed_is_fetched_again(settings
 
     asyncio.run(run())
     assert counts(settings.postgres) == (120, 120, 0, 0, 0, 180, 0)
-
-
-@contextmanager
-def own_postgres() -> Iterator[EmbeddedPostgres]:
-    # Not below pytest's own folder: that is private, also to the server's user.
-    folder = Path(mkdtemp(prefix="kehu-test-"))
-    folder.chmod(0o755)
-    with EmbeddedPostgres.start(folder / "data") as server:
-        yield server
-    rmtree(folder)
 
 
 @pytest.mark.parametrize("codec_name", ["gzip", "snappy", "lz4", "zstd"])

@@ -1,5 +1,6 @@
 """What is asked of the read models most: the tables are not read through, and the database counts as the rules do."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
@@ -28,10 +29,11 @@ LARGE = {"customer_timeline", "retention_risk", "queue_items", "satisfaction_dai
 
 
 class Explained(Answer):
-    """Answers, and keeps how each large table was read for them."""
+    """Answers, and keeps how each large table was read for them, and how many of its rows."""
 
     def __init__(self, conn: Connection, *projections: Any) -> None:
         self.ways: set[tuple[str, str]] = set()
+        self.read: Counter[str] = Counter()
         super().__init__(conn, *projections)
 
     def rows(self, statement: str, values: Mapping[str, object] | None = None) -> list[dict[str, Any]]:
@@ -43,9 +45,13 @@ class Explained(Answer):
         return super().stream(statement, values)
 
     def _explain(self, statement: str, values: Mapping[str, object] | None) -> None:
-        row = self._conn.execute(f"EXPLAIN (FORMAT JSON) {statement}".encode(), values).fetchone()
+        row = self._conn.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}".encode(), values).fetchone()
         assert row is not None
-        self.ways |= {way for way in _ways(row["QUERY PLAN"][0]["Plan"]) if way[0] in LARGE}
+        for scan in _scans(row["QUERY PLAN"][0]["Plan"]):
+            table = scan["Relation Name"]
+            if table in LARGE:
+                self.ways.add((table, scan["Node Type"]))
+                self.read[table] += scan["Actual Rows"] + scan.get("Rows Removed by Filter", 0)
 
     @property
     def read_through(self) -> set[str]:
@@ -53,11 +59,11 @@ class Explained(Answer):
         return {table for table, how in self.ways if how == "Seq Scan"}
 
 
-def _ways(plan: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _scans(plan: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     if "Relation Name" in plan:
-        yield plan["Relation Name"], plan["Node Type"]
+        yield plan
     for below in plan.get("Plans", ()):
-        yield from _ways(below)
+        yield from _scans(below)
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +112,14 @@ def test_queues_are_counted_by_an_index_that_has_all_it_takes(bank: Connection) 
     answer = Explained(bank, SERVICE_QUEUES)
     assert summaries(answer, datetime.now(NOON.tzinfo), "queue 1", "case")
     assert answer.ways == {("queue_items", "Index Only Scan")}
+
+
+def test_no_more_cases_are_read_than_are_wanted(bank: Connection) -> None:
+    now = datetime.now(NOON.tzinfo)
+    for number in (10, 100):
+        answer = Explained(bank, SERVICE_QUEUES)
+        assert len(list(open_cases(answer, now, number))) == number
+        assert number <= answer.read["queue_items"] <= 2 * number
 
 
 def test_all_customers_come_in_one_order_however_many_are_wanted(bank: Connection) -> None:

@@ -29,7 +29,7 @@ class Counted:
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Condition()
 
-    def add(self, outcomes: Outcomes, _seconds: float) -> None:
+    def add(self, outcomes: Outcomes) -> None:
         """Told by the worker after each batch."""
         self.outcomes.update(outcomes)
         asyncio.run_coroutine_threadsafe(self._notify(), self._loop)

@@ -2,7 +2,7 @@
 
 # ruff: noqa: S608 (what is put together are names of our own columns; values are always parameters)
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from infra.postgres.ops import matching
@@ -26,6 +26,12 @@ IN_ORDER = (
     "due IS NULL",
 )
 """The most urgent cases first: overdue, at risk, in time, and those without a deadline."""
+_SHOWN = (
+    *("queue", "status", "customer_id", "owner", "priority", "regime", "opened_at", "reopened"),
+    *("statutory_due", "service_due", "branch", "product", "segment", "project_id"),
+)
+_CASES = f"""SELECT item_id, due, at_risk_at, {", ".join(_SHOWN)} FROM kehu.queue_items WHERE {{}}
+    ORDER BY {{}}due, item_id LIMIT %(limit)s"""
 
 
 def summaries(
@@ -66,24 +72,36 @@ def open_cases(
 ) -> Iterator[Row]:
     """So many open cases, or with 0 all of them: the overdue first, then those at risk, then by deadline."""
     chosen = {"queue": queue, "customer_id": customer_id}
-    # Each part comes in the order of an index, so that no more of it is read than is wanted.
-    parts = " UNION ALL ".join(
-        f"""(SELECT *, {number} AS urgency FROM kehu.queue_items
-            WHERE open AND kind = 'case' AND {matching(chosen)} AND {which} ORDER BY due, item_id LIMIT %(limit)s)"""
-        for number, which in enumerate(IN_ORDER[: 1 if overdue else None])
-    )
-    query = f"SELECT * FROM ({parts}) cases ORDER BY urgency, due, item_id LIMIT %(limit)s"
-    return (_case(item, now) for item in answer.page(query, {**chosen, "now": now}, limit))
+    where = f"open AND kind = 'case' AND {matching(chosen)}"
+    parts = IN_ORDER[:1] if overdue else IN_ORDER
+    if customer_id is not None:  # of one customer there are few: one question for all parts
+        where += f" AND ({' OR '.join(parts)})"
+        ranks = " ".join(f"WHEN {part} THEN {rank}" for rank, part in enumerate(parts))
+        items = answer.page(_CASES.format(where, f"CASE {ranks} END, "), {**chosen, "now": now}, limit)
+    else:
+        items = _part_by_part(answer, where, parts, {**chosen, "now": now}, limit)
+    return (_case(item, now) for item in items)
+
+
+def _part_by_part(
+    answer: Answer, where: str, parts: Sequence[str], values: Mapping[str, object], limit: int
+) -> Iterator[Row]:
+    """Each part comes in the order of an index, and no more is read than is wanted."""
+    wanted = limit
+    for part in parts:
+        for item in answer.page(_CASES.format(f"{where} AND {part}", ""), values, wanted):
+            wanted -= 1 if limit else 0
+            yield item
+        if limit and not wanted:
+            return
 
 
 def _case(item: Row, now: datetime) -> Row:
     late = {f"overdue_{clock}": is_overdue(item[f"{clock}_due"], now) for clock in ("statutory", "service")}
-    names = ("queue", "status", "customer_id", "owner", "priority", "regime", "opened_at", "reopened")
-    clocks = ("statutory_due", "service_due", "branch", "product", "segment", "project_id")
     return {
         "case": item["item_id"].removeprefix("complaint-"),
         "state": "overdue" if any(late.values()) else "at risk" if is_at_risk(item, now) else "in time",
-        **{name: item[name] for name in (*names, *clocks)},
+        **{name: item[name] for name in _SHOWN},
         **late,
         "age_seconds": seconds_between(item["opened_at"], now),
     }
