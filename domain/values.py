@@ -138,6 +138,11 @@ def to_json(event: Event) -> bytes:
 
     So a field that is added later changes nothing of what was said before, and a changed default is a new version.
     """
+    return _encode(encodable(event))
+
+
+def encodable(event: Event) -> Event:
+    """The event with its defaults as its class has them, so that msgspec leaves them out when it encodes it."""
     kind = type(event)
     defaults = _TEXT_DEFAULTS.get(kind)
     if defaults is None:
@@ -150,7 +155,7 @@ def to_json(event: Event) -> bytes:
         # The encoder knows a default by its identity, and a text that was read is another one (a code is not).
         if getattr(event, name) == default:
             event = structs.replace(event, **{name: default})
-    return _encode(event)
+    return event
 
 
 def fingerprint(data: Event, at: datetime | None = None) -> str:

@@ -16,7 +16,7 @@ from eventsourcing.persistence import Mapper, StoredEvent
 
 from domain import contracts, registry, upcasts
 from domain.errors import UnknownName
-from domain.values import Event, Meta, Position, Recorded, Value, to_json
+from domain.values import Event, Meta, Position, Recorded, Value, encodable
 
 D = TypeVar("D")
 
@@ -28,12 +28,12 @@ class Stored(Value, Generic[D]):
     data: D
 
 
-_meta = msgspec.json.Encoder().encode
+_encode = msgspec.json.Encoder().encode
 
 
 def to_state(recorded: Recorded) -> bytes:
     """`{"meta": …, "data": …}` as UTF-8 JSON; what is absent or equals its default is left out."""
-    return b'{"meta":%b,"data":%b}' % (_meta(recorded.meta), to_json(recorded.event))
+    return _encode(Stored(recorded.meta, encodable(recorded.event)))
 
 
 def to_recorded(
