@@ -32,6 +32,8 @@ class Table:
     The runner adds `position bigint`: the last event that touched the row, and `changed_at`: when it was last written,
     by an event or by a sweep (docs/adr/0011). `indexes` are those beside the key's.
     Rows of an `appended` table are only put, each key once: they are copied and never loaded by the runner.
+    When `clear_after` rows have changed, PostgreSQL clears the table up, and not only when a fifth has: an index alone
+    tells what is there as long as nothing near it changed since.
     A table is itself only: two declarations are two tables.
     """
 
@@ -40,6 +42,7 @@ class Table:
     columns: Mapping[str, str]
     indexes: tuple[Index, ...] = ()
     appended: bool = False
+    clear_after: int | None = None
 
 
 Change = tuple[Key, Position, Row]

@@ -194,13 +194,27 @@ def _make_tables(conn: Conn, projection: Projection, build: Build) -> None:
     for table in projection.tables:
         columns = [*table.key.items(), *table.columns.items(), ("position", "bigint NOT NULL")]
         conn.execute(
-            sql.SQL("CREATE TABLE IF NOT EXISTS {} ({}, PRIMARY KEY ({}))").format(
+            sql.SQL("CREATE TABLE IF NOT EXISTS {} ({}, PRIMARY KEY ({})){}").format(
                 sql.Identifier(build.schema, table.name),
                 sql.SQL(", ").join(sql.SQL("{} {}").format(sql.Identifier(c), sql.SQL(t)) for c, t in columns),
                 names(table.key),
+                _clearing(table),
             )
         )
         _add_changed_at(conn, build, table)
+
+
+def _clearing(table: Table) -> sql.Composable:
+    if table.clear_after is None:
+        return sql.SQL("")
+    settings = {
+        f"autovacuum_vacuum_{kind}{what}": value
+        for kind in ("", "insert_")
+        for what, value in (("threshold", table.clear_after), ("scale_factor", 0))
+    }
+    return sql.SQL(" WITH ({})").format(
+        sql.SQL(", ").join(sql.SQL("{} = {}").format(sql.SQL(name), value) for name, value in settings.items())
+    )
 
 
 def _add_changed_at(conn: Conn, build: Build, table: Table) -> None:
