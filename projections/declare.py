@@ -33,7 +33,9 @@ class Table:
     The runner adds `position bigint`: the last event that touched the row, and `changed_at`: when it was last written,
     by an event or by a sweep (docs/adr/0011). `indexes` are those beside the key's.
     Rows of an `appended` table are only appended, each key once; those of a `summed` one are counters that are only
-    added to. Neither is ever loaded by the runner. A table is itself only: two declarations are two tables.
+    added to. Neither is ever loaded by the runner. When `clear_after` rows have changed, PostgreSQL clears the table
+    up, and not only when a fifth has: an index alone tells what is there as long as nothing near it changed since.
+    A table is itself only: two declarations are two tables.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Table:
     indexes: tuple[Index, ...] = ()
     appended: bool = False
     summed: bool = False
+    clear_after: int | None = None
 
 
 class CannotFold(Exception):

@@ -196,8 +196,25 @@ def _make_tables(conn: Conn, projection: Projection, build: Build, *, keyed: boo
         if keyed or table.summed:
             parts.append(sql.SQL("PRIMARY KEY ({})").format(names(table.key)))
         table_name = sql.Identifier(build.schema, table.name)
-        conn.execute(sql.SQL("CREATE TABLE IF NOT EXISTS {} ({})").format(table_name, sql.SQL(", ").join(parts)))
+        conn.execute(
+            sql.SQL("CREATE TABLE IF NOT EXISTS {} ({}){}").format(
+                table_name, sql.SQL(", ").join(parts), _clearing(table)
+            )
+        )
         _add_changed_at(conn, build, table)
+
+
+def _clearing(table: Table) -> sql.Composable:
+    if table.clear_after is None:
+        return sql.SQL("")
+    settings = {
+        f"autovacuum_vacuum_{kind}{what}": value
+        for kind in ("", "insert_")
+        for what, value in (("threshold", table.clear_after), ("scale_factor", 0))
+    }
+    return sql.SQL(" WITH ({})").format(
+        sql.SQL(", ").join(sql.SQL("{} = {}").format(sql.SQL(name), value) for name, value in settings.items())
+    )
 
 
 def _add_changed_at(conn: Conn, build: Build, table: Table) -> None:

@@ -21,7 +21,7 @@ from infra.postgres.questions.queues import open_cases, summaries
 from infra.postgres.questions.satisfaction import Window, scores
 from projections.retention_risk import RETENTION_RISK
 from projections.satisfaction import DIMENSIONS, SATISFACTION, summarise
-from projections.service_queues import SERVICE_QUEUES, next_deadline, standings, summarise_queues
+from projections.service_queues import ITEMS, SERVICE_QUEUES, next_deadline, standings, summarise_queues
 from tests.support.builders import NOON
 
 CUSTOMERS = 30_000
@@ -103,6 +103,19 @@ def test_no_question_reads_a_large_table_through(bank: Connection) -> None:
     for chosen in filters:
         assert len(list(riskiest(answer, now, 20, **chosen))) == 20, chosen
     assert answer.read_through == set()
+
+
+def test_the_table_of_queues_is_cleared_up_after_few_changes(bank: Connection) -> None:
+    """Or its index would have to look nearly every row up in the table."""
+    rows = bank.execute("SELECT reloptions FROM pg_class WHERE relname = 'queue_items' AND relkind = 'r'").fetchall()
+    [options] = [dict(option.split("=") for option in row["reloptions"]) for row in rows]
+    assert ITEMS.clear_after == 1000
+    assert options == {
+        "autovacuum_vacuum_threshold": "1000",
+        "autovacuum_vacuum_scale_factor": "0",
+        "autovacuum_vacuum_insert_threshold": "1000",
+        "autovacuum_vacuum_insert_scale_factor": "0",
+    }
 
 
 def test_queues_are_counted_by_an_index_that_has_all_it_takes(bank: Connection) -> None:
