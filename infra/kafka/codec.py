@@ -279,6 +279,8 @@ def _meta(attributes: Mapping[str, Any], now: datetime, limits: Limits) -> Meta:
         raise Unreadable("bad-time", "the attribute time must be an RFC 3339 time") from None
     if occurred_at.tzinfo is None:
         raise Unreadable("bad-time", "the attribute time has no zone: add Z or the offset")
+    if not envelopes.has_usual_offset(occurred_at):
+        raise Unreadable("bad-time", "the offset of the attribute time has seconds: give it as hours and minutes")
     if not limits.earliest <= occurred_at <= now + limits.ahead:
         early = f"before {limits.earliest:%Y-%m-%d}"
         raise Unreadable("time-out-of-range", f"{said} is {early} or more than {limits.ahead} ahead")

@@ -15,11 +15,11 @@ def test_what_was_kept_is_read_or_refused(file: Path) -> None:
 
 
 def test_damaged_messages_are_read_or_refused_by_a_rule() -> None:
-    rules, failed = decode.run(5000, seed=7)
-    assert failed == []
-    assert rules.total() == 5000
-    assert len(rules) > 15
-    assert rules["read"] > 100
+    tally = decode.run(5000, seed=7)
+    assert tally.failures == {}
+    assert tally.rules.total() == 5000
+    assert len(tally.rules) > 15
+    assert tally.rules["read"] > 100
 
 
 def test_an_input_that_fails_is_kept_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,8 +29,12 @@ def test_an_input_that_fails_is_kept_as_it_was(tmp_path: Path, monkeypatch: pyte
         raise ZeroDivisionError
 
     monkeypatch.setattr(decode, "_decode", fails)
-    _, failed = decode.run(20, seed=1, say=lambda _line: None)
-    assert len(failed) == 20
-    messages = [decode.kept(file) for file in failed]
+    said: list[str] = []
+    tally = decode.run(50, seed=1, say=said.append)
+    assert tally.failures.total() == 50
+    assert len(tally.kept) == decode.ALIKE
+    tally.tell()
+    assert said[-1] == "50 inputs, 50 failed"
+    messages = [decode.kept(file) for file in tally.kept]
     monkeypatch.undo()
     assert {decode.tried(message) for message in messages}
