@@ -29,7 +29,7 @@ NO_KEY, NO_VALUE = 1, 2
 LONGEST = 4096
 WORD = 64
 """Bytes of the longest word that a dictionary may hold."""
-REMEDY = """atheris is not installed. It comes as a wheel for Linux:
+REMEDY = """atheris is not installed. It comes as a wheel for Linux on x86-64:
   .venv/bin/python -m pip install --no-build-isolation --editable '.[fuzz]'
 `make fuzz` needs nothing else."""
 

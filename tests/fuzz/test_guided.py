@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain.ports import Message
 from tests.fuzz import decode, guided
 
 
 @pytest.mark.parametrize("message", decode.good(), ids=lambda message: message.key)
-def test_a_message_comes_back_as_it_was_written(message: guided.Message) -> None:
+def test_a_message_comes_back_as_it_was_written(message: Message) -> None:
     assert guided.to_message(guided.to_bytes(message)) == message
 
 
