@@ -1,9 +1,11 @@
 """Inputs that were kept, the hardest shapes among them, and a short run of the fuzzer."""
 
+from inspect import getsource
 from pathlib import Path
 
 import pytest
 
+from infra.kafka import envelopes
 from tests.fuzz import decode
 
 KEPT = sorted(decode.SEEDS.glob("*.json"))
@@ -38,3 +40,27 @@ def test_an_input_that_fails_is_kept_as_it_was(tmp_path: Path, monkeypatch: pyte
     messages = [decode.kept(file) for file in tally.kept]
     monkeypatch.undo()
     assert {decode.tried(message) for message in messages}
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        (" or not has_usual_ids(said.data)", ""),
+        (" or said.subject.encode() != message.key", ""),
+        ("if topics[type(said)] != message.partition.topic or", "if"),
+        ("if not limits.earliest <= at <= now + limits.ahead", "if False"),
+        ("if at.tzinfo is not UTC and not has_usual_offset(at)", "if at.tzinfo is None"),
+        (""" or b"\\\\u0000" in value""", ""),
+        ("message.headers not in USUAL_HEADERS", "False"),
+    ],
+)
+def test_a_short_way_that_is_wrong_is_found(
+    right: str, wrong: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = getsource(envelopes.read)
+    assert right in source
+    made = dict(vars(envelopes))
+    exec(source.replace(right, wrong), made)
+    monkeypatch.setattr(envelopes, "read", made["read"])
+    monkeypatch.setattr(decode, "SEEDS", tmp_path / "fuzz")
+    assert decode.run(8_000, seed=1, say=lambda _line: None).failures
