@@ -5,7 +5,7 @@ property holds the two together (tests/contract/test_envelopes.py), since this o
 """
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cache
 from typing import Annotated, Any, Literal
 
@@ -23,7 +23,6 @@ STRUCTURED = "application/cloudevents+json"
 USUAL_HEADERS = ((), (("content-type", STRUCTURED.encode()),))
 """Headers of a message that is read here."""
 Attribute = Annotated[str, Says(min_length=1, max_length=256)]
-_MINUTE = timedelta(minutes=1)
 
 
 class Envelope(msgspec.Struct, frozen=True, gc=False, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
@@ -69,7 +68,7 @@ def read(message: Message, now: datetime, limits: Limits) -> Fact | None:
 def has_usual_offset(at: datetime) -> bool:
     """Whether a time has an offset, of whole minutes: RFC 3339 knows no other, and none could be written down."""
     offset = at.utcoffset()
-    return offset is not None and not offset % _MINUTE
+    return offset is not None and not (offset.seconds % 60 or offset.microseconds)
 
 
 class _Read(Envelope, frozen=True, tag="read"):
