@@ -6,7 +6,7 @@ CHECKED := domain projections consumers infra examples benchmarks tests
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 .DEFAULT_GOAL := help
 
-.PHONY: help demo setup test test-kafka faults fuzz bench lint format lock clean
+.PHONY: help demo setup test test-kafka faults fuzz fuzz-guided bench lint format lock clean
 
 help: ## Print every target with a sentence
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ faults: setup ## Kill, freeze and cut off workers and servers, and hunt builds t
 
 fuzz: setup ## Decode damaged messages, INPUTS of them (INPUTS=100000 SEED=1)
 	$(BIN)/python -m tests.fuzz.decode --inputs $(or $(INPUTS),100000) --seed $(or $(SEED),1)
+
+fuzz-guided: setup ## The same, guided by coverage; needs atheris, and says how to get it (INPUTS=100000 SEED=1)
+	$(BIN)/python -m tests.fuzz.guided --inputs $(or $(INPUTS),100000) --seed $(or $(SEED),1)
 
 bench: setup ## Measure ingest, latency and rebuild beside their limits, in less than ten minutes
 	$(BIN)/python -m benchmarks all

@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator
 from datetime import date, datetime
 from functools import cache
 from operator import attrgetter
+from re import compile as regex
 from types import GenericAlias, NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta as Says
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, create_model
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
 from domain.values import Frozen, Id, Moment
 
@@ -25,20 +26,18 @@ USUAL = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_.:/@+-"
 
 REFUSED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for JSON that it does not read as the wanted type."""
+_DAY = regex(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _BOUNDS = ("ge", "le", "min_length", "max_length")
 
 
-def read(kind: type[E], data: bytes) -> E:
-    """The event that JSON says. Raises pydantic's ValidationError."""
+def read(kind: type[E], data: bytes) -> E | None:
+    """The event that JSON says; None for one that must be parsed, and looked at by `convert`."""
     decode: Callable[[bytes], E] = _decoder(kind)
     try:
         event = decode(data)
     except REFUSED:
-        pass
-    else:
-        if has_usual_ids(event):
-            return event
-    return _event(kind, model(kind).model_validate_json(data))
+        return None
+    return event if has_usual_ids(event) else None
 
 
 def convert(kind: type[E], data: Any) -> E:
@@ -73,7 +72,17 @@ def model(kind: type[Frozen]) -> type[BaseModel]:
 
 
 _CONFIG = ConfigDict(frozen=True, extra="forbid")
-_PLAIN = (str, date, datetime, NoneType)
+_PLAIN = (str, datetime, NoneType)
+
+
+def _written(said: Any) -> Any:
+    """Refuses a number for a time, also as text: pydantic guesses whether it means seconds or milliseconds."""
+    if isinstance(said, str) and _DAY.match(said):
+        return said
+    raise ValueError("write it as text that begins with year, month and day: 2026-03-02")
+
+
+_WRITTEN = BeforeValidator(_written)
 
 
 @cache
@@ -103,7 +112,9 @@ def _decoder(kind: type[Frozen]) -> Callable[[bytes], Any]:
 def _annotation(hint: Any) -> Any:
     """A type of an event's field as pydantic knows it."""
     if hint == Moment:
-        return AwareDatetime
+        return Annotated[AwareDatetime, _WRITTEN]
+    if hint is date:
+        return Annotated[date, _WRITTEN]
     origin = get_origin(hint)
     if origin is Annotated:
         inner, said = hint.__origin__, hint.__metadata__

@@ -201,21 +201,25 @@ def _check_extensions(attributes: Mapping[str, Any]) -> None:
 
 
 def _unreadable_json(value: bytes, said: str) -> Unreadable:
-    """Why a parser refused the value."""
+    """Why the parser refused the value."""
     try:
         value.decode()
     except UnicodeDecodeError as error:
         return Unreadable("not-utf8", f"the byte at {error.start} is not UTF-8: encode the value in UTF-8")
-    if "limit" in said:  # both parsers have a limit of depth, and say so in their own words
+    if "limit" in said:  # of depth
         return Unreadable("too-deep", "objects and arrays are nested too deeply: send the fields of the schema only")
     return Unreadable("bad-json", said)
 
 
-def _json_object(value: bytes) -> dict[str, Any]:
+def _json(value: bytes) -> Any:
     try:
-        parsed = orjson.loads(value)
+        return orjson.loads(value)
     except orjson.JSONDecodeError as error:
         raise _unreadable_json(value, f"line {error.lineno}, column {error.colno}: {error.msg}") from None
+
+
+def _json_object(value: bytes) -> dict[str, Any]:
+    parsed = _json(value)
     if not isinstance(parsed, dict):
         raise Unreadable("bad-envelope", "the value is JSON but no object: send one CloudEvent per message")
     return parsed
@@ -279,6 +283,8 @@ def _meta(attributes: Mapping[str, Any], now: datetime, limits: Limits) -> Meta:
         raise Unreadable("bad-time", "the attribute time must be an RFC 3339 time") from None
     if occurred_at.tzinfo is None:
         raise Unreadable("bad-time", "the attribute time has no zone: add Z or the offset")
+    if not envelopes.has_usual_offset(occurred_at):
+        raise Unreadable("bad-time", "the offset of the attribute time has seconds: give it as hours and minutes")
     if not limits.earliest <= occurred_at <= now + limits.ahead:
         early = f"before {limits.earliest:%Y-%m-%d}"
         raise Unreadable("time-out-of-range", f"{said} is {early} or more than {limits.ahead} ahead")
@@ -299,12 +305,12 @@ def _event(registration: registry.Registration, version: int, data: Any) -> Even
         if version < registration.version:
             data = _upcast(registration, version, data)
         if isinstance(data, bytes):
-            return contracts.read(registration.event, data)
+            if (event := contracts.read(registration.event, data)) is not None:
+                return event
+            data = _json(data)  # by the parser of structured mode, so that both modes accept the same
         return contracts.convert(registration.event, data)
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False, include_context=False)
-        if isinstance(data, bytes) and found[0]["type"] == "json_invalid":
-            raise _unreadable_json(data, found[0]["msg"]) from None
         told = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'data'}: {e['msg']}" for e in found[:3])
         raise Unreadable("bad-data", f"{registration.type}: {told}"[:1000]) from None
 

@@ -5,7 +5,7 @@ property holds the two together (tests/contract/test_envelopes.py), since this o
 """
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from typing import Annotated, Any, Literal
 
@@ -51,7 +51,9 @@ def read(message: Message, now: datetime, limits: Limits) -> Fact | None:
         at = datetime.fromisoformat(said.time)
     except (*REFUSED, ValueError):
         return None
-    if topics[type(said)] != message.partition.topic or said.subject.encode() != message.key or at.tzinfo is None:
+    if topics[type(said)] != message.partition.topic or said.subject.encode() != message.key:
+        return None
+    if at.tzinfo is not UTC and not has_usual_offset(at):
         return None
     if said.subject.strip(USUAL) or not has_usual_ids(said.data):
         return None
@@ -61,6 +63,12 @@ def read(message: Message, now: datetime, limits: Limits) -> Fact | None:
         said.id, said.source, CustomerId(said.subject), at, said.correlationid, said.causationid, said.traceparent
     )
     return Fact(said.data, meta)
+
+
+def has_usual_offset(at: datetime) -> bool:
+    """Whether a time has an offset, of whole minutes: RFC 3339 knows no other, and none could be written down."""
+    offset = at.utcoffset()
+    return offset is not None and not (offset.seconds % 60 or offset.microseconds)
 
 
 class _Read(Envelope, frozen=True, tag="read"):
