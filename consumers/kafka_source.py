@@ -21,7 +21,8 @@ from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRa
 from aiokafka.structs import OffsetAndMetadata
 from mode import Service
 
-from consumers.ingest import Ingest, Read
+from consumers.decoding import Fetched
+from consumers.ingest import Ingest
 from consumers.outcome import Outcomes
 from consumers.patience import Patience, Servers
 from consumers.reading import oldest, unread
@@ -246,7 +247,7 @@ class KafkaSource(Service):
         for tp in tps:
             self._seek(tp, self._ingest.positions[self._partitions[tp]])
 
-    def _ahead(self, polled: Mapping[TopicPartition, Sequence[Record]]) -> Read:
+    def _ahead(self, polled: Mapping[TopicPartition, Sequence[Record]]) -> Fetched:
         """What was polled, decoded; without partitions that are no longer ours."""
         batch: dict[Partition, list[Message]] = {}
         for tp, records in polled.items():
@@ -260,7 +261,7 @@ class KafkaSource(Service):
                 self._next[tp] = messages[-1].offset + 1
         return self._ingest.read(batch)
 
-    async def _store(self, owned: Mapping[TopicPartition, int], batch: Read) -> None:
+    async def _store(self, owned: Mapping[TopicPartition, int], batch: Fetched) -> None:
         async with self._writing:
             if owned is not self._next:
                 return

@@ -5,8 +5,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from aiokafka import TopicPartition
 
-from consumers.ingest import Read
-from domain.ports import Message
+from consumers.decoding import Fetched, message_of
 
 
 def unread(
@@ -22,11 +21,10 @@ def unread(
     return left
 
 
-def oldest(batch: Read) -> Mapping[str, int]:
+def oldest(batch: Fetched) -> Mapping[str, int]:
     """Topic -> timestamp (ms) of the oldest message of a batch, taken for the first of each partition."""
     found: dict[str, int] = {}
-    for partition, ones in batch.items():
-        first = ones[0]
-        at = (first if isinstance(first, Message) else first.message).timestamp_ms
+    for partition, messages in batch.items():
+        at = message_of(messages[0]).timestamp_ms
         found[partition.topic] = min(at, found.get(partition.topic, at))
     return found

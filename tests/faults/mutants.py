@@ -53,7 +53,8 @@ class Mutant:
         return code
 
 
-STORE, INGEST, SOURCE = "infra/postgres/event_store.py", "consumers/ingest.py", "consumers/kafka_source.py"
+STORE, INGEST, DECIDING = "infra/postgres/event_store.py", "consumers/ingest.py", "consumers/deciding.py"
+SOURCE = "consumers/kafka_source.py"
 
 MUTANTS = (
     Mutant(
@@ -86,30 +87,30 @@ MUTANTS = (
     ),
     Mutant(
         "one message of a batch passed over",
-        INGEST,
-        "_message(ones[-1]).offset + 1, outcomes)",
-        "_message(ones[-1]).offset + 2, outcomes)",
+        DECIDING,
+        "ones[-1].message.offset + 1, outcomes)",
+        "ones[-1].message.offset + 2, outcomes)",
     ),
     Mutant(
         "later messages overtake a parked one",
-        INGEST,
-        "        if not stream.queue or not events or not (behind(0, WINDOW) or stream.queue.unknown):\n",
-        "        if True:\n",
+        DECIDING,
+        "        elif waits:\n",
+        "        elif False:\n",
     ),
-    Mutant("other content taken for a repetition", INGEST, "if known == one.content:", "if True:"),
+    Mutant("other content taken for a repetition", DECIDING, "if known == one.content:", "if True:"),
     Mutant(
         "parked messages stay after they applied",
-        INGEST,
+        DECIDING,
         "            self.batch.unpark.append(waiting.parked.seq)\n",
         "            pass\n",
     ),
     Mutant(
         "streams remembered after a batch that failed, and not checked",
         INGEST,
-        "        self._streams.clear()  # also what a batch that failed has left in them\n",
+        "        self._streams.forget_all()  # also what a batch that failed has left in them\n",
         "",
         ("copying@3=cut,numbered@5=cut",),
-        also="        self._ingest.check(self._doubtful)\n",
+        also="                self._streams.check(decided.doubtful)\n",
     ),
     Mutant(
         "unknown outcome taken for success",

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers import ingest, parking
-from consumers.ingest import Decoded, Ingest
+from consumers import deciding, parking
+from consumers.decoding import Decoded
+from consumers.ingest import Ingest
 from consumers.parking import Left, Waiting, apply
+from consumers.streams import Streams
 from domain import handling
 from domain.account import TransactionPosted, TransactionReversed
 from domain.complaint import ComplaintClosed, ComplaintEscalated, ComplaintOpened, ComplaintResolved
@@ -157,9 +159,9 @@ def simple_way() -> Iterator[None]:
         return simply(before, state, behind(0, 1_000_000), seen)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ingest, "let_through", whole)
-        patch.setattr(ingest, "WINDOW", 1_000_000)
-        patch.setattr(Ingest.fetch, "__defaults__", (1_000_000,))
+        patch.setattr(deciding, "let_through", whole)
+        patch.setattr(deciding, "WINDOW", 1_000_000)
+        patch.setattr(Streams.fetch, "__defaults__", (1_000_000,))
         yield
 
 
@@ -168,13 +170,13 @@ def narrow(window: int, page: int, deep: int, room: int) -> Iterator[None]:
     """Hardly anything of a queue is known."""
     with pytest.MonkeyPatch.context() as patch:
         for module, name, value in (
-            *((of, "WINDOW", window) for of in (ingest, parking)),
-            *((of, "PAGE", page) for of in (ingest, parking)),
-            *((of, "DEEP", deep) for of in (ingest, parking)),
-            (ingest, "ROOM", room),
+            *((of, "WINDOW", window) for of in (deciding, parking)),
+            *((of, "PAGE", page) for of in (deciding, parking)),
+            *((of, "DEEP", deep) for of in (deciding, parking)),
+            (deciding, "ROOM", room),
         ):
             patch.setattr(module, name, value)
-        patch.setattr(Ingest.fetch, "__defaults__", (window,))
+        patch.setattr(Streams.fetch, "__defaults__", (window,))
         yield
 
 
