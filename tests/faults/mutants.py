@@ -42,15 +42,17 @@ class Mutant:
         code = folder / self.name.replace(" ", "-")
         for package in PACKAGES:
             shutil.copytree(ROOT / package, code / package, ignore=shutil.ignore_patterns("__pycache__"))
-        path = code / self.file
-        text = path.read_text()
-        if text.count(self.old) != 1:
-            raise LookupError(f"{self.name}: its place is {text.count(self.old)} times in {self.file}; mend the mutant")
-        if self.also and text.count(self.also) != 1:
-            raise LookupError(f"{self.name}: what goes also is {text.count(self.also)} times in {self.file}")
-        text = text.replace(self.also, "") if self.also else text
-        path.write_text(text.replace(self.old, self.new))
+        (code / self.file).write_text(self.changed())
         return code
+
+    def changed(self) -> str:
+        """Its file with the change in it. Raises LookupError when a place is not there, or is there twice."""
+        text = (ROOT / self.file).read_text()
+        for place in filter(None, (self.old, self.also)):
+            if text.count(place) != 1:
+                raise LookupError(f"{self.name}: {place.strip()!r} is {text.count(place)} times in {self.file}")
+        text = text.replace(self.also, "") if self.also else text
+        return text.replace(self.old, self.new)
 
 
 STORE, INGEST, DECIDING = "infra/postgres/event_store.py", "consumers/ingest.py", "consumers/deciding.py"
