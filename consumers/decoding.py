@@ -50,3 +50,12 @@ def read_one(decode: Decode, message: Message) -> One:
 def message_of(one: One | Message) -> Message:
     """The message itself."""
     return one if isinstance(one, Message) else one.message
+
+
+def oldest(batch: Fetched) -> Mapping[str, int]:
+    """Topic -> timestamp (ms) of the oldest message of a batch, taken for the first of each partition."""
+    found: dict[str, int] = {}
+    for partition, messages in batch.items():
+        at = message_of(messages[0]).timestamp_ms
+        found[partition.topic] = min(at, found.get(partition.topic, at))
+    return found
