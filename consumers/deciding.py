@@ -38,7 +38,7 @@ class Deciding:
         self._moves: dict[Partition, tuple[int | None, int | None, Outcomes]] = {}
         self._seen: dict[bytes, bytes] = {}
         self._loaded: Collection[str] = ()
-        self._moved: set[str] = set()
+        self._grown: set[str] = set()
         self._room = ROOM
         self.batch = Batch()
         self.outcomes = Outcomes()
@@ -60,8 +60,8 @@ class Deciding:
                 else:
                     self._die(one.message, one.error.rule, one.error.detail, one.error)
         streams, self._loaded = self._streams.fetch({one.stream for one in decoded})
-        waiting = [one.key for name in self._loaded for one in streams[name].queue.known if one.key]
-        self._seen = self._in_inbox([one.key for one in decoded] + waiting)
+        waiting = [one.identity for name in self._loaded for one in streams[name].queue.known if one.identity]
+        self._seen = self._in_inbox([one.identity for one in decoded] + waiting)
         for one in decoded:
             self._decide(streams[one.stream], one)
         # Queues are loaded anew with every batch: what waits in them must not fill the memory.
@@ -80,7 +80,9 @@ class Deciding:
         """What waits in these streams is tried again."""
         self._streams.forget(names)
         streams, self._loaded = self._streams.fetch(set(names), 1)
-        self._seen = self._in_inbox([one.key for name in names for one in streams[name].queue.known if one.key])
+        self._seen = self._in_inbox(
+            [one.identity for name in names for one in streams[name].queue.known if one.identity]
+        )
         for name in names:
             self._retry(name, streams[name])
         self.forget.update(names)
@@ -89,9 +91,9 @@ class Deciding:
     def _decide(self, stream: Stream, one: Decoded) -> None:
         queue = stream.queue
         waits = queue.waits
-        known = self._seen.get(one.key)
+        known = self._seen.get(one.identity)
         if known is None and waits:
-            known = queue.content(one.key)
+            known = queue.content(one.identity)
         if known is not None:
             self._repeat(one, known)
             return
@@ -119,7 +121,9 @@ class Deciding:
         left: Sequence[Left] | None = ()
         if behind(0, WINDOW) or queue.unknown:
             most = min(DEEP, max(self._room, WINDOW))
-            left = let_through(stream.state, state, behind, lambda key: key == one.key or key in self._seen, most)
+            left = let_through(
+                stream.state, state, behind, lambda identity: identity == one.identity or identity in self._seen, most
+            )
         if left is None:
             self._park(stream, one, WaitsBehind(queue.known[0].parked.rule if queue.known else ""))
             return
@@ -130,7 +134,7 @@ class Deciding:
 
     def _doubt(self, name: str, version: int) -> None:
         """A message adds no event to this stream: no version will tell whether what we remember of it is old."""
-        if name not in self._loaded and name not in self._moved:
+        if name not in self._loaded and name not in self._grown:
             self.doubtful.setdefault(name, version)
 
     def _behind(self, name: str, queue: Queue, start: int, limit: int) -> list[Waiting]:
@@ -138,7 +142,7 @@ class Deciding:
         if start >= len(queue.known) and queue.stored:
             page = self._streams.behind(name, queue, limit)
             self._room -= len(page)
-            self._seen.update(self._in_inbox([one.key for one in page if one.key]))
+            self._seen.update(self._in_inbox([one.identity for one in page if one.identity]))
         return queue.known[start : start + limit]
 
     def _repeat(self, one: Decoded, known: bytes) -> None:
@@ -173,10 +177,10 @@ class Deciding:
             self.batch.park.remove(waiting.parked)
         self._count(message, Outcome.PARKED, -1)
         self.forget.add(name)
-        decoded = Decoded(message, waiting.fact, waiting.key, waiting.content, name) if waiting.fact else None
+        decoded = Decoded(message, waiting.fact, waiting.identity, waiting.content, name) if waiting.fact else None
         if isinstance(after, tuple):
             assert decoded is not None
-            if (known := self._seen.get(waiting.key)) is not None:
+            if (known := self._seen.get(waiting.identity)) is not None:
                 self._repeat(decoded, known)
             else:
                 self._record(stream, decoded, *after)
@@ -195,11 +199,11 @@ class Deciding:
         stream.state = state
         first = None
         if events:
-            self._moved.add(one.stream)
+            self._grown.add(one.stream)
             first = before + 1
         message = one.message
-        batch.inbox.append(InboxEntry(one.key, one.content, one.stream, message.partition, message.offset, first))
-        self._seen[one.key] = one.content
+        batch.inbox.append(InboxEntry(one.identity, one.content, one.stream, message.partition, message.offset, first))
+        self._seen[one.identity] = one.content
         if not events:
             self._count(one.message, Outcome.DUPLICATE)
         if stream.version // SNAPSHOT_EVERY > before // SNAPSHOT_EVERY:
@@ -215,11 +219,11 @@ class Deciding:
             parked_at=self._now,
             expires_at=self._now + self._park_for,
             next_try_at=None if stream.queue.waits else self._now + backoff(0),
-            identity=one.key,
+            identity=one.identity,
         )
         self.batch.park.append(parked)
         self.forget.add(one.stream)
-        stream.queue.park(Waiting(parked, one.fact, one.key, one.content))
+        stream.queue.park(Waiting(parked, one.fact, one.identity, one.content))
         self._count(one.message, Outcome.PARKED)
 
     def _die(self, message: Message, rule: str, detail: str, one: Decoded | Unreadable | None = None) -> None:
@@ -249,9 +253,9 @@ class Deciding:
             counts[outcome] += n
             counts[Outcome.APPENDED] -= n
 
-    def _in_inbox(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+    def _in_inbox(self, identities: Sequence[bytes]) -> dict[bytes, bytes]:
         """Which of these identities the inbox knows, with their content."""
-        return dict(self._log.seen(keys)) if keys else {}
+        return dict(self._log.seen(identities)) if identities else {}
 
     def _closed(self) -> "Deciding":
         if not self.outcomes[Outcome.APPENDED]:

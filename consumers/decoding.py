@@ -12,7 +12,7 @@ class Decoded(Value):
 
     message: Message
     fact: Fact
-    key: bytes
+    identity: bytes
     content: bytes
     stream: str
 

@@ -15,7 +15,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from aiokafka import ConsumerRebalanceListener, TopicPartition
@@ -29,7 +29,7 @@ from consumers.ingest import Ingest
 from consumers.outcome import Outcomes
 from consumers.patience import Patience, Servers
 from domain.errors import DomainError
-from domain.ports import Conflict, Fenced, Unavailable
+from domain.ports import Admin, Conflict, Fenced, Unavailable
 from infra.errors import KehuError
 from infra.failpoints import reach
 from infra.figures import Reading
@@ -47,16 +47,6 @@ AWAY = (DomainError, KehuError, KafkaError, OSError)
 
 class Changed(KehuError):
     """What is read is not what it was. The worker goes on where the store says."""
-
-
-class Admin(Protocol):
-    """What the source asks the broker beside messages."""
-
-    def ids(self, names: Sequence[str]) -> Mapping[str, str | None]:
-        """The id of each topic, None for one that does not exist."""
-
-    def close(self) -> None:
-        """Close the connection."""
 
 
 Raw = Callable[[TopicPartition, int], Awaitable[Sequence[Record]]]

@@ -86,4 +86,4 @@ class Streams:
             decoded = self._decode(parked.message)
         except Unreadable as error:
             return Waiting(parked, None, b"", b"", error)
-        return Waiting(parked, decoded.fact, decoded.key, decoded.content)
+        return Waiting(parked, decoded.fact, decoded.identity, decoded.content)

@@ -43,7 +43,7 @@ def simply(
 ) -> list[Left] | None:
     """What leaves a queue, said in the simplest way: again and again the first that can."""
     left: list[Left] = []
-    told = {one.key for one in queue if seen(one.key)}
+    told = {one.identity for one in queue if seen(one.identity)}
     waiting, moved = list(queue), True
     while moved:
         moved = False
@@ -53,9 +53,9 @@ def simply(
             except NotYet:
                 continue
             if isinstance(after, tuple):
-                state = state if one.key in told else after[0]
+                state = state if one.identity in told else after[0]
                 after = (state, after[1])
-                told.add(one.key)
+                told.add(one.identity)
             left.append((one, after))
             waiting.remove(one)
             moved = True
