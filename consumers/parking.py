@@ -42,7 +42,7 @@ class Waiting:
 
     parked: Parked
     fact: Fact | None
-    key: bytes
+    identity: bytes
     content: bytes
     error: Unreadable | None = None
 
@@ -62,9 +62,9 @@ class Queue(Struct):
         """Whether anything waits in the stream."""
         return bool(self.known) or self.stored or self.unknown
 
-    def content(self, key: bytes) -> bytes | None:
+    def content(self, identity: bytes) -> bytes | None:
         """What the known message with this identity says."""
-        return next((one.content for one in self.known if one.key == key), None)
+        return next((one.content for one in self.known if one.identity == identity), None)
 
     def park(self, one: Waiting) -> None:
         """It waits behind all others."""
@@ -107,7 +107,7 @@ def let_through(
             break
         looked += len(page)
         held += page
-        told.update(one.key for one in page if seen(one.key))
+        told.update(one.identity for one in page if seen(one.identity))
         state, tries = _leave(state, held, left, told, tries)
         if held and held[0] is oldest and _reason(state, oldest) == held_by:
             return None
@@ -137,9 +137,9 @@ def _leave(state: object, held: list[Waiting], left: list[Left], told: set[bytes
             continue
         one = held.pop(at)
         if isinstance(after, tuple):
-            if one.key in told:
+            if one.identity in told:
                 after = (state, ())
-            told.add(one.key)
+            told.add(one.identity)
             # When the stream moved, those before are tried again.
             state, at = (after[0], 0) if after[1] else (state, at)
         left.append((one, after))

@@ -61,10 +61,10 @@ AGGREGATES = (
     ),
 )
 
-_BY_MODULE = {f"domain.{aggregate.kind}": aggregate for aggregate in AGGREGATES}
 _BY_KIND = {aggregate.kind: aggregate for aggregate in AGGREGATES}
 _BY_STATE: dict[type, Aggregate] = {aggregate.state: aggregate for aggregate in AGGREGATES}
-_BY_EVENT = {one.event: _BY_MODULE[one.event.__module__] for one in registry.all_registrations()}
+# An event belongs to the aggregate in whose module, `domain.<kind>` or one below it, its class is declared.
+_BY_EVENT = {one.event: _BY_KIND[one.event.__module__.split(".")[1]] for one in registry.all_registrations()}
 
 
 def aggregate_of(event: Event) -> Aggregate:

@@ -1,4 +1,9 @@
-"""What the consumers need from the outside, as protocols. `infra.postgres` and `infra.memory` keep them."""
+"""What the consumers need from the outside, as protocols, and the values and errors that pass between them.
+
+`EventLog` is kept by `infra.postgres` and `infra.memory`, `Admin` by `infra.kafka`. They stand here since both sides
+may import the domain and neither the other. What the domain does not know, such as projections or records of the Kafka
+client, is declared where it is used.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -58,13 +63,13 @@ class Message(Value):
 
 
 class InboxEntry(Value):
-    """`key` is the digest of (source, id), `content` that of what the message says, `stream` where it went.
+    """`identity` is the digest of (source, id), `content` that of what the message says, `stream` where it went.
 
     `partition` and `offset` are where it arrived, `version` that of its first event: None when it said nothing new. A
     former release kept none of the three.
     """
 
-    key: bytes
+    identity: bytes
     content: bytes
     stream: str
     partition: Partition | None = None
@@ -76,7 +81,7 @@ class Parked(Value):
     """A message that waits in its stream's queue. `seq` orders the queue and is given when it is stored.
 
     `next_try_at` is None for one that waits behind others: it has a next try when it becomes the oldest. `identity` is
-    its key in the inbox to come; a former release did not keep it.
+    that of its entry in the inbox to come; a former release did not keep it.
     """
 
     stream: str
@@ -173,16 +178,16 @@ class EventLog(Protocol):
     def waiting(self, stream: str, after: int, limit: int) -> Sequence[Parked]:
         """The messages of a stream's queue behind this `seq`, in order; at least one when there are any."""
 
-    def seen(self, keys: Collection[bytes]) -> Mapping[bytes, bytes]:
-        """Inbox keys that are known -> their content digest."""
+    def seen(self, identities: Collection[bytes]) -> Mapping[bytes, bytes]:
+        """Identities that the inbox knows -> their content digest."""
 
-    def entries(self, keys: Collection[bytes]) -> Mapping[bytes, InboxEntry]:
+    def entries(self, identities: Collection[bytes]) -> Mapping[bytes, InboxEntry]:
         """What the inbox keeps of these identities; without those that it does not know."""
 
     def append(self, batch: Batch) -> Position:
         """Write the batch in one transaction and return the last position of the log.
 
-        Raises Fenced when a position is not the expected one, Conflict when a version or an inbox key is taken,
+        Raises Fenced when a position is not the expected one, Conflict when a version or an identity is taken,
         Unavailable when the store is away or the outcome is unknown.
         """
 
@@ -197,3 +202,13 @@ class EventLog(Protocol):
 
         The owner of a topic's partition 0 also gets those that came through a topic of that name which is gone.
         """
+
+
+class Admin(Protocol):
+    """What the source asks the broker beside messages."""
+
+    def ids(self, names: Sequence[str]) -> Mapping[str, str | None]:
+        """The id of each topic, None for one that does not exist."""
+
+    def close(self) -> None:
+        """Close the connection."""

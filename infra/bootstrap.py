@@ -7,7 +7,8 @@ from functools import partial
 import faust
 from mode import Service
 
-from consumers.ingest import Decode, Decoded, Ingest
+from consumers.decoding import Decode, Decoded
+from consumers.ingest import Ingest
 from consumers.kafka_source import KafkaSource
 from consumers.outcome import Outcomes
 from consumers.patience import Servers

@@ -10,7 +10,8 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-import consumers.ingest  # noqa: F401 (its rules are among the remedies)
+import consumers.deciding
+import consumers.poison  # noqa: F401 (its rules are among the remedies)
 from domain import handling  # noqa: F401 (the rules of the aggregates, too)
 from domain.errors import DomainError
 from infra.cli.output import cell, console, text_of

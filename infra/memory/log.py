@@ -78,18 +78,18 @@ class MemoryLog:
     def waiting(self, stream: str, after: int, limit: int) -> Sequence[Parked]:
         return [one for one in self.parked.values() if one.stream == stream and one.seq > after][:limit]
 
-    def seen(self, keys: Collection[bytes]) -> dict[bytes, bytes]:
-        return {key: self.inbox[key].content for key in keys if key in self.inbox}
+    def seen(self, identities: Collection[bytes]) -> dict[bytes, bytes]:
+        return {one: self.inbox[one].content for one in identities if one in self.inbox}
 
-    def entries(self, keys: Collection[bytes]) -> dict[bytes, InboxEntry]:
-        return {key: self.inbox[key] for key in keys if key in self.inbox}
+    def entries(self, identities: Collection[bytes]) -> dict[bytes, InboxEntry]:
+        return {one: self.inbox[one] for one in identities if one in self.inbox}
 
     def append(self, batch: Batch) -> Position:
         self._check(batch)
         for move in batch.moves:
             self._move(move)
         for entry in batch.inbox:
-            self.inbox[entry.key] = entry
+            self.inbox[entry.identity] = entry
         changed = {one.stream for one in batch.park} | {self.parked.pop(seq).stream for seq in batch.unpark}
         for seq, at in batch.delay:
             one = self.parked[seq]
@@ -156,9 +156,9 @@ class MemoryLog:
         for move in batch.moves:
             if move.expected is not None and self.positions.get(move.partition) != move.expected:
                 raise Fenced(f"{move.partition.topic}[{move.partition.number}] is not at {move.expected}")
-        keys = [entry.key for entry in batch.inbox]
-        if len(set(keys)) != len(keys) or any(key in self.inbox for key in keys):
-            raise Conflict("an inbox key is taken")
+        identities = [entry.identity for entry in batch.inbox]
+        if len(set(identities)) != len(identities) or any(one in self.inbox for one in identities):
+            raise Conflict("an identity is taken")
         if not self.parked.keys() >= {*batch.unpark, *(seq for seq, _ in batch.delay)}:
             raise Conflict("a parked message left its queue meanwhile")
         versions: dict[str, int] = {}

@@ -39,7 +39,7 @@ def write(conn: "psycopg.Connection[Any]", rows: Sequence[EventRow], batch: Batc
     """Write one batch in the caller's transaction; returns the last position, or None when there are no events.
 
     Raises Fenced when a position is not the expected one, Conflict when a parked message is no longer there, and
-    UniqueViolation when a version or inbox key is taken. Every partition may be moved once in a batch.
+    UniqueViolation when a version or an identity is taken. Every partition may be moved once in a batch.
     """
     with conn.cursor(row_factory=tuple_row) as cur:
         if batch is not None:
@@ -153,7 +153,7 @@ def _copy_inbox(
             if entry.partition is not partition:  # they come partition by partition
                 partition = entry.partition
                 place = places[partition] if partition else None
-            copy.write_row((entry.key, entry.content, entry.stream, place, entry.offset, entry.version))
+            copy.write_row((entry.identity, entry.content, entry.stream, place, entry.offset, entry.version))
 
 
 def _message_values(of: Parked | DeadLetter) -> tuple[object, ...]:
@@ -210,7 +210,7 @@ class KehuRecorder(library.PostgresApplicationRecorder):
         """Store events, and around them what the keyword `batch` holds, in one transaction; returns their positions.
 
         The events are the ones of `stored_events`; those of the batch are not read. Raises the library's
-        IntegrityError for a version or an inbox key that is taken. It does not try again by itself, as the stock
+        IntegrityError for a version or an identity that is taken. It does not try again by itself, as the stock
         recorder does: after a lost connection only the positions tell whether the transaction was committed.
         """
         batch: Batch | None = kwargs.get("batch")

@@ -162,12 +162,12 @@ class PostgresLog:
         query = (stream, after, limit)
         return self._with(lambda conn: list(map(_parked, conn.execute(_BEHIND, query, binary=True).fetchall())))
 
-    def seen(self, keys: Collection[bytes]) -> Mapping[bytes, bytes]:
+    def seen(self, identities: Collection[bytes]) -> Mapping[bytes, bytes]:
         query = "SELECT key, content FROM kehu.inbox WHERE key = ANY(%b)"
-        return self._with(lambda conn: dict(conn.execute(query, (Digests(keys),), binary=True).fetchall()))
+        return self._with(lambda conn: dict(conn.execute(query, (Digests(identities),), binary=True).fetchall()))
 
-    def entries(self, keys: Collection[bytes]) -> Mapping[bytes, InboxEntry]:
-        return self._with(lambda conn: receipts.entries(conn, keys))
+    def entries(self, identities: Collection[bytes]) -> Mapping[bytes, InboxEntry]:
+        return self._with(lambda conn: receipts.entries(conn, identities))
 
     def append(self, batch: Batch) -> Position:
         rows: list[EventRow] = [

@@ -42,13 +42,15 @@ _RECEIPTS = """SELECT asked.source, asked.id, i.key IS NOT NULL AS known,
     ORDER BY asked.n"""
 
 
-def entries(conn: Connection, keys: Collection[bytes]) -> Mapping[bytes, InboxEntry]:
+def entries(conn: Connection, identities: Collection[bytes]) -> Mapping[bytes, InboxEntry]:
     """What the inbox keeps of these identities; without those that it does not know."""
     with conn.cursor(row_factory=tuple_row, binary=True) as cur:
-        rows = cur.execute(_ENTRIES, (list(keys),)).fetchall()
+        rows = cur.execute(_ENTRIES, (list(identities),)).fetchall()
     return {
-        key: InboxEntry(key, content, stream, Partition(*place) if place[0] is not None else None, offset, version)
-        for key, content, stream, *place, offset, version in rows
+        identity: InboxEntry(
+            identity, content, stream, Partition(*place) if place[0] is not None else None, offset, version
+        )
+        for identity, content, stream, *place, offset, version in rows
     }
 
 

@@ -114,7 +114,7 @@ def test_the_inbox_keeps_where_a_message_arrived_and_what_it_led_to(log: EventLo
         InboxEntry(b"k4", b"c", "survey-j"),
     ]
     log.append(Batch(moves=[Move(other, None, None), move(0, 2)], inbox=entries))
-    assert log.entries([b"k1", b"k2", b"k3", b"k4", b"k5"]) == {one.key: one for one in entries}
+    assert log.entries([b"k1", b"k2", b"k3", b"k4", b"k5"]) == {one.identity: one for one in entries}
 
 
 def test_the_versions_of_streams_are_those_of_their_last_events(log: EventLog) -> None:

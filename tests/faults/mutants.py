@@ -42,18 +42,21 @@ class Mutant:
         code = folder / self.name.replace(" ", "-")
         for package in PACKAGES:
             shutil.copytree(ROOT / package, code / package, ignore=shutil.ignore_patterns("__pycache__"))
-        path = code / self.file
-        text = path.read_text()
-        if text.count(self.old) != 1:
-            raise LookupError(f"{self.name}: its place is {text.count(self.old)} times in {self.file}; mend the mutant")
-        if self.also and text.count(self.also) != 1:
-            raise LookupError(f"{self.name}: what goes also is {text.count(self.also)} times in {self.file}")
-        text = text.replace(self.also, "") if self.also else text
-        path.write_text(text.replace(self.old, self.new))
+        (code / self.file).write_text(self.changed())
         return code
 
+    def changed(self) -> str:
+        """Its file with the change in it. Raises LookupError when a place is not there, or is there twice."""
+        text = (ROOT / self.file).read_text()
+        for place in filter(None, (self.old, self.also)):
+            if text.count(place) != 1:
+                raise LookupError(f"{self.name}: {place.strip()!r} is {text.count(place)} times in {self.file}")
+        text = text.replace(self.also, "") if self.also else text
+        return text.replace(self.old, self.new)
 
-STORE, INGEST, SOURCE = "infra/postgres/event_store.py", "consumers/ingest.py", "consumers/kafka_source.py"
+
+STORE, INGEST, DECIDING = "infra/postgres/event_store.py", "consumers/ingest.py", "consumers/deciding.py"
+SOURCE = "consumers/kafka_source.py"
 
 MUTANTS = (
     Mutant(
@@ -86,43 +89,43 @@ MUTANTS = (
     ),
     Mutant(
         "one message of a batch passed over",
-        INGEST,
-        "_message(ones[-1]).offset + 1, outcomes)",
-        "_message(ones[-1]).offset + 2, outcomes)",
+        DECIDING,
+        "ones[-1].message.offset + 1, outcomes)",
+        "ones[-1].message.offset + 2, outcomes)",
     ),
     Mutant(
         "later messages overtake a parked one",
-        INGEST,
-        "        if not stream.queue or not events or not (behind(0, WINDOW) or stream.queue.unknown):\n",
-        "        if True:\n",
+        DECIDING,
+        "        elif waits:\n",
+        "        elif False:\n",
     ),
-    Mutant("other content taken for a repetition", INGEST, "if known == one.content:", "if True:"),
+    Mutant("other content taken for a repetition", DECIDING, "if known == one.content:", "if True:"),
     Mutant(
         "parked messages stay after they applied",
-        INGEST,
+        DECIDING,
         "            self.batch.unpark.append(waiting.parked.seq)\n",
         "            pass\n",
     ),
     Mutant(
         "streams remembered after a batch that failed, and not checked",
         INGEST,
-        "        self._streams.clear()  # also what a batch that failed has left in them\n",
+        "        self._streams.forget_all()  # also what a batch that failed has left in them\n",
         "",
         ("copying@3=cut,numbered@5=cut",),
-        also="        self._ingest.check(self._doubtful)\n",
+        also="                self._streams.check(decided.doubtful)\n",
     ),
     Mutant(
         "unknown outcome taken for success",
         SOURCE,
-        "                self._claim_again(error)\n                return\n            reach",
+        "                self._claim_again(ours, error)\n                return\n            reach",
         "                return\n            reach",
         ("copying@3=cut,remembered@5=cut",),
     ),
     Mutant(
         "reading on before the stored position",
-        SOURCE,
-        "self._seek(tp, positions[partition])",
-        "self._seek(tp, max(0, positions[partition] - 7))",
+        "consumers/assignment.py",
+        "self.seek(tp, positions[partition])",
+        "self.seek(tp, max(0, positions[partition] - 7))",
         ("answered@4=kill",),
     ),
     Mutant("dead letters swallowed", STORE, "    if batch.dead:\n", "    if not batch.moves:\n"),

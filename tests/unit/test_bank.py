@@ -6,7 +6,8 @@ from functools import partial
 
 import pytest
 
-from consumers.ingest import Decoded, Ingest
+from consumers.decoding import Decoded
+from consumers.ingest import Ingest
 from consumers.outcome import Outcome
 from domain import handling
 from domain.complaint import Complaint

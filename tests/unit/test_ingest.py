@@ -4,7 +4,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from consumers.ingest import Decoded, Ingest
+from consumers.decoding import Decoded
+from consumers.ingest import Ingest
 from consumers.outcome import Outcome
 from domain import handling
 from domain.ports import Fenced, Message

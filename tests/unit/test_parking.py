@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers import ingest, parking
-from consumers.ingest import Decoded, Ingest
+from consumers import deciding, parking
+from consumers.decoding import Decoded
+from consumers.ingest import Ingest
 from consumers.parking import Left, Waiting, apply
+from consumers.streams import Streams
 from domain import handling
 from domain.account import TransactionPosted, TransactionReversed
 from domain.complaint import ComplaintClosed, ComplaintEscalated, ComplaintOpened, ComplaintResolved
@@ -41,7 +43,7 @@ def simply(
 ) -> list[Left] | None:
     """What leaves a queue, said in the simplest way: again and again the first that can."""
     left: list[Left] = []
-    told = {one.key for one in queue if seen(one.key)}
+    told = {one.identity for one in queue if seen(one.identity)}
     waiting, moved = list(queue), True
     while moved:
         moved = False
@@ -51,9 +53,9 @@ def simply(
             except NotYet:
                 continue
             if isinstance(after, tuple):
-                state = state if one.key in told else after[0]
+                state = state if one.identity in told else after[0]
                 after = (state, after[1])
-                told.add(one.key)
+                told.add(one.identity)
             left.append((one, after))
             waiting.remove(one)
             moved = True
@@ -157,9 +159,9 @@ def simple_way() -> Iterator[None]:
         return simply(before, state, behind(0, 1_000_000), seen)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ingest, "let_through", whole)
-        patch.setattr(ingest, "WINDOW", 1_000_000)
-        patch.setattr(Ingest.fetch, "__defaults__", (1_000_000,))
+        patch.setattr(deciding, "let_through", whole)
+        patch.setattr(deciding, "WINDOW", 1_000_000)
+        patch.setattr(Streams.fetch, "__defaults__", (1_000_000,))
         yield
 
 
@@ -168,13 +170,13 @@ def narrow(window: int, page: int, deep: int, room: int) -> Iterator[None]:
     """Hardly anything of a queue is known."""
     with pytest.MonkeyPatch.context() as patch:
         for module, name, value in (
-            *((of, "WINDOW", window) for of in (ingest, parking)),
-            *((of, "PAGE", page) for of in (ingest, parking)),
-            *((of, "DEEP", deep) for of in (ingest, parking)),
-            (ingest, "ROOM", room),
+            *((of, "WINDOW", window) for of in (deciding, parking)),
+            *((of, "PAGE", page) for of in (deciding, parking)),
+            *((of, "DEEP", deep) for of in (deciding, parking)),
+            (deciding, "ROOM", room),
         ):
             patch.setattr(module, name, value)
-        patch.setattr(Ingest.fetch, "__defaults__", (window,))
+        patch.setattr(Streams.fetch, "__defaults__", (window,))
         yield
 
 

@@ -3,7 +3,8 @@
 import pytest
 from msgspec.structs import replace
 
-from consumers.ingest import Decoded, Ingest
+from consumers.decoding import Decoded
+from consumers.ingest import Ingest
 from domain import handling
 from domain.ports import Batch, Message
 from domain.survey import SurveyInvited

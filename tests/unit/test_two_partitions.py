@@ -5,7 +5,8 @@ from collections.abc import Collection
 import pytest
 from msgspec.structs import replace
 
-from consumers.ingest import Decoded, Ingest
+from consumers.decoding import Decoded
+from consumers.ingest import Ingest
 from consumers.outcome import Outcome
 from domain import handling
 from domain.contact import ContactAbandoned, ContactEnded, ContactQueued, ContactStarted, ContactTransferred

@@ -1,0 +1,172 @@
+"""What a fact means for a case: one decision for each type of fact, and the table of them."""
+
+from collections.abc import Callable
+from typing import Any
+
+from domain import clocks, registry
+from domain.complaint.deadlines import SERVICE, clock_set, missed_clock, moved_clocks, pinned_preset, preset_of
+from domain.complaint.events import (
+    ComplaintAcknowledged,
+    ComplaintAssigned,
+    ComplaintClosed,
+    ComplaintEscalated,
+    ComplaintExtended,
+    ComplaintOpened,
+    ComplaintReopened,
+    ComplaintResolved,
+    ComplaintResumed,
+    ComplaintWaiting,
+    ComplaintWithdrawn,
+)
+from domain.complaint.refusals import (
+    ComplaintIsOver,
+    ComplaintNotOpenedYet,
+    ComplaintNotResolvedYet,
+    ComplaintNotWaitingYet,
+    ComplaintOpenedDifferently,
+    ComplaintResolvedDifferently,
+    OnwardRightsMissing,
+    PauseNeedsNotice,
+    RedressIsNegative,
+)
+from domain.complaint.state import OVER, Complaint, evolve
+from domain.values import Event, Fact, Meta, fingerprint, require_customer
+
+NEEDS_NOTICE = frozenset({"external_appraisal"})
+"""Pauses that stop a statutory clock only when the customer was told: CBIRC Order 3 of 2020, on external appraisal."""
+
+
+def _open(state: Complaint | None, data: ComplaintOpened, meta: Meta) -> tuple[Event, ...]:
+    if state is not None:
+        if state.said[registry.of(data).name] == fingerprint(data, meta.occurred_at):
+            return ()
+        raise ComplaintOpenedDifferently(data.complaint_id)
+    start = data.received_at or meta.occurred_at
+    state = evolve(None, data, meta)
+    service = clock_set("service", preset_of(SERVICE, start), start, state, data)
+    if data.regime == SERVICE:
+        return (data, service)
+    return (data, clock_set("statutory", preset_of(data.regime, start), start, state, data), service)
+
+
+def _acknowledge(state: Complaint, data: ComplaintAcknowledged, meta: Meta) -> tuple[Event, ...]:
+    return () if state.acknowledged else (data,)
+
+
+def _assign(state: Complaint, data: ComplaintAssigned, meta: Meta) -> tuple[Event, ...]:
+    _require_open(state)
+    return () if (state.owner, state.queue) == (data.owner, data.queue or state.queue) else (data,)
+
+
+def _wait(state: Complaint, data: ComplaintWaiting, meta: Meta) -> tuple[Event, ...]:
+    _require_open(state)
+    if state.status == "waiting" and (state.waiting_for, state.pauses[-1][2]) == (data.waiting_for, data.pause):
+        return ()
+    stops = state.statutory is not None and data.pause in pinned_preset(state.statutory).pauses
+    if stops and data.pause in NEEDS_NOTICE and data.notice_id is None:
+        raise PauseNeedsNotice(data.pause)
+    return (data, *moved_clocks(state, data, meta))
+
+
+def _resume(state: Complaint, data: ComplaintResumed, meta: Meta) -> tuple[Event, ...]:
+    _require_open(state)
+    if state.status != "waiting":
+        raise ComplaintNotWaitingYet(data.complaint_id)
+    return (data, *moved_clocks(state, data, meta))
+
+
+def _escalate(state: Complaint, data: ComplaintEscalated, meta: Meta) -> tuple[Event, ...]:
+    _require_open(state)
+    return (data,)
+
+
+def _extend(state: Complaint, data: ComplaintExtended, meta: Meta) -> tuple[Event, ...]:
+    _require_open(state)
+    clock = state.statutory or state.service
+    if clock is not None:
+        clocks.grant_extension(pinned_preset(clock), state.extensions, data.provided)
+    return (data, *moved_clocks(state, data, meta))
+
+
+def _resolve(state: Complaint, data: ComplaintResolved, meta: Meta) -> tuple[Event, ...]:
+    if state.outcome is not None:
+        if state.outcome == data.outcome:
+            return ()
+        raise ComplaintResolvedDifferently(f"{state.outcome}, not {data.outcome}")
+    _require_open(state)
+    if state.case_type == "complaint" and data.onward_rights is None:
+        raise OnwardRightsMissing(data.complaint_id)
+    if data.redress is not None and data.redress.minor < 0:
+        raise RedressIsNegative(data.complaint_id)
+    # The pause ends first, so that whoever counts the resolution knows by when it was due.
+    return (*moved_clocks(state, data, meta), data)
+
+
+def _reopen(state: Complaint, data: ComplaintReopened, meta: Meta) -> tuple[Event, ...]:
+    if state.status not in OVER:
+        raise ComplaintNotResolvedYet(data.complaint_id)
+    after = evolve(state, data, meta)
+    events: list[Event] = [data]
+    # Both clocks are told again even when they stay: read models forget the deadlines of a case that is over.
+    if (clock := state.statutory) is not None:
+        preset = pinned_preset(clock)
+        if data.new_facts and "new_facts" in preset.restart_on:
+            events.append(clock_set("statutory", preset, meta.occurred_at, after, data))
+        else:
+            events.append(clock_set("statutory", preset, clock.starts_at, after, data, state.extensions))
+    if (clock := state.service) is not None:
+        start = meta.occurred_at if data.new_facts else clock.starts_at
+        events.append(clock_set("service", pinned_preset(clock), start, after, data))
+    return tuple(events)
+
+
+def _withdraw(state: Complaint, data: ComplaintWithdrawn, meta: Meta) -> tuple[Event, ...]:
+    if state.withdrawn:
+        return ()
+    _require_open(state)
+    return (*moved_clocks(state, data, meta), data)
+
+
+def _close(state: Complaint, data: ComplaintClosed, meta: Meta) -> tuple[Event, ...]:
+    if state.status == "closed":
+        return ()
+    if state.status not in OVER:
+        raise ComplaintNotResolvedYet(data.complaint_id)
+    return (data,)
+
+
+_DECISIONS: dict[type[Event], Callable[[Complaint, Any, Meta], tuple[Event, ...]]] = {
+    ComplaintAcknowledged: _acknowledge,
+    ComplaintAssigned: _assign,
+    ComplaintWaiting: _wait,
+    ComplaintResumed: _resume,
+    ComplaintEscalated: _escalate,
+    ComplaintExtended: _extend,
+    ComplaintResolved: _resolve,
+    ComplaintReopened: _reopen,
+    ComplaintWithdrawn: _withdraw,
+    ComplaintClosed: _close,
+}
+
+
+def decide(state: Complaint | None, fact: Fact) -> tuple[Event, ...]:
+    """What a fact means for this case; empty when it says nothing new. Raises NotYet or Refused."""
+    data, meta = fact.data, fact.meta
+    if state is not None:
+        require_customer(state.customer_id, fact)
+    if isinstance(data, ComplaintOpened):
+        return _open(state, data, meta)
+    if state is None:
+        raise ComplaintNotOpenedYet(meta.event_id)
+    if state.said.get(registry.of(data).name) == fingerprint(data, meta.occurred_at):
+        return ()
+    missed = missed_clock(state, data, meta)
+    for event in missed:
+        state = evolve(state, event, meta)
+    events = _DECISIONS[type(data)](state, data, meta)
+    return (*missed, *events) if events else ()
+
+
+def _require_open(state: Complaint) -> None:
+    if state.status in OVER:
+        raise ComplaintIsOver(state.status)
