@@ -38,7 +38,7 @@ class Deciding:
         self._moves: dict[Partition, tuple[int | None, int | None, Outcomes]] = {}
         self._seen: dict[bytes, bytes] = {}
         self._loaded: Collection[str] = ()
-        self._grown: set[str] = set()
+        self._grown: set[str] = set()  # streams with new events: their versions tell whether they were remembered well
         self._room = ROOM
         self.batch = Batch()
         self.outcomes = Outcomes()
@@ -48,7 +48,7 @@ class Deciding:
         """Streams that are to be loaded anew before the next batch."""
 
     def messages(self, read: Read) -> "Deciding":
-        """New messages, from the positions of their partitions on."""
+        """New messages, from the positions of their partitions on; each counts as appended until it is known better."""
         decoded: list[Decoded] = []
         for partition, ones in read.items():
             outcomes = Outcomes({Outcome.APPENDED: len(ones)})
@@ -243,7 +243,7 @@ class Deciding:
         self._count(message, Outcome.DEAD)
 
     def _count(self, message: Message, outcome: Outcome, n: int = 1) -> None:
-        """Every message counts as appended until something else became of it, since most of them are."""
+        """Something else became of a message, which counted as appended until now, since most of them are."""
         move = self._moves.get(message.partition)
         if move is None:
             # A parked message of a partition without new messages, or of one that is not ours: only its counters move.

@@ -1,4 +1,7 @@
-"""Which aggregate decides on which fact: the one table, and the few ways to use it."""
+"""Which aggregate decides on which fact: the one table, and the few ways to use it.
+
+`registry` knows events by their names; here they are known by whose they are, and so to which stream they go.
+"""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass

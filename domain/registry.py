@@ -26,7 +26,7 @@ class Registration:
 
     @cached_property
     def topic(self) -> str:
-        """What the event store's `topic` column holds: `complaint.opened.v1`."""
+        """What the event store's `topic` column holds: `complaint.opened.v1`. No topic of Kafka: see the glossary."""
         return f"{self.name}.v{self.version}"
 
     @cached_property

@@ -27,7 +27,7 @@ from infra.kafka.limits import DEFAULT, Limits
 from infra.kafka.topics import DEAD_LETTERS, TOPICS, Topics
 from infra.metrics_server import MetricsServer
 from infra.postgres.dead_letters import DeadLetterOutbox
-from infra.postgres.held import Holdings
+from infra.postgres.holdings import Holdings
 from infra.postgres.log import PostgresLog
 from infra.postgres.migrate import migrate
 from infra.postgres.observed import ObservedLog

@@ -16,9 +16,8 @@ from domain.survey import SurveyInvited
 from infra import bootstrap
 from infra.figures import Reading
 from infra.kafka.topics import TOPICS
-from infra.postgres import held
 from infra.postgres.builds import Builds
-from infra.postgres.held import Holdings
+from infra.postgres.holdings import COUNTED, FOLDINGS, MOST, PARKED, UNPUBLISHED, Holdings
 from infra.postgres.log import PostgresLog
 from infra.telemetry import Telemetry
 from projections.catalogue import ALL
@@ -112,7 +111,7 @@ def full(holdings: Holdings, database: str) -> Holdings:
                 header_values, rule, detail, died_at, published)
             SELECT 'kehu.surveys', 'topic-1', 0, n, 0, '{}', '{}', 'bad-json', '', %s, n <= %s
             FROM generate_series(1, %s) n""",
-            (NOON, MANY, MANY + held.MOST + 500),
+            (NOON, MANY, MANY + MOST + 500),
         )
         conn.execute("ANALYZE kehu.parked, kehu.dead_letters")
     return holdings
@@ -136,11 +135,11 @@ def rows_read(conn: "psycopg.Connection[Any]", query: str) -> int:
 
 def test_however_much_waits_only_a_bounded_part_is_read(full: Holdings, database: str) -> None:
     with psycopg.connect(database, autocommit=True) as conn:
-        assert rows_read(conn, held.PARKED) == 1
-        assert rows_read(conn, held.UNPUBLISHED) == held.MOST
-        assert rows_read(conn, held.COUNTED) == 0
-        assert rows_read(conn, held.FOLDINGS) == 0
-    assert full.read().unpublished == held.MOST
+        assert rows_read(conn, PARKED) == 1
+        assert rows_read(conn, UNPUBLISHED) == MOST
+        assert rows_read(conn, COUNTED) == 0
+        assert rows_read(conn, FOLDINGS) == 0
+    assert full.read().unpublished == MOST
 
 
 def test_an_idle_worker_has_nearly_all_of_its_share_left(full: Holdings) -> None:
