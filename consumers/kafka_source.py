@@ -132,6 +132,7 @@ class KafkaSource(Service):
             if storing is not None:
                 await storing
             storing = asyncio.create_task(self._store(ours, owned, batch)) if batch else None
+            await asyncio.sleep(0)  # or it would begin when the next batch is read: messages may be there already
         if storing is not None:
             await storing
 

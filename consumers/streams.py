@@ -6,6 +6,7 @@ without any by the version of its stream. If one is wrong, all is loaded again.
 """
 
 from collections.abc import Collection, Iterable, Mapping
+from itertools import islice
 
 from msgspec import Struct, field
 
@@ -39,7 +40,8 @@ class Streams:
         Those are loaded; one that does not exist in the store is new and empty.
         """
         known = self._known
-        if missing := names - known.keys():
+        # Not a difference of sets, which goes through all that is known.
+        if missing := {name for name in names if name not in known}:
             stored = self._log.load(missing, window)
             for name in missing:
                 known[name] = self._rebuilt(stored[name]) if name in stored else Stream()
@@ -67,8 +69,9 @@ class Streams:
 
     def forget_oldest(self) -> None:
         """Keep no more than may be remembered."""
-        while len(self._known) > self._most:
-            del self._known[next(iter(self._known))]
+        # In one go: each look for the oldest passes by all places where others were.
+        for name in list(islice(self._known, max(0, len(self._known) - self._most))):
+            del self._known[name]
 
     def forget_all(self) -> None:
         """Load every stream anew."""
