@@ -116,7 +116,7 @@ class KafkaSource(Service):
             if not ours.claimed and self._patience.over:
                 await self._claim(ours)
             try:
-                polled = await ours.consumer.getmany(timeout_ms=200, max_records=self._max_records)
+                polled = await ours.consumer.getmany(timeout_ms=500, max_records=self._max_records)
             except NoOffsetForPartitionError:
                 continue  # raised once after an assignment, although the partition is paused
             except OffsetOutOfRangeError as error:

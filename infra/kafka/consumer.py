@@ -18,5 +18,6 @@ def make(bootstrap: str, group: str) -> AIOKafkaConsumer:
         session_timeout_ms=6000,
         heartbeat_interval_ms=1000,
         max_poll_interval_ms=60_000,
+        fetch_max_wait_ms=1000,  # an empty partition answers at once when something comes, and is asked once a second
         metadata_max_age_ms=5000,  # a topic that is made anew, or gets more partitions, is noticed within this
     )
