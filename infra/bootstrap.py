@@ -18,10 +18,8 @@ from consumers.projector_service import ProjectorService
 from consumers.publisher import DeadLetterPublisher
 from domain import handling, registry
 from domain.ports import EventLog, Message
-from domain.values import Fact
-from infra.errors import Unreadable
 from infra.failpoints import armed, reach
-from infra.kafka import codec, envelopes, raw
+from infra.kafka import codec, raw
 from infra.kafka.faust_app import build_app
 from infra.kafka.limits import DEFAULT, Limits
 from infra.kafka.topics import DEAD_LETTERS, TOPICS, Topics
@@ -61,17 +59,8 @@ def decoder(clock: Callable[[], datetime] = now, limits: Limits = DEFAULT) -> De
     registry.check()
 
     def decode(message: Message) -> Decoded:
-        fact = envelopes.read(message, clock(), limits)
-        if fact is None:
-            fact = decode_closely(message)
+        fact = codec.decode(message, clock(), limits)
         return Decoded(message, fact, codec.identity(fact.meta), codec.content(fact), handling.stream_of(fact))
-
-    def decode_closely(message: Message) -> Fact:
-        try:
-            return codec.decode_closely(message, clock(), limits)
-        except Unreadable as error:
-            error.source, error.event_id = codec.sender(message, limits)
-            raise
 
     def decode_marked(message: Message) -> Decoded:
         if any(name == "kehu-failpoint" for name, _ in message.headers):

@@ -54,13 +54,21 @@ def readable() -> Mapping[str, tuple[registry.Registration, int, str]]:
 
 
 def decode(message: Message, now: datetime, limits: Limits = DEFAULT) -> Fact:
-    """The fact in a message; an older version comes as the newest. Raises Unreadable."""
+    """The fact in a message; an older version comes as the newest. Raises Unreadable, with source and id if told."""
     fact = envelopes.read(message, now, limits)
     return decode_closely(message, now, limits) if fact is None else fact
 
 
 def decode_closely(message: Message, now: datetime, limits: Limits = DEFAULT) -> Fact:
     """As `decode`, one attribute after the other, so that each can be told when it is wrong."""
+    try:
+        return _decoded(message, now, limits)
+    except Unreadable as error:
+        error.source, error.event_id = _sender(message, limits)
+        raise
+
+
+def _decoded(message: Message, now: datetime, limits: Limits) -> Fact:
     value = message.value
     if value is None:
         raise Unreadable("tombstone", "the value is null: an event cannot be deleted, publish what happened instead")
@@ -325,7 +333,7 @@ def _upcast(registration: registry.Registration, version: int, data: Any) -> upc
         raise Unreadable("bad-data", f"{told} ({type(error).__name__})") from None
 
 
-def sender(message: Message, limits: Limits = DEFAULT) -> tuple[str | None, str | None]:
+def _sender(message: Message, limits: Limits) -> tuple[str | None, str | None]:
     """Source and id in a message that cannot be read, as far as its envelope tells them. Raises nothing."""
     try:
         check_size(message.value or b"", message.headers, limits)
