@@ -31,7 +31,7 @@ class Ingest:
         clock: Callable[[], datetime],
         *,
         park_for: timedelta = timedelta(hours=24),
-        cached_streams: int = 60_000,
+        cached_streams: int = 50_000,
         suspects: int = 2000,
         worker: str = "",
     ) -> None:
