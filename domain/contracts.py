@@ -117,8 +117,7 @@ def _annotation(hint: Any) -> Any:
         return Annotated[date, _WRITTEN]
     origin = get_origin(hint)
     if origin is Annotated:
-        inner, said = hint.__origin__, hint.__metadata__
-        return Annotated[(_annotation(inner), *(_field(inner, one) for one in said))]
+        return Annotated[(_annotation(hint.__origin__), *map(_field, hint.__metadata__))]
     if origin in (Union, UnionType):
         return Union[tuple(_annotation(one) for one in get_args(hint))]  # noqa: UP007 (made at run time)
     if origin is tuple:
@@ -131,7 +130,7 @@ def _annotation(hint: Any) -> Any:
     return hint
 
 
-def _field(inner: Any, said: Says) -> Any:
+def _field(said: Says) -> Any:
     told = {name: bound for name in _BOUNDS if (bound := getattr(said, name)) is not None}
     if pattern := said.pattern or (said.extra or {}).get("pattern"):
         told["pattern"] = pattern.replace(r"\Z", "$")

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from domain.values import Recorded, dimensions
+from domain.values import Recorded
 from projections.declare import Row, Rows
-from projections.service_queues.tables import ITEMS, NEW_ITEM, count, move, put
+from projections.service_queues.tables import count, enter, move, put
 
 AT_RISK = 0.75
 """A case whose deadline is still to come is at risk from this share of its time on."""
@@ -21,25 +21,8 @@ def next_deadline(item: Row) -> Row:
 def opened(rows: Rows, event: Recorded) -> None:
     """A case comes into its queue."""
     complaint: Any = event.event
-    at = event.meta.occurred_at
-    received = complaint.received_at or at
-    item = {
-        **NEW_ITEM,
-        "kind": "case",
-        "queue": complaint.queue,
-        "status": "open",
-        "open": True,
-        "customer_id": event.meta.customer_id,
-        "channel": complaint.channel,
-        "priority": complaint.severity,
-        "regime": complaint.regime,
-        "opened_at": received,
-        "waiting_since": at,
-        "reopened": 0,
-        **dimensions(complaint),
-    }
-    rows.put(ITEMS, (event.originator_id,), item)
-    count(rows, complaint.queue, "case", at, inflow=1)
+    received = complaint.received_at or event.meta.occurred_at
+    enter(rows, event, "case", status="open", priority=complaint.severity, regime=complaint.regime, opened_at=received)
 
 
 def _acknowledged(rows: Rows, event: Recorded, item: Row) -> None:

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from domain.values import Recorded, dimensions
+from domain.values import Recorded
 from projections.declare import Row, Rows
-from projections.service_queues.tables import ITEMS, NEW_ITEM, count, move, put, seconds_between
+from projections.service_queues.tables import ITEMS, count, enter, move, put, seconds_between
 
 ANSWER_SECONDS = 20
 """Service level 80/20: the share of contacts answered within this many seconds."""
@@ -15,23 +15,7 @@ ANSWER_SECONDS = 20
 def queued(rows: Rows, event: Recorded) -> None:
     """A contact comes into its queue."""
     queued: Any = event.event
-    at = event.meta.occurred_at
-    item = {
-        **NEW_ITEM,
-        "kind": "contact",
-        "queue": queued.queue,
-        "status": "waiting",
-        "open": True,
-        "customer_id": event.meta.customer_id,
-        "channel": queued.channel,
-        "priority": queued.priority,
-        "opened_at": at,
-        "waiting_since": at,
-        "reopened": 0,
-        **dimensions(queued),
-    }
-    rows.put(ITEMS, (event.originator_id,), item)
-    count(rows, queued.queue, "contact", at, inflow=1)
+    enter(rows, event, "contact", status="waiting", priority=queued.priority)
 
 
 def _started(rows: Rows, event: Recorded, item: Row) -> None:

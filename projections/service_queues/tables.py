@@ -3,7 +3,7 @@
 from datetime import UTC, date, datetime
 from typing import Any
 
-from domain.values import Recorded
+from domain.values import Recorded, dimensions
 from projections.declare import Index, Row, Rows, Table
 
 ITEMS = Table(
@@ -62,7 +62,7 @@ FLOW = Table(
 )
 """Counters of one queue and day (UTC). `talk_seconds` runs from the answer to the end and includes `hold_seconds`."""
 
-NEW_ITEM: Row = dict.fromkeys(ITEMS.columns)
+_NEW_ITEM: Row = dict.fromkeys(ITEMS.columns)
 
 
 def day_of(moment: datetime) -> date:
@@ -78,6 +78,27 @@ def seconds_between(start: datetime, end: datetime) -> int:
 def count(rows: Rows, queue: str, kind: str, at: datetime, **counts: int) -> None:
     """Add to the counters of a queue and day."""
     rows.add(FLOW, (queue, kind, day_of(at)), **counts)
+
+
+def enter(rows: Rows, event: Recorded, kind: str, **more: Any) -> None:
+    """A contact or case comes into the queue that its first event names; `more` are columns that the two differ in."""
+    entered: Any = event.event
+    at = event.meta.occurred_at
+    item = {
+        **_NEW_ITEM,
+        "kind": kind,
+        "queue": entered.queue,
+        "open": True,
+        "customer_id": event.meta.customer_id,
+        "channel": entered.channel,
+        "opened_at": at,
+        "waiting_since": at,
+        "reopened": 0,
+        **dimensions(entered),
+        **more,
+    }
+    rows.put(ITEMS, (event.originator_id,), item)
+    count(rows, entered.queue, kind, at, inflow=1)
 
 
 def put(rows: Rows, event: Recorded, item: Row, **changed: Any) -> None:
