@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from domain.errors import NotYet, Refused
 from domain.registry import register
+from domain.rules import Rule, read
 from domain.values import (
     Dimensions,
     Event,
@@ -87,8 +88,16 @@ class SurveyScored(Dimensions):
     invited_at: datetime
 
 
-EDIT_WINDOW = timedelta(days=7)
-"""How long after the first answer a later one replaces it."""
+class SurveyRule(Rule, frozen=True):
+    """How answers are taken and shown (domain/rules/surveys.toml)."""
+
+    edit_window_days: int
+    """For how long after the first answer a later one replaces it."""
+    smallest_n: int
+    """With fewer answers no score is shown."""
+
+
+RULES = read("surveys", SurveyRule)["surveys"]
 
 SCALES: dict[Metric, tuple[Scale, ...]] = {"csat": (5,), "nps": (10,), "ces": (5, 7)}
 """The scales on which each metric has a convention; any other could be stored but never summed up."""
@@ -176,7 +185,7 @@ class ScoreOutsideScale(Refused):
 
 
 class EditWindowIsOver(Refused):
-    """The answer was given more than seven days ago and can no longer be changed. Send a new invitation."""
+    """The edit window after the first answer is over: the answer can no longer be changed. Send a new invitation."""
 
 
 class SurveyWasAnswered(Refused):
@@ -206,7 +215,8 @@ def _answer(state: Survey, data: SurveyAnswered, meta: Meta) -> tuple[Event, ...
         return ()
     if not lowest(state.metric) <= data.score <= state.scale:
         raise ScoreOutsideScale(f"{data.score} is not in {lowest(state.metric)}..{state.scale}")
-    if state.first_answered_at is not None and meta.occurred_at - state.first_answered_at > EDIT_WINDOW:
+    window = timedelta(days=RULES.at(state.invited_at).edit_window_days)
+    if state.first_answered_at is not None and meta.occurred_at - state.first_answered_at > window:
         raise EditWindowIsOver(data.invitation_id)
     if state.answered_at is not None and meta.occurred_at < state.answered_at:
         return (data,)  # kept, but an older answer does not replace a newer one

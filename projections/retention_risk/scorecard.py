@@ -17,7 +17,7 @@ from operator import itemgetter
 from typing import Any
 
 from domain.values import Value
-from projections.measures import logistic
+from projections.measures.ranks import logistic
 
 Features = dict[str, Any]
 

@@ -4,8 +4,10 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from projections import measures
+from domain.survey import RULES as SURVEYS
 from projections.declare import Row
+from projections.measures.intervals import Measure
+from projections.measures.surveys import average, ces, csat, nps, response_rate
 from projections.satisfaction.cells import DAILY, SCORES, TOTALLED
 
 DIMENSIONS = ("day", *TOTALLED)
@@ -25,7 +27,7 @@ class Summary:
     scale: int
     n: int
     suppressed: bool
-    measure: measures.Measure | None
+    measure: Measure | None
     mean: float | None
     bottom_two: float | None
     """Share of the two lowest answers, 0..1; None for NPS, where detractors say it."""
@@ -48,7 +50,9 @@ def totals_that_answer(named: Collection[str]) -> str | None:
     return None if len(dimensions) > 1 else "".join(dimensions)
 
 
-def summarise(rows: Iterable[Row], *, by: Sequence[str] = (), min_n: int = measures.SMALLEST_N) -> tuple[Summary, ...]:
+def summarise(
+    rows: Iterable[Row], *, by: Sequence[str] = (), min_n: int = SURVEYS.latest.smallest_n
+) -> tuple[Summary, ...]:
     """Counters with metric, scale and the dimensions in `by`, added up for each of these.
 
     In the order of group, metric and scale. Raises ValueError for a dimension that does not exist.
@@ -75,24 +79,24 @@ def _summary(group: tuple[Any, ...], metric: str, scale: int, total: dict[str, i
         n=n,
         suppressed=not shown,
         measure=_measure(metric, scale, histogram) if shown else None,
-        mean=measures.average(histogram) if shown else None,
+        mean=average(histogram) if shown else None,
         bottom_two=sum(histogram[1:3]) / n if shown and metric != "nps" else None,
         invited=total["invited"],
         bounced=total["bounced"],
         declined=total["declined"],
         answered=total["answered"],
         partial=total["partial"],
-        response_rate=measures.response_rate(total["answered"], total["invited"], total["bounced"]),
+        response_rate=response_rate(total["answered"], total["invited"], total["bounced"]),
     )
 
 
-def _measure(metric: str, scale: int, histogram: list[int]) -> measures.Measure | None:
+def _measure(metric: str, scale: int, histogram: list[int]) -> Measure | None:
     match metric, scale:
         case "csat", 5:
-            return measures.csat(histogram)
+            return csat(histogram)
         case "nps", 10:
-            return measures.nps(histogram)
+            return nps(histogram)
         case "ces", 5 | 7:
-            return measures.ces(histogram, scale)
+            return ces(histogram, scale)
         case _:
             return None

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import date, datetime, timedelta
 
 from projections.declare import Row
-from projections.measures import nearest_rank
+from projections.measures.ranks import nearest_rank
 from projections.service_queues.tables import FLOW, day_of, seconds_between
 
 WEEK = 7

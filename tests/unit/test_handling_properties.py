@@ -31,7 +31,7 @@ from domain.complaint import (
 from domain.contact import Contact, ContactAbandoned, ContactEnded, ContactQueued, ContactStarted, ContactTransferred
 from domain.customer import Customer, CustomerClosed, CustomerConsentChanged, CustomerRegistered
 from domain.errors import NotYet, Refused
-from domain.survey import EDIT_WINDOW, Survey, SurveyAnswered, SurveyInvited, SurveyScored, lowest
+from domain.survey import RULES, Survey, SurveyAnswered, SurveyInvited, SurveyScored, lowest
 from domain.values import Event, Fact, Money, Recorded, to_json
 from tests.support.builders import NOON, fact
 
@@ -168,7 +168,7 @@ def check_survey(state: Survey, events: Sequence[Recorded]) -> None:
         event, at = recorded.event, recorded.meta.occurred_at
         if isinstance(event, SurveyAnswered):
             first = first or at
-            assert at - first <= EDIT_WINDOW
+            assert at - first <= timedelta(days=RULES.latest.edit_window_days)
         if isinstance(event, SurveyScored):
             assert event.previous == counted, "a score is counted that another one replaced, or one twice"
             assert lowest(state.metric) <= event.score <= state.scale

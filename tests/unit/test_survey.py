@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from domain.survey import (
-    EDIT_WINDOW,
+    RULES,
     EditWindowIsOver,
     Metric,
     Scale,
@@ -25,6 +25,7 @@ from domain.values import BelongsToAnotherCustomer, Event
 from tests.support.builders import NOON, fact
 from tests.support.given import given
 
+WINDOW = timedelta(days=RULES.latest.edit_window_days)
 invited = SurveyInvited(invitation_id="i", metric="csat", scale=5, channel="app", owner="h1", branch="north")
 declined = SurveyDeclined(invitation_id="i")
 bounced = SurveyBounced(invitation_id="i")
@@ -81,8 +82,8 @@ def test_the_scale_bounds_the_answer(metric: Metric, scale: Scale, lowest: int, 
 
 
 def test_the_last_answer_inside_the_edit_window_counts() -> None:
-    given(invited, answer(4)).when(answer(2), at=NOON + EDIT_WINDOW).then(answer(2), scored(2, previous=4))
-    too_late = NOON + EDIT_WINDOW + timedelta(seconds=1)
+    given(invited, answer(4)).when(answer(2), at=NOON + WINDOW).then(answer(2), scored(2, previous=4))
+    too_late = NOON + WINDOW + timedelta(seconds=1)
     given(invited, answer(4)).when(answer(2), at=too_late).then_refuses(EditWindowIsOver)
 
 

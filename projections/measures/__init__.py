@@ -1,0 +1,1 @@
+"""Formulas over counts, each with its convention and source."""
