@@ -7,9 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from infra import bootstrap
 from infra.cli.output import Csv, Json, Limit, Ndjson, fresh_line, percent, print_rows, say, span, when
-from infra.cli.reading import WAIT, MinPosition, Wait, reading
+from infra.cli.reading import WAIT, At, KnownAt, MinPosition, Wait, reading
 from infra.cli.servers import Postgres
 from infra.postgres.questions.queues import open_cases, summaries
 from projections.service_queues import SERVICE_QUEUES
@@ -25,6 +24,8 @@ def queues(
     limit: Limit = 50,
     min_position: MinPosition = 0,
     wait: Wait = WAIT,
+    at: At = None,
+    known_at: KnownAt = None,
     as_json: Json = False,
     as_csv: Csv = False,
     as_ndjson: Ndjson = False,
@@ -39,8 +40,10 @@ def queues(
     """
     if kind not in (None, *KINDS):
         raise typer.BadParameter(f"use {' or '.join(KINDS)}", param_hint=f"--kind {kind}")
-    now = bootstrap.now()
-    with reading(postgres, SERVICE_QUEUES, min_position=min_position, wait=wait) as answer:
+    with reading(postgres, SERVICE_QUEUES, min_position=min_position, wait=wait, at=at, known_at=known_at) as (
+        answer,
+        now,
+    ):
         rows = [asdict(one) for one in summaries(answer, now, queue, kind)]
     if as_json or as_csv or as_ndjson:
         shown = rows[: limit or None]
@@ -96,6 +99,8 @@ def cases(
     limit: Limit = 50,
     min_position: MinPosition = 0,
     wait: Wait = WAIT,
+    at: At = None,
+    known_at: KnownAt = None,
     as_json: Json = False,
     as_csv: Csv = False,
     as_ndjson: Ndjson = False,
@@ -107,8 +112,10 @@ def cases(
 
     Example: kehu show cases --overdue --queue complaints
     """
-    now = bootstrap.now()
-    with reading(postgres, SERVICE_QUEUES, min_position=min_position, wait=wait) as answer:
+    with reading(postgres, SERVICE_QUEUES, min_position=min_position, wait=wait, at=at, known_at=known_at) as (
+        answer,
+        now,
+    ):
         print_rows(
             "Open cases",
             open_cases(answer, now, limit, queue=queue, customer_id=customer, overdue=overdue),

@@ -338,3 +338,34 @@ def test_what_is_listed_is_the_same_as_csv_and_as_json(history: History, asked: 
     shown = history(*asked)
     assert shown.code == 0
     assert max(map(len, shown.out.splitlines())) <= 100
+
+
+def test_a_moment_that_is_over_is_shown_as_it_was(history: History) -> None:
+    now = history("show", "queues", "--json").rows
+    earlier = (history.now - timedelta(days=20)).strftime("%Y-%m-%d %H:%M")
+    then = history("show", "queues", "--at", earlier, "--json").rows
+    assert sum(row["inflow_7d"] for row in then) > 0
+    assert sum(row["open"] for row in then) < sum(row["open"] for row in now)
+    cases = history("show", "cases", "--at", earlier, "--limit", "0", "--json").rows
+    assert cases
+    assert all(row["opened_at"][:16].replace("T", " ") <= earlier for row in cases)
+    risks = history("show", "retention-risk", "--at", earlier, "--limit", "0", "--json").rows
+    assert {row["scored_at"][:16].replace("T", " ") <= earlier for row in risks} == {True}
+
+
+def test_what_was_not_recorded_yet_was_not_known(history: History) -> None:
+    assert history("show", "retention-risk", "--known-at", "2001-01-01", "--json").rows == []
+    done = history("show", "customer", "nobody", "--known-at", "2001-01-01")
+    assert (done.code, "Nothing is stored about this customer" in done.err) == (1, True)
+
+
+def test_a_moment_that_lies_ahead_has_the_cases_of_today_with_its_clock(history: History) -> None:
+    today = history("show", "cases", "--limit", "0", "--json").rows
+    later = history("show", "cases", "--at", "2100-01-01", "--limit", "0", "--json").rows
+    assert {row["case"] for row in later} == {row["case"] for row in today}
+    assert {row["state"] for row in later if row["statutory_due"]} == {"overdue"}
+
+
+def test_waiting_for_a_position_is_for_the_present(history: History) -> None:
+    done = history("show", "queues", "--at", "2026-01-01", "--min-position", "5")
+    assert (done.code, "leave out --at and --known-at" in done.err) == (2, True)

@@ -30,7 +30,7 @@ _SHOWN = (
     *("queue", "status", "customer_id", "owner", "priority", "regime", "opened_at", "reopened"),
     *("statutory_due", "service_due", "branch", "product", "segment", "project_id"),
 )
-_CASES = f"""SELECT item_id, due, at_risk_at, {", ".join(_SHOWN)} FROM kehu.queue_items WHERE {{}}
+_CASES = f"""SELECT item_id, due, at_risk_at, {", ".join(_SHOWN)} FROM queue_items WHERE {{}}
     ORDER BY {{}}due, item_id LIMIT %(limit)s"""
 
 
@@ -54,8 +54,8 @@ def summaries(
                 count(*) FILTER (WHERE statutory_due < %(now)s) AS overdue_statutory,
                 count(*) FILTER (WHERE service_due < %(now)s) AS overdue_service,
                 count(*) FILTER (WHERE {IN_ORDER[1]}) AS at_risk
-            FROM kehu.queue_items WHERE open AND {matching(chosen)} GROUP BY queue, kind) counted"""
-    flow = f"SELECT * FROM kehu.queue_flow WHERE day >= %(first)s AND {matching(chosen)}"
+            FROM queue_items WHERE open AND {matching(chosen)} GROUP BY queue, kind) counted"""
+    flow = f"SELECT * FROM queue_flow WHERE day >= %(first)s AND {matching(chosen)}"
     values = {**chosen, "now": now, "first": now.date() - timedelta(days=MONTH)}
     standing = [Standing(**row) for row in answer.rows(open_items, values)]
     return with_flow(standing, answer.rows(flow, values), now)
