@@ -38,7 +38,7 @@ MODELS = ("satisfaction_v2.satisfaction_daily", "kehu.satisfaction_daily")
 
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[str]:
-    """A database with the schema, the read models and the roles; on a server of its own, since roles are the server's."""
+    """A database with schema, read models and roles; on a server of its own, since roles belong to the server."""
     with own_postgres() as server:
         url = server.create_database("guarded")
         migrate(url)
