@@ -38,8 +38,8 @@ _TIMELINE = """INSERT INTO kehu.customer_timeline (customer_id, log_position, oc
 # One customer in six had a case, one in thirty has one that is open; one in a thousand waits for an agent. Rows lie as
 # they came.
 _ITEMS = """INSERT INTO kehu.queue_items (item_id, kind, queue, status, case_type, open, customer_id, channel, priority,
-        regime, opened_at, waiting_since, statutory_from, statutory_due, service_from, service_due, due, at_risk_at, reopened,
-        branch, product, segment, position)
+        regime, opened_at, waiting_since, statutory_from, statutory_due, service_from, service_due, due, at_risk_at,
+        reopened, branch, product, segment, position)
     SELECT CASE WHEN contact THEN 'contact-' ELSE 'complaint-' END || n,
         CASE WHEN contact THEN 'contact' ELSE 'case' END, 'queue ' || n / 30 %% %(queues)s,
         CASE WHEN contact THEN 'waiting' WHEN open THEN 'assigned' ELSE 'closed' END,

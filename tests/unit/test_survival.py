@@ -1,5 +1,7 @@
 """Kaplan-Meier against a worked example and what must hold of any curve."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,7 +47,7 @@ def test_of_what_ran_longer_than_anything_that_was_finished_nothing_is_known() -
 def test_a_curve_falls_and_stays_a_share(finished: dict[int, int], running: dict[int, int]) -> None:
     curve = kaplan_meier(finished, running)
     shares = [curve.beyond(time) for time in range(210)]
-    assert all(0 <= later <= earlier <= 1 for earlier, later in zip(shares, shares[1:], strict=False))
+    assert all(0 <= later <= earlier <= 1 for earlier, later in pairwise(shares))
 
 
 @given(finished=st.dictionaries(st.integers(0, 200), st.integers(1, 9), min_size=1, max_size=12))
