@@ -19,10 +19,11 @@ AHEAD = {"expected_24h": timedelta(hours=24), "expected_7d": timedelta(days=7)}
 class Forecasts:
     """Curves of handling time at a moment; read when the first one is asked for."""
 
-    def __init__(self, answer: Answer, now: datetime) -> None:
+    def __init__(self, answer: Answer, now: datetime, least: int | None = None) -> None:
+        """`least` finished cases are needed for a curve; as many as the rules say if absent."""
         self._answer = answer
         self._now = now
-        self._least = RULES.at(now).forecast_least
+        self._least = RULES.at(now).forecast_least if least is None else least
         self._curves: dict[tuple[str, ...], Survival] = {}
 
     def of(self, item: Mapping[str, Any]) -> float | None:
