@@ -4,6 +4,13 @@ from projections.customer_timeline import CUSTOMER_TIMELINE
 from projections.declare import Projection
 from projections.retention_risk import RETENTION_RISK
 from projections.satisfaction import SATISFACTION
+from projections.satisfaction_causes import SATISFACTION_CAUSES
 from projections.service_queues import SERVICE_QUEUES
 
-ALL: tuple[Projection, ...] = (SATISFACTION, RETENTION_RISK, SERVICE_QUEUES, CUSTOMER_TIMELINE)
+ALL: tuple[Projection, ...] = (
+    SATISFACTION,
+    SATISFACTION_CAUSES,
+    RETENTION_RISK,
+    SERVICE_QUEUES,
+    CUSTOMER_TIMELINE,
+)
