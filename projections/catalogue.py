@@ -2,8 +2,9 @@
 
 from projections.customer_timeline import CUSTOMER_TIMELINE
 from projections.declare import Projection
+from projections.outcomes import OUTCOMES
 from projections.retention_risk import RETENTION_RISK
 from projections.satisfaction import SATISFACTION
 from projections.service_queues import SERVICE_QUEUES
 
-ALL: tuple[Projection, ...] = (SATISFACTION, RETENTION_RISK, SERVICE_QUEUES, CUSTOMER_TIMELINE)
+ALL: tuple[Projection, ...] = (SATISFACTION, RETENTION_RISK, SERVICE_QUEUES, CUSTOMER_TIMELINE, OUTCOMES)
