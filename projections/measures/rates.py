@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import exp, inf, lgamma, log, sqrt
+from math import exp, lgamma, log, sqrt
 
 from projections.measures.intervals import Change, Measure, Z, wilson
 
@@ -88,11 +88,12 @@ def rate_ratio(before: int, exposure_before: float, after: int, exposure_after: 
     scale = exposure_before / exposure_after
 
     def odds(share: float) -> float:
-        return inf if share >= 1 else scale * share / (1 - share)
+        return scale * share / (1 - share)
 
     low, high = wilson(after, total)
-    value, low, high = odds(after / total), odds(low), odds(high)
-    return Ratio(None if value == inf else value, low, None if high == inf else high)
+    if not before:  # where the bound is 1 exactly, and rounding could leave it a little below
+        return Ratio(None, odds(low), None)
+    return Ratio(odds(after / total), odds(low) if after else 0.0, odds(high))
 
 
 def share_change(before: int, of_before: int, after: int, of_after: int) -> Change | None:

@@ -126,6 +126,7 @@ def test_a_ratio_with_a_count_of_zero_has_one_bound() -> None:
     ratio = rate_ratio(0, 100, 8, 100)
     assert ratio is not None
     assert (ratio.value, ratio.high) == (None, None)
+    assert all(one.high is None for n in range(1, 300) if (one := rate_ratio(0, 0.7 * n, n, 1.3)))
     assert ratio.low > 1
     assert ratio.significant
     gone = rate_ratio(8, 100, 0, 100)
