@@ -93,7 +93,8 @@ def rate_ratio(before: int, exposure_before: float, after: int, exposure_after: 
     low, high = wilson(after, total)
     if not before:  # where the bound is 1 exactly, and rounding could leave it a little below
         return Ratio(None, odds(low), None)
-    return Ratio(odds(after / total), odds(low) if after else 0.0, odds(high))
+    value = after * exposure_before / (before * exposure_after)
+    return Ratio(value, odds(low) if after else 0.0, odds(high))
 
 
 def share_change(before: int, of_before: int, after: int, of_after: int) -> Change | None:
