@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from math import exp, lgamma, log, sqrt
 
 from projections.measures.intervals import Change, Measure, Z, wilson
@@ -35,13 +36,18 @@ def poisson_interval(count: int) -> tuple[float, float]:
     if count < 0:
         raise ValueError("a count is not negative")
     if count < EXACT_BELOW:
-        low = 0.0 if not count else _solve(lambda mean: poisson_tail(count, mean) > TAIL, count)
-        return low, _solve(lambda mean: 1 - poisson_tail(count + 1, mean) < TAIL, 4.0 * count + 8)
+        return _exact(count)
     above = count + 1
     return (
         count * (1 - 1 / (9 * count) - Z / (3 * sqrt(count))) ** 3,
         above * (1 - 1 / (9 * above) + Z / (3 * sqrt(above))) ** 3,
     )
+
+
+@cache
+def _exact(count: int) -> tuple[float, float]:
+    low = 0.0 if not count else _solve(lambda mean: poisson_tail(count, mean) > TAIL, count)
+    return low, _solve(lambda mean: 1 - poisson_tail(count + 1, mean) < TAIL, 4.0 * count + 8)
 
 
 def poisson_tail(least: int, mean: float) -> float:

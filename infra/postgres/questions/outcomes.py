@@ -31,7 +31,7 @@ def complaint_rates(
 ) -> Iterator[ComplaintRate]:
     """The rates of each window, by value of a dimension or, with '', of all together, most complaints first."""
     for window in windows:
-        tallies = tally(answer, window, by, where, surveys=False)
+        tallies = tally(answer, window, by, where, whole=False)
         found = [complaint_rate(group, window, one) for group, one in tallies.items()]
         yield from sorted(found, key=lambda one: (-one.complaints, -one.contacts, one.group))
 
@@ -54,16 +54,22 @@ def effect_of(
 
 
 def tally(
-    answer: Answer, window: Window, by: str = "", where: Mapping[str, str] = EVERYTHING, *, surveys: bool = True
+    answer: Answer, window: Window, by: str = "", where: Mapping[str, str] = EVERYTHING, *, whole: bool = True
 ) -> dict[str, Tally]:
-    """What was counted in a window, by value of a dimension, or under '' when that is ''."""
+    """What was counted in a window, by value of a dimension, or under '' when that is ''.
+
+    Deadlines and answers take most of the time; they are left out unless the `whole` is wanted.
+    """
     if wrong := {by, *where} - {"", *DIMENSIONS}:
         raise ValueError(f"no dimension {', '.join(sorted(wrong))}: choose among {', '.join(DIMENSIONS)}")
     counts = _daily(answer, window, by, where)
     customers = _customers(answer, window, by, where)
-    deadlines = _by_day(answer, DEADLINES.name, ("clock", "regime"), DEADLINES.columns, window, by, where)
     redress = _by_day(answer, REDRESS.name, ("currency",), ("minor",), window, by, where)
-    answers = _answers(answer, window, by, where) if surveys else {}
+    deadlines: dict[str, list[Row]] = {}
+    answers: dict[str, dict[tuple[str, int], list[int]]] = {}
+    if whole:
+        deadlines = _by_day(answer, DEADLINES.name, ("clock", "regime"), DEADLINES.columns, window, by, where)
+        answers = _answers(answer, window, by, where)
     groups = counts.keys() | (customers or {}).keys() | deadlines.keys() | answers.keys()
     nothing = dict.fromkeys(DAILY.columns, 0)
     found = {}
