@@ -175,6 +175,15 @@ def test_the_bank_has_something_to_count(bank: Connection) -> None:
     assert {clock for clock, _ in whole.deadlines} == {"statutory", "service"}
 
 
+def test_who_left_on_the_last_day_left_in_the_window(bank: Connection, log: MemoryLog) -> None:
+    ends = [end for _, end, _ in Told(log).lives if end is not None]
+    day = max(ends)
+    (whole,) = tally(Answer(bank, OUTCOMES, SATISFACTION), Window.up_to(day, 30)).values()
+    assert whole.closed == sum(day - 30 * DAY < end <= day for end in ends) > 0
+    (before,) = tally(Answer(bank, OUTCOMES, SATISFACTION), Window.up_to(day - DAY, 30)).values()
+    assert before.closed == sum(day - 31 * DAY < end < day for end in ends)
+
+
 def test_another_dimension_is_refused(bank: Connection) -> None:
     with pytest.raises(ValueError, match="no dimension owner: choose among channel"):
         tally(Answer(bank, OUTCOMES), WINDOW, "owner")

@@ -87,6 +87,13 @@ def test_who_comes_again_within_seven_days_was_not_served_at_once(days: float, f
     assert counted(after(visit(1, NOON), visit(2, NOON + days * DAY)))["first_time"] == first_time
 
 
+def test_the_week_begins_when_the_contact_ended() -> None:
+    long: Story = [*visit(1, NOON)[:2], (ContactEnded(contact_id="k1", resolved=True), NOON + DAY)]
+    again: Story = [(ContactQueued(contact_id="k2", queue="q", channel="phone", reason="fee"), NOON + 7.5 * DAY)]
+    assert counted(after(long))["first_time"] == 1
+    assert counted(after(long, again))["first_time"] == 0
+
+
 def test_another_topic_or_another_customer_is_no_second_contact() -> None:
     assert counted(after(visit(1, NOON), visit(2, NOON + DAY, reason="card")))["first_time"] == 2
     events = [
@@ -232,6 +239,13 @@ def test_a_decision_is_in_time_by_the_clock_that_ran_then(days: int, met: int, m
     assert (row["day"], row["regime"], row["met"], row["missed"]) == (TODAY + days * DAY, "us_cfpb", met, missed)
     [service] = [row for row in rows.whole(DEADLINES) if row["clock"] == "service"]
     assert service["regime"] == "service_default"
+
+
+def test_a_decision_at_the_deadline_is_in_time() -> None:
+    [open_case] = case(OPENED).whole(CASES)
+    for late, met in ((timedelta(0), 1), (timedelta(seconds=1), 0)):
+        rows = case(OPENED, (RESOLVED, open_case["statutory_due"] + late))
+        assert sum(row["met"] for row in rows.whole(DEADLINES) if row["clock"] == "statutory") == met
 
 
 def test_a_missed_summary_resolution_is_judged_by_the_preset_that_follows() -> None:
