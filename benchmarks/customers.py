@@ -2,6 +2,7 @@
 
 import psycopg
 
+from benchmarks import outcome_rows
 from infra.postgres.migrate import migrate
 from infra.postgres.read_models import PostgresReadModels
 from projections.catalogue import ALL
@@ -102,7 +103,7 @@ def fill(postgres: str, customers: int) -> None:
     }
     with psycopg.connect(postgres, autocommit=True) as conn:
         conn.execute("SELECT setseed(0.7)")
-        for statement in (_RISK, _TIMELINE, _ITEMS, _FLOW, _SATISFACTION):
+        for statement in (_RISK, _TIMELINE, _ITEMS, _FLOW, _SATISFACTION, *outcome_rows.STATEMENTS):
             conn.execute(statement.encode(), given)
         for dimension in ("", *TOTALLED):
             conn.execute(_totals(dimension).encode())

@@ -2,6 +2,7 @@
 
 from projections.customer_timeline import CUSTOMER_TIMELINE
 from projections.declare import Projection
+from projections.outcomes import OUTCOMES
 from projections.retention_risk import RETENTION_RISK
 from projections.satisfaction import SATISFACTION
 from projections.satisfaction_causes import SATISFACTION_CAUSES
@@ -13,4 +14,5 @@ ALL: tuple[Projection, ...] = (
     RETENTION_RISK,
     SERVICE_QUEUES,
     CUSTOMER_TIMELINE,
+    OUTCOMES,
 )

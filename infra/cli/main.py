@@ -11,10 +11,12 @@ import typer
 from domain.errors import DomainError
 from domain.ports import Unavailable
 from infra.cli import (
+    actions,
     customer,
     dead_letters,
     doctor,
     events,
+    outcomes,
     parked,
     projections,
     publish,
@@ -24,6 +26,7 @@ from infra.cli import (
     repair,
     retention_risk,
     roles,
+    root_causes,
     run,
     satisfaction,
     skip,
@@ -47,6 +50,7 @@ dead_letter_commands = typer.Typer(
     no_args_is_help=True, help="Messages that can never apply, with the rule that refused them."
 )
 projection_commands = typer.Typer(no_args_is_help=True, help="The read models: how they stand, rest and go on.")
+action_commands = typer.Typer(no_args_is_help=True, help="What the bank does about causes of complaints.")
 parked_commands = typer.Typer(no_args_is_help=True, help="Messages that cannot apply yet.")
 
 
@@ -70,6 +74,10 @@ show.command()(queues.queues)
 show.command()(queues.cases)
 show.command()(queues.staffing)
 show.command()(customer.customer)
+show.command()(outcomes.complaint_rate)
+show.command()(root_causes.root_causes)
+show.command()(outcomes.effect)
+show.command()(actions.action)
 app.command()(trace.trace)
 app.add_typer(dead_letter_commands, name="dead-letters")
 dead_letter_commands.command("list")(dead_letters.list_dead_letters)
@@ -89,6 +97,10 @@ projection_commands.command()(projections.resume)
 projection_commands.command()(projections.retry)
 projection_commands.command()(projections.check)
 app.command()(rebuild.rebuild)
+app.add_typer(action_commands, name="actions")
+action_commands.command("open")(actions.open_action)
+action_commands.command("close")(actions.close_action)
+action_commands.command("list")(actions.list_actions)
 app.add_typer(event_commands, name="events")
 event_commands.command()(events.catalog)
 app.command()(doctor.doctor)

@@ -265,6 +265,8 @@ LISTS = (
     ("show", "queues"),
     ("show", "cases"),
     ("show", "customer", "c-told"),
+    ("show", "complaint-rate", "--by", "branch"),
+    ("show", "root-causes", "--all"),
     ("dead-letters", "list"),
     ("parked", "list"),
     ("events", "catalog"),

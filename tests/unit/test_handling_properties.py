@@ -16,6 +16,7 @@ from msgspec.structs import fields
 
 from domain import clocks, contracts, handling, registry
 from domain.account import AccountMonth, TransactionPosted, TransactionReversed
+from domain.action import Action, ActionClosed, ActionOpened
 from domain.complaint import (
     Clock,
     Complaint,
@@ -32,11 +33,11 @@ from domain.contact import Contact, ContactAbandoned, ContactEnded, ContactQueue
 from domain.customer import Customer, CustomerClosed, CustomerConsentChanged, CustomerRegistered
 from domain.errors import NotYet, Refused
 from domain.survey import RULES, Survey, SurveyAnswered, SurveyInvited, SurveyScored, lowest
-from domain.values import Event, Fact, Money, Recorded, to_json
+from domain.values import BANK, Event, Fact, Money, Recorded, to_json
 from tests.support.builders import NOON, fact
 
 PUBLISHED = [r.event for r in registry.all_registrations() if r.published]
-OPENINGS = [CustomerRegistered, ContactQueued, ComplaintOpened, SurveyInvited, TransactionPosted]
+OPENINGS = [CustomerRegistered, ContactQueued, ComplaintOpened, SurveyInvited, TransactionPosted, ActionOpened]
 REGIMES = [preset.name for preset in clocks.PRESETS]
 
 MONEY = st.builds(Money, minor=st.integers(-2, 2), currency=st.sampled_from(["EUR", "CNY"]))
@@ -52,6 +53,9 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "complaint_id": st.sampled_from(["p", "p", "p", "q"]),
     "invitation_id": st.sampled_from(["i", "i", "i", "j"]),
     "account_id": st.just("a"),
+    "action_id": st.just("n"),
+    "due": st.sampled_from([date(2026, 4, 30), date(2026, 5, 31)]),
+    "result": st.sampled_from(["done", "dropped"]),
     "transaction_id": st.sampled_from(["t", "u", "v"]),
     "booked_on": st.sampled_from([date(2026, 3, 2), date(2026, 3, 31), date(2026, 4, 1)]),
     "amount": MONEY,
@@ -100,7 +104,10 @@ USUAL = VALUES | {
 
 @st.composite
 def facts(draw: st.DrawFn, kinds: Sequence[type[Event]] = PUBLISHED, *, usual: bool = False) -> Fact:
-    """A fact of one of the kinds; mostly about customer c1, and never about another one when it is `usual`."""
+    """A fact of one of the kinds; mostly about customer c1, and never about another one when it is `usual`.
+
+    Actions are mostly the bank's.
+    """
     kind, values = draw(st.sampled_from(kinds)), USUAL if usual else VALUES
     said: dict[str, Any] = {}
     for one in fields(kind):
@@ -108,7 +115,8 @@ def facts(draw: st.DrawFn, kinds: Sequence[type[Event]] = PUBLISHED, *, usual: b
             said[one.name] = draw(values[one.name])
         elif one.required:
             said[one.name] = "x"
-    customer = "c1" if usual else draw(st.sampled_from(["c1", "c1", "c1", "c2"]))
+    own = BANK if issubclass(kind, ActionOpened | ActionClosed) else "c1"
+    customer = own if usual else draw(st.sampled_from([own, own, own, "c2", BANK]))
     return fact(kind(**said), customer=customer, at=draw(SOON if usual else TIMES))
 
 
@@ -216,12 +224,19 @@ def check_customer(state: Customer, events: Sequence[Recorded]) -> None:
         assert set(kinds[kinds.index(CustomerClosed) + 1 :]) <= {CustomerConsentChanged}
 
 
+def check_action(state: Action, events: Sequence[Recorded]) -> None:
+    assert [type(recorded.event) for recorded in events] == [ActionOpened, ActionClosed][: len(events)]
+    assert {recorded.meta.customer_id for recorded in events} == {BANK}
+    assert (state.closing is not None) == (len(events) == 2)
+
+
 CHECKS: dict[type, Callable[[Any, Sequence[Recorded]], None]] = {
     Complaint: check_complaint,
     Survey: check_survey,
     Contact: check_contact,
     AccountMonth: check_account,
     Customer: check_customer,
+    Action: check_action,
 }
 
 
