@@ -16,7 +16,7 @@ from typing import Any
 
 from domain.values import Recorded
 from projections.declare import Index, Key, Projection, Row, Rows, Table
-from projections.retention_risk.features import STEPS, forget_old_days
+from projections.retention_risk.features import STEPS, forget_old_days, identity
 from projections.retention_risk.measures import Features
 from projections.retention_risk.model import COLD_START, RELEASED, Model, NoModel, from_json, to_json
 from projections.retention_risk.scorecard import COLD, Reason, Scored, Scorer, points_of, score
@@ -94,7 +94,7 @@ def fold(rows: Rows, event: Recorded) -> None:
     last = features.get("at")
     if last is None or at > last:
         features["at"] = at
-    STEPS[name](features, data, at, f"{meta.source}#{meta.event_id}")
+    STEPS[name](features, data, at, identity(meta))
     if data.has_dimensions:
         # Where nobody is registered, the first event that says so names the branch; a registration knows better.
         better = name in ABOUT_THE_CUSTOMER

@@ -9,6 +9,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from typing import Any
 
+from domain.values import Meta
 from projections.retention_risk.measures import PERIODS_OF_QUARTER, PERIODS_OF_YEAR, Features
 from projections.retention_risk.windows import (
     DAY,
@@ -30,6 +31,11 @@ LONGEST = {"contacts": (1, MONTH + YEAR), "posted": (1, 2 * QUARTER), "year": (P
 """Days that a number of each series stands for, and how many numbers are kept."""
 PERIODS = 2 * PERIODS_OF_QUARTER + 1
 """Ten-day periods of balances: those of both quarters, and the last known before them."""
+
+
+def identity(meta: Meta) -> str:
+    """How a source event is named: `source#event_id`."""
+    return f"{meta.source}#{meta.event_id}"
 
 
 def _see(features: Features, at: int, source: str) -> None:

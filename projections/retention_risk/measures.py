@@ -156,12 +156,12 @@ def _shown_quarters(sheet: Sheet, value: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Year:
-    """The transactions of twelve months of ten-day periods, this one included, and of their last and first quarter."""
+    """The transactions of twelve months of ten-day periods, this one included, and of their last and first half."""
 
     count: int
     amount: int
-    quarter_count: tuple[int, int]
-    quarter_amount: tuple[int, int]
+    half_count: tuple[int, int]
+    half_amount: tuple[int, int]
     quiet: int
     """Months without a transaction."""
     changes: int
@@ -176,14 +176,13 @@ def _year(sheet: Sheet) -> Year:
 def _summed(periods: list[int], counts: list[int], amounts: list[int], sheet: Sheet) -> Year:
     period = sheet.today // PERIOD
     start = bisect_right(periods, period - PERIODS_OF_YEAR)
-    first = bisect_right(periods, period - PERIODS_OF_YEAR + PERIODS_OF_QUARTER)
-    last = bisect_right(periods, period - PERIODS_OF_QUARTER)
+    middle = bisect_right(periods, period - PERIODS_OF_YEAR // 2)
     busy = {(period - one) // PERIODS_OF_MONTH for one in periods[start:]}
     return Year(
         sum(counts[start:]),
         sum(amounts[start:]),
-        (sum(counts[last:]), sum(counts[start:first])),
-        (sum(amounts[last:]), sum(amounts[start:first])),
+        (sum(counts[middle:]), sum(counts[start:middle])),
+        (sum(amounts[middle:]), sum(amounts[start:middle])),
         MONTHS - len(busy),
         (period + 1) * PERIOD * DAY if start < len(periods) else LAST_SECOND,
     )
@@ -358,7 +357,7 @@ def _last_active(sheet: Sheet) -> list[Any]:
 
 
 AGAINST = "90 d against the 90 d before"
-QUARTERS = "last quarter of 12 months against the first"
+HALVES = "6 months against the 6 months before"
 CALLS = "30 d against the 12 months before"
 
 FEATURES: Mapping[str, Feature] = {
@@ -378,15 +377,15 @@ FEATURES: Mapping[str, Feature] = {
         "12 months", _of_year(lambda y: _ratio((y.amount, y.count))), _amount, _posted, needs="year"
     ),
     "count_ratio": Feature(
-        QUARTERS,
-        _of_year(lambda y: _ratio(y.quarter_count)),
+        HALVES,
+        _of_year(lambda y: _ratio(y.half_count)),
         lambda _, v: f"{v:.2f} times as many",
         _posted,
         needs="year",
     ),
     "amount_ratio": Feature(
-        QUARTERS,
-        _of_year(lambda y: _ratio(y.quarter_amount)),
+        HALVES,
+        _of_year(lambda y: _ratio(y.half_amount)),
         lambda _, v: f"{v:.2f} times as much",
         _posted,
         needs="year",

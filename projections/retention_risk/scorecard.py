@@ -4,7 +4,7 @@
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache
@@ -161,6 +161,17 @@ class Scorer:
         probability, band, scaled = self.of_logit(total)
         change = datetime.fromtimestamp(following, UTC) if following < LAST_SECOND else None
         return Scored(band, points_of(total), probability, scaled, tuple(reason for _, reason in reasons), change)
+
+    def thousandths(self, numbers: Mapping[str, Number]) -> int:
+        """The logit of a customer with these features."""
+        total = self.model.base
+        for term in self.model.terms:
+            index, find = 0, _find(term)
+            for name, cuts in zip(term.features, term.cuts, strict=True):
+                number = numbers[name]
+                index = index * (len(cuts) + 2) + (0 if number is None else find(cuts, number) + 1)
+            total += term.points[index]
+        return total
 
     def _of_logit(self, thousandths: int) -> tuple[float, str, int]:
         probability = round(logistic(thousandths / 1000), 6)
