@@ -23,6 +23,9 @@ from infra.cli import (
     reconciliation,
     repair,
     retention_risk,
+    risk,
+    risk_history,
+    risk_train,
     roles,
     run,
     satisfaction,
@@ -47,6 +50,7 @@ dead_letter_commands = typer.Typer(
     no_args_is_help=True, help="Messages that can never apply, with the rule that refused them."
 )
 projection_commands = typer.Typer(no_args_is_help=True, help="The read models: how they stand, rest and go on.")
+risk_commands = typer.Typer(no_args_is_help=True, help="Models of retention risk: train, compare, promote.")
 parked_commands = typer.Typer(no_args_is_help=True, help="Messages that cannot apply yet.")
 
 
@@ -66,6 +70,13 @@ show.command()(retention_risk.retention_risk)
 show.command()(queues.queues)
 show.command()(queues.cases)
 show.command()(customer.customer)
+show.command()(risk_history.risk_history)
+app.add_typer(risk_commands, name="risk")
+risk_commands.command()(risk_train.train)
+risk_commands.command()(risk.models)
+risk_commands.command()(risk.add)
+risk_commands.command()(risk.compare)
+risk_commands.command()(risk.promote)
 app.command()(trace.trace)
 app.add_typer(dead_letter_commands, name="dead-letters")
 dead_letter_commands.command("list")(dead_letters.list_dead_letters)

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
+from threadpoolctl import threadpool_limits
 
 from projections.measures.discrimination import woe
 from projections.retention_risk.measures import Number
@@ -60,11 +61,12 @@ def fit(names: Sequence[str], numbers: Numbers, left: Sequence[int], shape: Shap
     if not used:
         return Fitted(_thousandths(np.log(y.mean() / (1 - y.mean()))), ())
     make = _boosted if shape.kind == "boosted" else _woe
-    tables = make(bins, y, cuts, shape)
-    seen = np.zeros(len(y))
-    for train, rest in StratifiedKFold(FOLDS, shuffle=True, random_state=shape.seed).split(bins, y):
-        seen[rest] = make(bins[train], y[train], cuts, shape, tables.pairs).logits(bins[rest])
-    scaled = LogisticRegression(C=np.inf).fit(seen.reshape(-1, 1), y)
+    with threadpool_limits(1):  # the same sums in the same order whatever the machine; and for few rows it is faster
+        tables = make(bins, y, cuts, shape)
+        seen = np.zeros(len(y))
+        for train, rest in StratifiedKFold(FOLDS, shuffle=True, random_state=shape.seed).split(bins, y):
+            seen[rest] = make(bins[train], y[train], cuts, shape, tables.pairs).logits(bins[rest])
+        scaled = LogisticRegression(C=np.inf).fit(seen.reshape(-1, 1), y)
     slope, shift = float(scaled.coef_[0, 0]), float(scaled.intercept_[0])
     return _fitted([names[column] for column in used], cuts, tables, max(slope, 0.05), shift)
 
@@ -74,7 +76,7 @@ def cuts_of(numbers: Sequence[Number], shape: Shape) -> tuple[float, ...]:
     known = np.array([n for n in numbers if n is not None and np.isfinite(n)])
     if not len(known):
         return ()
-    bins = shape.bins if shape.kind == "boosted" else min(shape.bins, 10)
+    bins = shape.bins if shape.kind == "boosted" else min(shape.bins, 20)
     ends = np.quantile(known, np.linspace(0, 1, bins + 1)[1:-1])
     rounded = sorted({float(f"{end:.4g}") for end in ends})
     return tuple(end for end in rounded if known.min() <= end < known.max())
@@ -182,8 +184,10 @@ def _woe(
     """Points count against the mean of the population. A bin in which nobody was has the weight of the mean."""
     bad, evidence = int(y.sum()), []
     for column, c in enumerate(cuts):
-        sums = [(int(((bins[:, column] == b) & (y == 0)).sum()), int(((bins[:, column] == b) & (y == 1)).sum()))
-                for b in range(len(c) + 2)]  # fmt: skip
+        sums = [
+            (int(((bins[:, column] == b) & (y == 0)).sum()), int(((bins[:, column] == b) & (y == 1)).sum()))
+            for b in range(len(c) + 2)
+        ]
         weights = np.array([woe(g, b, len(y) - bad, bad) if g + b else np.nan for g, b in sums])
         mean = float(np.nanmean(weights[bins[:, column]]))
         evidence.append(np.where(np.isnan(weights), 0.0, weights - mean))

@@ -8,7 +8,16 @@ from typing import NamedTuple
 
 from infra.training.fit import Shape, fit
 from infra.training.labels import Label
-from projections.measures.discrimination import auc, brier, calibration_error, information_value, ks, psi, shares, tenths
+from projections.measures.discrimination import (
+    auc,
+    brier,
+    calibration_error,
+    information_value,
+    ks,
+    psi,
+    shares,
+    tenths,
+)
 from projections.measures.ranks import logistic
 from projections.retention_risk.measures import FEATURES, Number
 from projections.retention_risk.model import COLD_START, Calibration, Card, Model, Population, check
@@ -74,7 +83,9 @@ def train(
         population=f"{about.population} {len(learn):,} to learn from, {sum(left):,} of whom left; "
         f"{len(check_on):,} held out, {sum(truth):,} of whom left.",
         period=f"as of {days[0]:%Y-%m-%d}" + (f" to {days[-1]:%Y-%m-%d}" if days[-1] != days[0] else ""),
-        reference="The mean of the population." if shape.kind == "woe" else "A customer with the median of each feature.",
+        reference="The mean of the population."
+        if shape.kind == "woe"
+        else "A customer with the median of each feature.",
         figures={
             "auc": round(auc(there, truth), 4),
             "ks": round(ks(there, truth), 4),
@@ -83,8 +94,9 @@ def train(
             "psi": round(psi(spread, shares(there, cuts)), 4),
             "auc_learned": round(auc(here, left), 4),
         },
-        calibration=tuple(Calibration(n=n, forecast=round(p, 4), observed=round(y, 4))
-                          for n, p, y in tenths(forecast, truth)),  # fmt: skip
+        calibration=tuple(
+            Calibration(n=n, forecast=round(p, 4), observed=round(y, 4)) for n, p, y in tenths(forecast, truth)
+        ),
         limits=about.limits,
     )
     whole = Model(

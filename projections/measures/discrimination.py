@@ -5,7 +5,7 @@ Labels are 1 for those who left and 0 for those who stayed; scores rise with the
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 from math import log
 
 FLOOR = 1e-4
@@ -52,7 +52,7 @@ def _by_score(scores: Sequence[float], labels: Sequence[int]) -> Iterator[tuple[
 
 
 def shares(scores: Sequence[float], cuts: Sequence[float]) -> list[float]:
-    """The share of scores below the first cut, from each cut to the next, and from the last on; zeros without scores."""
+    """The share of scores below the first cut, from each cut to the next, and from the last on; or zeros."""
     counts = [0] * (len(cuts) + 1)
     for score in scores:
         counts[bisect_right(cuts, score)] += 1
@@ -77,7 +77,7 @@ def tenths(probabilities: Sequence[float], labels: Sequence[int], parts: int = 1
     """Customers by their probability in so many parts of one size: how many, how many should leave, how many left."""
     ordered = sorted(zip(probabilities, labels, strict=True))
     bounds = [round(k * len(ordered) / parts) for k in range(parts + 1)]
-    groups = [ordered[a:b] for a, b in zip(bounds, bounds[1:], strict=False) if b > a]
+    groups = [ordered[a:b] for a, b in pairwise(bounds) if b > a]
     return [(len(g), sum(p for p, _ in g) / len(g), sum(y for _, y in g) / len(g)) for g in groups]
 
 

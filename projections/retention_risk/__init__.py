@@ -11,7 +11,7 @@ the same way whatever the model.
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from domain.values import Recorded
@@ -36,6 +36,7 @@ __all__ = [
     "Scorer",
     "from_json",
     "points_of",
+    "reason_as_json",
     "score",
     "scored_by",
     "sweep",
@@ -129,14 +130,15 @@ def _scored(scorer: Scorer, row: Row, at: datetime) -> Row:
         "probability": scored.probability,
         "logit": scored.logit,
         "score": scored.score,
-        "reasons": [_as_json(reason) for reason in scored.reasons],
+        "reasons": [reason_as_json(reason) for reason in scored.reasons],
         "scored_at": at,
         "next_change_at": scored.next_change_at,
         "model": scorer.model.id,
     }
 
 
-def _as_json(reason: Reason) -> dict[str, Any]:
+def reason_as_json(reason: Reason) -> dict[str, Any]:
+    """The reason as a row keeps it."""
     return {
         "code": reason.code,
         "points": str(reason.points),
@@ -146,6 +148,7 @@ def _as_json(reason: Reason) -> dict[str, Any]:
     }
 
 
+@lru_cache(maxsize=8)
 def scored_by(document: bytes) -> Projection:
     """The projection that scores by the model in a document. Raises NoModel."""
     scorer = Scorer(from_json(document))

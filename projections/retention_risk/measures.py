@@ -169,11 +169,11 @@ class Year:
 
 def _year(sheet: Sheet) -> Year:
     if sheet.year is None:
-        sheet.year = _summed(*sheet.features["year"], sheet)
+        sheet.year = _summed(sheet, *sheet.features["year"])
     return sheet.year
 
 
-def _summed(periods: list[int], counts: list[int], amounts: list[int], sheet: Sheet) -> Year:
+def _summed(sheet: Sheet, periods: list[int], counts: list[int], amounts: list[int]) -> Year:
     period = sheet.today // PERIOD
     start = bisect_right(periods, period - PERIODS_OF_YEAR)
     middle = bisect_right(periods, period - PERIODS_OF_YEAR // 2)
