@@ -8,6 +8,7 @@ from fractions import Fraction
 
 import pytest
 
+from benchmarks.card_customers import examples_of, recorded_of
 from domain.values import Recorded
 from infra.training.fit import Shape
 from infra.training.labels import Label
@@ -18,7 +19,6 @@ from projections.retention_risk.measures import numbers
 from projections.retention_risk.observed import features_at
 from projections.retention_risk.windows import second_of
 from tests.acceptance.test_real_data_adapters import data_file, plain_rows
-from tests.support.card_churn import recorded_of
 
 NAME = "card_churn.csv.gz"
 
@@ -31,9 +31,7 @@ def histories() -> list[tuple[Label, list[Recorded]]]:
 
 @pytest.fixture(scope="module")
 def examples(histories: list[tuple[Label, list[Recorded]]]) -> list[Example]:
-    return [
-        Example(label, numbers(features_at(events, label.as_of), second_of(label.as_of))) for label, events in histories
-    ]
+    return examples_of(histories)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
-"""Champion and challenger on PostgreSQL: a promotion reaches every projector, rebuilds keep it, and both are compared."""
+"""Champion and challenger on PostgreSQL: a promotion reaches every projector, and rebuilds keep it."""
 
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
 from itertools import count
@@ -53,12 +52,12 @@ def filled(postgres_server: EmbeddedPostgres) -> str:
 
 
 @pytest.fixture
-def bank(filled: str, postgres_server: EmbeddedPostgres) -> Iterator[str]:
+def bank(filled: str, postgres_server: EmbeddedPostgres) -> str:
     """A copy that a test may change."""
     name = f"risk_models_{next(_numbers)}"
     with psycopg.connect(postgres_server.url(), autocommit=True) as conn:
         conn.execute(f"CREATE DATABASE {name} TEMPLATE risk_models")
-    yield postgres_server.url(name)
+    return postgres_server.url(name)
 
 
 def promoted(url: str, model: risk_models.Model = STRICT) -> int:

@@ -1,6 +1,6 @@
 """The card customers of public data as stored events, decided in memory."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -13,6 +13,10 @@ from examples import card_churn, common
 from infra.kafka import codec
 from infra.kafka.topics import topic_of
 from infra.training.labels import Label
+from infra.training.train import Example
+from projections.retention_risk.measures import numbers
+from projections.retention_risk.observed import features_at
+from projections.retention_risk.windows import second_of
 
 
 def recorded_of(file: Path) -> Iterator[tuple[Label, list[Recorded]]]:
@@ -35,3 +39,10 @@ def recorded_of(file: Path) -> Iterator[tuple[Label, list[Recorded]]]:
                 )
         said = card_churn.label_of(row)
         yield Label(said["customer_id"], int(said["label"]), datetime.fromisoformat(said["as_of"])), stored
+
+
+def examples_of(histories: Iterable[tuple[Label, list[Recorded]]]) -> list[Example]:
+    """Each customer with the features that are folded from the events."""
+    return [
+        Example(label, numbers(features_at(events, label.as_of), second_of(label.as_of))) for label, events in histories
+    ]
