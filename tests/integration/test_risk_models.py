@@ -1,5 +1,6 @@
 """Champion and challenger on PostgreSQL: a promotion reaches every projector, and rebuilds keep it."""
 
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import timedelta
 from itertools import count
@@ -24,7 +25,8 @@ from infra.postgres.questions.customers import ABOUT_ONE, risk_of, riskiest
 from infra.postgres.questions.risk import compared, events_of
 from infra.postgres.read_models import PostgresReadModels
 from projections.catalogue import ALL
-from projections.retention_risk import COLD, COLD_START, RETENTION_RISK, Scorer
+from projections.declare import Mark, Save
+from projections.retention_risk import COLD, COLD_START, RETENTION_RISK, Model, Scorer
 from projections.retention_risk.observed import trajectory
 from tests.support.cli import kehu
 from tests.support.histories import END
@@ -60,7 +62,7 @@ def bank(filled: str, postgres_server: EmbeddedPostgres) -> str:
     return postgres_server.url(name)
 
 
-def promoted(url: str, model: risk_models.Model = STRICT) -> int:
+def promoted(url: str, model: Model = STRICT) -> int:
     with connected(url) as conn:
         if model is not COLD_START:
             risk_models.add(conn, model)
@@ -96,9 +98,10 @@ def test_a_projector_that_folded_under_the_former_model_cannot_save(bank: str) -
         projector = Projector(log, models, [RETENTION_RISK])
         with psycopg.connect(bank, autocommit=True) as conn:
             conn.execute("UPDATE kehu.projection_builds SET position = position - 300 WHERE name = 'retention_risk'")
-        original, tried = models.save, []
+        original = models.save
+        tried: list[dict[str, Mark]] = []
 
-        def promote_first(saves):  # type: ignore[no-untyped-def]
+        def promote_first(saves: Sequence[Save]) -> dict[str, Mark]:
             if not tried:
                 promoted(bank)
             marks = original(saves)

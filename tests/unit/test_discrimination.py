@@ -79,6 +79,6 @@ def test_the_weight_of_evidence_and_the_information_value() -> None:
 
 def test_calibration_compares_tenths() -> None:
     forecast, left = [0.1] * 10 + [0.9] * 10, [1] + [0] * 9 + [1] * 9 + [0]
-    assert tenths(forecast, left, 2) == [(10, pytest.approx(0.1), 0.1), (10, pytest.approx(0.9), 0.9)]
+    assert [[round(value, 9) for value in one] for one in tenths(forecast, left, 2)] == [[10, 0.1, 0.1], [10, 0.9, 0.9]]
     assert brier(forecast, left) == pytest.approx(0.09)
     assert calibration_error([0.5] * 10, [1] * 10) == pytest.approx(0.5)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
 from math import prod
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 import pytest
@@ -45,7 +45,8 @@ def terms(draw: st.DrawFn, code: str) -> Term:
     chosen = tuple(draw(cuts) for _ in features)
     bins = prod(len(one) + 2 for one in chosen)
     points = draw(st.lists(st.integers(-3000, 3000), min_size=bins, max_size=bins))
-    closed = draw(st.sampled_from(["left", "right"]))
+    either: tuple[Literal["left", "right"], ...] = ("left", "right")
+    closed = draw(st.sampled_from(either))
     return Term(code=code, features=tuple(features), cuts=chosen, points=tuple(points), closed=closed)
 
 
@@ -95,7 +96,7 @@ def late(history: list[Dated], delays: list[float]) -> list[Recorded]:
     made = recorded(*history)
     known = sorted(zip(made, delays, strict=False), key=lambda one: one[0].meta.occurred_at + one[1] * DAY)
     return [
-        replace(event, position=position, recorded_at=event.meta.occurred_at + delay * DAY)  # type: ignore[arg-type]
+        replace(event, position=position, recorded_at=event.meta.occurred_at + delay * DAY)
         for position, (event, delay) in enumerate(known, 1)
     ]
 
