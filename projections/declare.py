@@ -116,6 +116,9 @@ class Projection:
     """Re-evaluates one row of the first table for a moment; for projections whose rows carry `next_change_at`."""
     finish: Callable[[Row], Row] | None = None
     """Fills what follows from the rest of a row of the first table, once for all events of a batch that touched it."""
+    using: "Callable[[bytes], Projection] | None" = None
+    """The same projection with a model that is data: for builds that name one. It may change only what `finish` and
+    `sweep` fill."""
 
 
 Mark = tuple[Any, ...]
@@ -129,7 +132,9 @@ class Standing:
     error: str | None = None
     paused: bool = False
     mark: Mark = ()
-    """Which build it is and when it was last saved. As long as that is the same, so are its rows."""
+    """Which build it is and when it was last saved. As long as that is the same, so are its rows and its model."""
+    model: bytes | None = None
+    """What the projection is made with by its `using`; None: as it is declared."""
 
 
 Wanted = tuple[Projection, Table, Sequence[Key]]

@@ -25,6 +25,9 @@ from infra.cli import (
     reconciliation,
     repair,
     retention_risk,
+    risk,
+    risk_history,
+    risk_train,
     roles,
     root_causes,
     run,
@@ -51,6 +54,7 @@ dead_letter_commands = typer.Typer(
 )
 projection_commands = typer.Typer(no_args_is_help=True, help="The read models: how they stand, rest and go on.")
 action_commands = typer.Typer(no_args_is_help=True, help="What the bank does about causes of complaints.")
+risk_commands = typer.Typer(no_args_is_help=True, help="Models of retention risk: train, compare, promote.")
 parked_commands = typer.Typer(no_args_is_help=True, help="Messages that cannot apply yet.")
 
 
@@ -78,6 +82,13 @@ show.command()(outcomes.complaint_rate)
 show.command()(root_causes.root_causes)
 show.command()(outcomes.effect)
 show.command()(actions.action)
+show.command()(risk_history.risk_history)
+app.add_typer(risk_commands, name="risk")
+risk_commands.command()(risk_train.train)
+risk_commands.command()(risk.models)
+risk_commands.command()(risk.add)
+risk_commands.command()(risk.compare)
+risk_commands.command()(risk.promote)
 app.command()(trace.trace)
 app.add_typer(dead_letter_commands, name="dead-letters")
 dead_letter_commands.command("list")(dead_letters.list_dead_letters)

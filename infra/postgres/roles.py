@@ -37,12 +37,16 @@ MAY: Mapping[str, Rights] = {
         "log_head": READ,
         "projection_builds": ("SELECT", "UPDATE"),
         "projection_folds": KEEP,
+        "risk_models": ADD,
+        "risk_promotions": ADD,
         MODELS: ALL,
     },
     "kehu_reader": {
         "projections": READ,
         "log_head": READ,
         "positions": READ,
+        "risk_models": READ,
+        "risk_promotions": READ,
         MODELS: READ,
     },
     "kehu_operator": {
@@ -56,6 +60,8 @@ MAY: Mapping[str, Rights] = {
         "stored_events": READ,
         "parked": ("SELECT", "UPDATE", "DELETE"),
         "dead_letters": ("SELECT", "INSERT", "UPDATE"),
+        "risk_models": READ,
+        "risk_promotions": READ,
         MODELS: READ,
     },
     "kehu_auditor": {
@@ -69,6 +75,8 @@ MAY: Mapping[str, Rights] = {
         "projections": READ,
         "projection_builds": READ,
         "projection_folds": READ,
+        "risk_models": READ,
+        "risk_promotions": READ,
         MODELS: READ,
     },
 }

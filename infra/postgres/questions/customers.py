@@ -9,8 +9,9 @@ from itertools import islice
 
 from infra.postgres.ops import matching
 from infra.postgres.questions.answer import Answer, Row
+from infra.postgres.risk_models import champion, usable
 from projections.customer_timeline import CUSTOMER_TIMELINE
-from projections.retention_risk import RETENTION_RISK, sweep
+from projections.retention_risk import RETENTION_RISK, Scored, Scorer, reason_as_json, swept
 from projections.service_queues import SERVICE_QUEUES
 
 ABOUT_ONE = (CUSTOMER_TIMELINE, RETENTION_RISK, SERVICE_QUEUES)
@@ -34,29 +35,42 @@ def timeline(
     return answer.page(query, {"customer": customer_id, "since": since, "kind": kind}, limit)
 
 
-def risk_of(answer: Answer, customer_id: str, now: datetime) -> Row | None:
-    """The score of one customer as of now, or None when nothing is stored about them."""
+def risk_of(answer: Answer, customer_id: str, now: datetime, other: Scorer | None = None) -> Row | None:
+    """The score of one customer as of now, or None when nothing is stored about them.
+
+    With another model also what that says, as `other`.
+    """
     rows = answer.rows("SELECT * FROM retention_risk WHERE customer_id = %(customer)s", {"customer": customer_id})
-    return _row(_as_of(rows[0], now)) if rows else None
+    return _row(_as_of(rows[0], now, scorer_at(answer, now)), now, other) if rows else None
+
+
+def scorer_at(answer: Answer, now: datetime) -> Scorer:
+    """What scores by the model that is the champion at a moment."""
+    return usable(answer.ask(lambda conn: champion(conn, now)))
 
 
 def riskiest(
-    answer: Answer, now: datetime, limit: int = 0, band: str | None = None, filters: Mapping[str, str | None] = NOTHING
+    answer: Answer,
+    now: datetime,
+    limit: int = 0,
+    band: str | None = None,
+    filters: Mapping[str, str | None] = NOTHING,
+    other: Scorer | None = None,
 ) -> Iterator[Row]:
     """The customers with the highest risk as of now, so many or with 0 all of them.
 
     Rows that are due are scored anew, whatever band they had; of the others the stored order holds.
     """
-    where = matching(filters)
+    where, scorer = matching(filters), scorer_at(answer, now)
     due = answer.stream(
         f"SELECT * FROM retention_risk WHERE next_change_at <= %(now)s AND {where}", {**filters, "now": now}
     )
-    scored = (row for row in (_as_of(row, now) for row in due) if band in (None, row["band"]))
+    scored = (row for row in (_as_of(row, now, scorer) for row in due) if band in (None, row["band"]))
     anew = nlargest(limit, scored, key=_rank) if limit else sorted(scored, key=_rank, reverse=True)
     bands = BANDS if band is None else (band,)
     stored = (row for one in bands for row in _stored(answer, now, limit, one, filters))
     for row in islice(merge(anew, stored, key=_rank, reverse=True), limit or None):
-        yield _row(row)
+        yield _row(row, now, other)
 
 
 def _stored(answer: Answer, now: datetime, limit: int, band: str, filters: Mapping[str, str | None]) -> Iterator[Row]:
@@ -71,13 +85,28 @@ def _rank(row: Row) -> tuple[int, float]:
     return -BANDS.index(row["band"]), row["probability"] or 0.0
 
 
-def _as_of(row: Row, now: datetime) -> Row:
+def _as_of(row: Row, now: datetime, scorer: Scorer) -> Row:
     change = row["next_change_at"]
-    return row if change is None or change > now else dict(sweep(row, now))
+    return row if change is None or change > now else dict(swept(scorer, row, now))
 
 
-def _row(row: Row) -> Row:
-    names = ("customer_id", "band", "probability", "logit", "reasons", "scored_at", "next_change_at")
+def _row(row: Row, now: datetime, other: Scorer | None) -> Row:
+    names = ("customer_id", "band", "probability", "logit", "score", "reasons", "scored_at", "next_change_at", "model")
     logit = None if row["logit"] is None else float(row["logit"])
     dimensions = {name: row[name] for name in ("branch", "segment", "project_id", "manager_id")}
-    return {**{name: row[name] for name in names}, "logit": logit, **dimensions, "position": row["position"]}
+    told = {**{name: row[name] for name in names}, "logit": logit, **dimensions, "position": row["position"]}
+    if other is None:
+        return told
+    return {**told, "other": as_row(other.score(row["features"], max(now, row["scored_at"])), other)}
+
+
+def as_row(scored: Scored, scorer: Scorer) -> Row:
+    """A score for people and programs."""
+    return {
+        "model": scorer.model.id,
+        "band": scored.band,
+        "probability": scored.probability,
+        "logit": None if scored.logit is None else float(scored.logit),
+        "score": scored.score,
+        "reasons": list(map(reason_as_json, scored.reasons)),
+    }
