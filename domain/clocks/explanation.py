@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Literal
 
 from domain.clocks.business_calendar import DAY, BusinessCalendar, Span
-from domain.clocks.calendars import CALENDARS
+from domain.clocks.calendars import calendar as calendar_of
 from domain.clocks.deadlines import Pause, due, last_day, paused_days, period, stopped_spans
 from domain.clocks.presets import Kind, Preset
 
@@ -53,7 +53,8 @@ class Explanation:
         after = f" after {self.extensions} extension(s)" if self.extensions else ""
         lines = [
             f"{self.preset.name} version {self.preset.version} ({self.preset.basis}): "
-            f"{self.count} {UNITS[self.kind]}{after} from {self.preset.from_}, calendar {self.calendar.name}",
+            f"{self.count} {UNITS[self.kind]}{after} from {self.preset.from_}, calendar {self.calendar.name} "
+            f"version {self.calendar.version}",
             f"start {self.start.astimezone(tz):%a %Y-%m-%d %H:%M %Z}",
             *(
                 f"  {stretch.start.astimezone(tz):{layout}} to {stretch.end.astimezone(tz):{layout}}  "
@@ -76,16 +77,19 @@ def explain_due(
     pauses: Sequence[Pause] = (),
     as_of: datetime | None = None,
     calendar: BusinessCalendar | None = None,
+    cycles_end: date | None = None,
 ) -> Explanation:
     """The same arguments, errors and deadline as `due`, with the time that was and was not counted."""
-    deadline = due(preset, start, extensions=extensions, pauses=pauses, as_of=as_of, calendar=calendar)
+    deadline = due(
+        preset, start, extensions=extensions, pauses=pauses, as_of=as_of, calendar=calendar, cycles_end=cycles_end
+    )
     count, kind = period(preset, extensions)
-    place = calendar or CALENDARS[preset.calendar]
+    place = calendar or calendar_of(preset.calendar, start)
     stopped = stopped_spans(preset, start, pauses, as_of)
     if kind == "BH":
         stretches = tuple(_hours(place, start, deadline, stopped))
     else:
-        counted_to = last_day(preset, place, start, count, kind, stopped)
+        counted_to = last_day(preset, place, start, count, kind, stopped, cycles_end)
         paused = paused_days(place, start, stopped)
         stretches = tuple(_days(place, start, counted_to, place.local_date(deadline), kind, paused))
     return Explanation(preset, place, start, deadline, count, kind, extensions, stretches)
