@@ -51,6 +51,8 @@ class Settings(Accepted):
     """Messages in one transaction at most."""
     park_for: timedelta = Field(timedelta(hours=24), gt=timedelta(0))
     """How long a message waits for what it needs before it becomes a dead letter."""
+    report_missed_for: timedelta = Field(timedelta(days=30), ge=timedelta(0))
+    """A deadline that passed no longer ago is reported as missed; 0 reports none. Imported history has many older."""
     metrics_port: int | None = Field(None, ge=1, le=65535)
     """Where Prometheus finds the worker's metrics; nowhere by default."""
     metrics_host: str = Field("127.0.0.1", min_length=1)
