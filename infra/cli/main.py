@@ -11,6 +11,7 @@ import typer
 from domain.errors import DomainError
 from domain.ports import Unavailable
 from infra.cli import (
+    case,
     customer,
     dead_letters,
     doctor,
@@ -63,6 +64,7 @@ show.command()(satisfaction.satisfaction)
 show.command()(retention_risk.retention_risk)
 show.command()(queues.queues)
 show.command()(queues.cases)
+show.command()(case.case)
 show.command()(customer.customer)
 app.command()(trace.trace)
 app.add_typer(dead_letter_commands, name="dead-letters")
