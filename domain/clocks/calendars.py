@@ -26,6 +26,10 @@ class CalendarRule(Rule, frozen=True):
     """Days of a weekend or holiday that are worked with the hours of a Monday."""
 
 
+Rules = Mapping[str, Versions[CalendarRule]]
+Made = Mapping[str, tuple[Versions[CalendarRule], Mapping[int, BusinessCalendar]]]
+"""Calendar -> its rules, and the calendar of each version."""
+
 RULES = read("calendars", CalendarRule)
 
 
@@ -40,26 +44,32 @@ def dates_of(table: Mapping[str, str]) -> frozenset[date]:
     return frozenset(date.fromisoformat(f"{year}-{day}") for year, days in table.items() for day in days.split())
 
 
-def _made(name: str, rule: CalendarRule) -> BusinessCalendar:
-    of = rule if rule.holidays_of is None else RULES[rule.holidays_of].on(rule.effective_from)
+def _made(name: str, rule: CalendarRule, rules: Rules) -> BusinessCalendar:
+    of = rule if rule.holidays_of is None else rules[rule.holidays_of].on(rule.effective_from)
     week = tuple(hours_of(day) for day in rule.week)
     single = dict.fromkeys(dates_of(rule.half_days), hours_of(rule.half_day))
     single |= dict.fromkeys(dates_of(rule.make_up_days), week[0])
     return BusinessCalendar(name, rule.zone, week, dates_of(of.holidays), single, rule.version)
 
 
-_VERSIONS: Mapping[str, tuple[Versions[CalendarRule], Mapping[int, BusinessCalendar]]] = {
-    name: (versions, {rule.version: _made(name, rule) for rule in versions}) for name, versions in RULES.items()
-}
+def made(rules: Rules) -> Made:
+    """Each calendar with its versions. Raises ValueError when one has impossible hours or dates."""
+    return {
+        name: (versions, {rule.version: _made(name, rule, rules) for rule in versions})
+        for name, versions in rules.items()
+    }
+
+
+_ALL = made(RULES)
 CALENDARS: Mapping[str, BusinessCalendar] = {
-    name: made[versions.latest.version] for name, (versions, made) in _VERSIONS.items()
+    name: calendars[versions.latest.version] for name, (versions, calendars) in _ALL.items()
 }
 """By name, each in its newest version. A calendar of a bank's own is an argument of `due`."""
 
 
-def calendar(name: str, start: datetime) -> BusinessCalendar:
-    """The version of a calendar for a clock that began then."""
-    versions, made = _VERSIONS[name]
-    if len(made) == 1:
-        return made[versions.latest.version]
-    return made[versions.on(start.astimezone(UTC).date()).version]
+def calendar(name: str, start: datetime, among: Made = _ALL) -> BusinessCalendar:
+    """The version of a calendar for a clock that began then, by the date in UTC."""
+    versions, calendars = among[name]
+    if len(calendars) == 1:
+        return calendars[versions.latest.version]
+    return calendars[versions.on(start.astimezone(UTC).date()).version]

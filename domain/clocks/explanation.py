@@ -44,6 +44,8 @@ class Explanation:
     kind: Kind
     extensions: int
     stretches: tuple[Stretch, ...]
+    cycles_end: date | None = None
+    """Where the billing cycles ended the period before its time."""
 
     def text(self) -> str:
         """A few lines for people, in the local time of the calendar."""
@@ -63,6 +65,8 @@ class Explanation:
             ),
             f"due   {self.due.astimezone(tz):%a %Y-%m-%d %H:%M %Z}",
         ]
+        if self.cycles_end is not None:
+            lines.append(f"{self.preset.billing_cycles} billing cycles end on {self.cycles_end}, before that time")
         known = {day.year for day in self.calendar.holidays}
         if known and not {self.start.year, self.due.year} <= known:
             lines.append(f"holidays of calendar {self.calendar.name} are known for {min(known)} to {max(known)} only")
@@ -86,13 +90,21 @@ def explain_due(
     count, kind = period(preset, extensions)
     place = calendar or calendar_of(preset.calendar, start)
     stopped = stopped_spans(preset, start, pauses, as_of)
+    counted_to: date | None = None
     if kind == "BH":
         stretches = tuple(_hours(place, start, deadline, stopped))
     else:
         counted_to = last_day(preset, place, start, count, kind, stopped, cycles_end)
         paused = paused_days(place, start, stopped)
         stretches = tuple(_days(place, start, counted_to, place.local_date(deadline), kind, paused))
-    return Explanation(preset, place, start, deadline, count, kind, extensions, stretches)
+    ends_early = (
+        counted_to is not None
+        and counted_to == cycles_end
+        and counted_to < last_day(preset, place, start, count, kind, stopped)
+    )
+    return Explanation(
+        preset, place, start, deadline, count, kind, extensions, stretches, cycles_end if ends_early else None
+    )
 
 
 def _hours(place: BusinessCalendar, start: datetime, end: datetime, stopped: Sequence[Span]) -> Iterator[Stretch]:

@@ -150,8 +150,9 @@ def _clock(
     acknowledge_by = clocks.ack_due(preset, clock.starts_at)
     acknowledged: Literal["in time", "late", "due", "overdue"] | None = None
     if acknowledge_by is not None:
-        if shown.acknowledged_at is not None:
-            acknowledged = "in time" if shown.acknowledged_at <= acknowledge_by else "late"
+        told_at = shown.acknowledged_at or shown.decided_at  # an answer acknowledges, too
+        if told_at is not None:
+            acknowledged = "in time" if told_at <= acknowledge_by else "late"
         else:
             acknowledged = "due" if now <= acknowledge_by else "overdue"
     return ClockStanding(

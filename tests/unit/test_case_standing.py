@@ -106,6 +106,7 @@ def test_all_that_moved_a_case_is_listed() -> None:
         ((), NOON + 8 * DAY, "overdue"),
         (((ComplaintAcknowledged(complaint_id="p"), NOON + DAY),), NOON + 8 * DAY, "in time"),
         (((ComplaintAcknowledged(complaint_id="p"), NOON + 8 * DAY),), NOON + 8 * DAY, "late"),
+        (((RESOLVED, NOON + DAY),), NOON + 8 * DAY, "in time"),
     ],
 )
 def test_an_acknowledgement_has_its_own_deadline(said: tuple[Dated, ...], now: datetime, expected: str) -> None:

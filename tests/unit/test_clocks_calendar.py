@@ -5,9 +5,11 @@ from datetime import UTC, date, datetime, time, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from domain.clocks.business_calendar import BusinessCalendar, Hours
-from domain.clocks.calendars import CALENDARS, RULES, calendar
+from domain.clocks.calendars import CALENDARS, RULES, calendar, made
+from domain.rules import Versions
 from examples.holiday_dates import holidays_of, make_up_days
 
 YEARS = range(2010, 2036)
@@ -64,10 +66,14 @@ def test_a_branch_in_england_has_half_days_a_lunch_break_and_saturdays() -> None
 
 
 def test_a_clock_keeps_the_version_of_the_calendar_that_it_began_with() -> None:
-    for name, versions in RULES.items():
-        for one in versions:
-            start = datetime(one.effective_from.year, one.effective_from.month, one.effective_from.day, 12, tzinfo=UTC)
-            assert calendar(name, start).version == one.version
+    first = RULES["uk"].latest
+    extra = {**first.holidays, "2026": f"{first.holidays['2026']} 06-15"}  # one more, proclaimed in March
+    second = replace(first, version=2, effective_from=date(2026, 3, 20), holidays=extra)
+    both = made({"uk": Versions("uk", (first, second))})
+    before, after = (calendar("uk", utc(2026, 3, day, 12), both) for day in (19, 20))
+    assert (before.version, after.version) == (1, 2)
+    assert before.add_business_days(date(2026, 6, 12), 1) == date(2026, 6, 15)
+    assert after.add_business_days(date(2026, 6, 12), 1) == date(2026, 6, 16)
 
 
 def test_business_days_skip_weekends_and_holidays() -> None:

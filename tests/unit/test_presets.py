@@ -195,6 +195,13 @@ def test_each_window_ends_a_while_after_the_decision(name: str) -> None:
     }
 
 
+def test_an_explanation_says_when_the_billing_cycles_ended_the_period() -> None:
+    start = utc("2026-01-15T15:00")
+    explained = explain_due(newest("us_reg_z"), start, cycles_end=date(2026, 3, 20))
+    assert "2 billing cycles end on 2026-03-20, before that time" in explained.text()
+    assert "billing cycles" not in explain_due(newest("us_reg_z"), start, cycles_end=date(2026, 4, 15)).text()
+
+
 # --- extensions and pauses ---
 
 
