@@ -1,7 +1,8 @@
 """Complaint (and every other case with a deadline). Stream `complaint-{complaint_id}`.
 
 The largest aggregate, and so a package. It is read in the order of the other aggregates: `events` (and the name of the
-stream), `state` (and `evolve`), `refusals`, `deadlines` (the clocks of a case), `decisions` (and `decide`).
+stream), `state` (and `evolve`), `refusals`, `deadlines` (the clocks of a case), `decisions` (and `decide`), `standing`
+(a case for people).
 """
 
 from domain.complaint.decisions import decide

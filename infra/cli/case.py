@@ -63,6 +63,7 @@ def explained(which: clocks.Which, one: clocks.Explanation) -> dict[str, Any]:
         "count": one.count,
         "kind": one.kind,
         "extensions": one.extensions,
+        "cycles_end": one.cycles_end,
         "starts_at": one.start,
         "due_at": one.due,
         "stretches": [asdict(stretch) for stretch in one.stretches],
