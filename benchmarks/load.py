@@ -35,14 +35,16 @@ def publish(kafka: str, encoded: Sequence[Encoded]) -> None:
     asyncio.run(send(kafka, encoded, lambda _acknowledged: None))
 
 
-def batches(ingest: Ingest, encoded: Sequence[Encoded]) -> Iterator[Mapping[Partition, Sequence[Message]]]:
+def batches(
+    ingest: Ingest, encoded: Sequence[Encoded], at_once: int = AT_ONCE
+) -> Iterator[Mapping[Partition, Sequence[Message]]]:
     """The messages as a worker would take them, in the order in which they were published, without a broker."""
     partitions = {topic: Partition(topic, topic, 0) for topic, _, _ in encoded}
     ingest.claim(list(partitions.values()))
     offsets = dict.fromkeys(partitions, 0)
-    for first in range(0, len(encoded), AT_ONCE):
+    for first in range(0, len(encoded), at_once):
         batch: dict[Partition, list[Message]] = {}
-        for topic, key, value in encoded[first : first + AT_ONCE]:
+        for topic, key, value in encoded[first : first + at_once]:
             batch.setdefault(partitions[topic], []).append(Message(partitions[topic], offsets[topic], 0, key, value))
             offsets[topic] += 1
         yield batch

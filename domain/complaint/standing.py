@@ -48,7 +48,7 @@ class ClockStanding:
 
 @dataclass(slots=True)
 class Standing:
-    """A case at a moment, from the events that were stored by then."""
+    """A case at a moment, from the events that count by then."""
 
     case: str
     customer_id: str

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -11,15 +11,19 @@ from domain import clocks
 from domain.complaint.standing import ClockStanding, Standing, explanations, standing
 from infra import bootstrap
 from infra.cli.output import Json, cell, percent, print_json, print_rows, say, when
+from infra.cli.reading import At, KnownAt
 from infra.cli.servers import Postgres, connected
+from infra.postgres.past import Moment
 from infra.postgres.questions.cases import events_of
-from projections.service_queues.cases import AT_RISK
+from projections.service_queues.rules import RULES
 
 
 def case(
     case_id: str,
     postgres: Postgres = "",
     explain: Annotated[bool, typer.Option("--explain", help="Also the time that each clock counted.")] = False,
+    at: At = None,
+    known_at: KnownAt = None,
     as_json: Json = False,
 ) -> None:
     """One case: status, owner, the statutory and the service clock side by side, and all that moved them.
@@ -29,8 +33,9 @@ def case(
 
     Example: kehu show case p-1 --explain
     """
-    now = bootstrap.now()
-    shown, why = case_at(postgres, case_id, now)
+    at, known_at = (None if one is None else one.replace(tzinfo=UTC) for one in (at, known_at))
+    now = at or known_at or bootstrap.now()
+    shown, why = case_at(postgres, case_id, Moment(now, known_at))
     if as_json:
         told = {"explanations": [explained(which, one) for which, one in why.items()]} if explain else {}
         print_json({**asdict(shown), **told})
@@ -42,11 +47,12 @@ def case(
         say(one.text())
 
 
-def case_at(postgres: str, case_id: str, at: datetime) -> tuple[Standing, Mapping[clocks.Which, clocks.Explanation]]:
+def case_at(postgres: str, case_id: str, moment: Moment) -> tuple[Standing, Mapping[clocks.Which, clocks.Explanation]]:
     """A case as it stood at a moment, and why its clocks were due then. Raises UnknownCase."""
     with connected(postgres) as conn:
-        events = events_of(conn, case_id, at)
-    shown, state = standing(events, at, AT_RISK)
+        events = events_of(conn, case_id, moment)
+    at = moment.happened_by
+    shown, state = standing(events, at, RULES.at(at).at_risk_share)
     return shown, explanations(state, at)
 
 

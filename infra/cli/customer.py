@@ -4,10 +4,9 @@ from typing import Annotated, Any
 
 import typer
 
-from infra import bootstrap
 from infra.cli.messages import Since, in_utc
 from infra.cli.output import Csv, Json, Limit, Ndjson, percent, print_rows, say
-from infra.cli.reading import WAIT, MinPosition, Wait, reading
+from infra.cli.reading import WAIT, At, KnownAt, MinPosition, Wait, reading
 from infra.cli.retention_risk import UnknownCustomer
 from infra.cli.servers import Postgres
 from infra.postgres.questions.customers import ABOUT_ONE, risk_of, timeline
@@ -24,6 +23,8 @@ def customer(
     limit: Limit = 50,
     min_position: MinPosition = 0,
     wait: Wait = WAIT,
+    at: At = None,
+    known_at: KnownAt = None,
     as_json: Json = False,
     as_csv: Csv = False,
     as_ndjson: Ndjson = False,
@@ -35,10 +36,11 @@ def customer(
 
     Example: kehu show customer c-100023 --kind complaint --since 2026-01-01
     """
-    now = bootstrap.now()
-    with reading(postgres, *ABOUT_ONE, min_position=min_position, wait=wait) as answer:
+    with reading(
+        postgres, *ABOUT_ONE, min_position=min_position, wait=wait, at=at, known_at=known_at, customers=(customer_id,)
+    ) as (answer, now):
         risk = risk_of(answer, customer_id, now)
-        cases = list(open_cases(answer, now, customer_id=customer_id))
+        cases = list(open_cases(answer, now, where={"customer_id": customer_id}))
         if risk is None and not cases and not list(timeline(answer, customer_id, 1)):
             raise UnknownCustomer(customer_id)
         if not (as_json or as_csv or as_ndjson):

@@ -1,17 +1,23 @@
-"""Reading answers of read models that are as new as was asked for."""
+"""Reading answers of read models that are as new as was asked for, or as old."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from time import monotonic
 from typing import Annotated
 
 import psycopg
 import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from domain.values import Position
-from infra.cli.servers import connected
+from infra import bootstrap
+from infra.cli.output import console
+from infra.cli.servers import Connection, connected
+from infra.postgres.past import Moment, known_position
 from infra.postgres.questions.answer import Answer
 from infra.postgres.read_models import PostgresReadModels
+from infra.replay import replay
 from projections.declare import Projection
 
 MinPosition = Annotated[
@@ -19,17 +25,58 @@ MinPosition = Annotated[
 ]
 Wait = Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait for --min-position at most.")]
 WAIT = 5.0
+FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"]
+At = Annotated[
+    datetime | None,
+    typer.Option(formats=FORMATS, help="As of this time (UTC): by what had happened until then. May lie ahead."),
+]
+KnownAt = Annotated[
+    datetime | None,
+    typer.Option(formats=FORMATS, help="Only by what had been recorded until this time (UTC): what the bank knew."),
+]
+EVERYBODY: Sequence[str] = ()
 
 
 @contextmanager
-def reading(postgres: str, *projections: Projection, min_position: int = 0, wait: float = WAIT) -> Iterator[Answer]:
-    """One snapshot of these read models, when all show the position. Raises Behind when that takes too long."""
+def reading(
+    postgres: str,
+    *projections: Projection,
+    min_position: int = 0,
+    wait: float = WAIT,
+    at: datetime | None = None,
+    known_at: datetime | None = None,
+    customers: Sequence[str] = EVERYBODY,
+) -> Iterator[tuple[Answer, datetime]]:
+    """One snapshot of these read models, and the moment that is asked about.
+
+    That is now, or `at`, or else `known_at`. For a moment that is over, and for what was known by one, the log is
+    replayed, for some `customers` only when no others are asked about; for one that lies ahead the read models are
+    asked as they are. Raises Behind when to show `min_position` takes too long.
+    """
+    present = bootstrap.now()
+    at, known_at = (None if one is None else one.replace(tzinfo=UTC) for one in (at, known_at))
+    now = at or known_at or present
+    past = known_at is not None or now < present
+    if past and min_position:
+        raise typer.BadParameter("it waits for the present: leave out --at and --known-at", param_hint="--min-position")
     if min_position:
         until = monotonic() + wait
         with closing(PostgresReadModels(postgres)) as models:
             for projection in projections:
                 models.wait_for(projection, Position(min_position), max(0.0, until - monotonic()))
     with connected(postgres) as conn:
+        as_of = _replayed(conn, projections, Moment(now, known_at), customers) if past else None
         conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         conn.read_only = True
-        yield Answer(conn, *projections)
+        yield Answer(conn, *projections, as_of=as_of), now
+
+
+def _replayed(
+    conn: Connection, projections: Sequence[Projection], moment: Moment, customers: Sequence[str]
+) -> Position:
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,} events"))
+    with Progress(*columns, TimeRemainingColumn(), console=console(stderr=True), transient=True) as progress:
+        # How many of them the read models want is known at the end only; for some customers they are few.
+        task = progress.add_task("replaying", total=None if customers else known_position(conn, moment.known_by))
+        conn.commit()
+        return replay(conn, projections, moment, customers, lambda events: progress.advance(task, events))

@@ -5,9 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from infra import bootstrap
 from infra.cli.output import Csv, Json, Limit, Ndjson, fresh_line, percent, print_rows, say
-from infra.cli.reading import WAIT, MinPosition, Wait, reading
+from infra.cli.reading import WAIT, At, KnownAt, MinPosition, Wait, reading
 from infra.cli.servers import Postgres
 from infra.errors import KehuError
 from infra.postgres.questions.answer import Row
@@ -29,6 +28,8 @@ def retention_risk(
     limit: Limit = 20,
     min_position: MinPosition = 0,
     wait: Wait = WAIT,
+    at: At = None,
+    known_at: KnownAt = None,
     as_json: Json = False,
     as_csv: Csv = False,
     as_ndjson: Ndjson = False,
@@ -42,8 +43,10 @@ def retention_risk(
     """
     if band not in (None, *BANDS):
         raise typer.BadParameter(f"use {', '.join(BANDS)}", param_hint=f"--band {band}")
-    now = bootstrap.now()
-    with reading(postgres, RETENTION_RISK, min_position=min_position, wait=wait) as answer:
+    with reading(postgres, RETENTION_RISK, min_position=min_position, wait=wait, at=at, known_at=known_at) as (
+        answer,
+        now,
+    ):
         if customer is not None:
             found = risk_of(answer, customer, now)
             if found is None:

@@ -6,9 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from infra import bootstrap
 from infra.cli.output import Csv, Json, Limit, Ndjson, percent, print_rows
-from infra.cli.reading import WAIT, MinPosition, Wait, reading
+from infra.cli.reading import WAIT, At, KnownAt, MinPosition, Wait, reading
 from infra.cli.servers import Postgres
 from infra.postgres.questions.satisfaction import scores
 from projections.satisfaction import DIMENSIONS, SATISFACTION, Summary
@@ -30,6 +29,8 @@ def satisfaction(
     limit: Limit = 100,
     min_position: MinPosition = 0,
     wait: Wait = WAIT,
+    at: At = None,
+    known_at: KnownAt = None,
     as_json: Json = False,
     as_csv: Csv = False,
     as_ndjson: Ndjson = False,
@@ -46,10 +47,13 @@ def satisfaction(
         raise typer.BadParameter("use 7, 30 or 90", param_hint=f"--days {days}")
     if until is not None and days is None:
         raise typer.BadParameter("it ends a window: give --days 7, 30 or 90 with it", param_hint="--until")
-    last = until.date() if until else bootstrap.now().date()
     conditions = _conditions(where or ())
-    title = f"Satisfaction by {by}" + (f", {days} days to {last}" if days else "")
-    with reading(postgres, SATISFACTION, min_position=min_position, wait=wait) as answer:
+    with reading(postgres, SATISFACTION, min_position=min_position, wait=wait, at=at, known_at=known_at) as (
+        answer,
+        now,
+    ):
+        last = until.date() if until else now.date()
+        title = f"Satisfaction by {by}" + (f", {days} days to {last}" if days else "")
         window = (last - timedelta(days=days - 1), last) if days else None
         summaries = scores(answer, (by,), conditions, window)
     ordered = sorted(summaries, key=lambda s: (s.metric, s.scale, s.group))[: limit or None]

@@ -16,6 +16,7 @@ from psycopg.rows import dict_row
 from domain.ports import Unavailable
 from domain.values import Position
 from infra.errors import KehuError
+from infra.postgres import roles
 from infra.postgres.connection import Connection
 from projections.declare import Index, Projection, Table
 
@@ -105,6 +106,7 @@ class Builds:
                     for index in table.indexes:
                         conn.execute(index_of(live.schema, table, index))
                 _show(conn, projection, live)
+                roles.grant(conn)
 
     def begin(self, projection: Projection) -> Build:
         """An empty candidate without indexes; `infra.postgres.indexes` makes them when it is filled.
@@ -121,6 +123,7 @@ class Builds:
             candidate = _locked(conn, projection.name, "candidate")
             assert candidate is not None
             _make_tables(conn, projection, candidate, keyed=False)
+            roles.grant(conn)
         return candidate
 
     def filled(self, builds: Iterable[Build], position: Position) -> None:
@@ -164,6 +167,7 @@ class Builds:
                     (projection.name, to.state),
                 )
                 _show(conn, projection, wanted)
+                roles.grant(conn)
         except Unavailable as error:
             if isinstance(error.__cause__, psycopg.errors.LockNotAvailable):
                 raise ViewIsHeld(projection.name) from error
@@ -190,18 +194,22 @@ def _locked(conn: Conn, name: str, state: str) -> Build | None:
 def _make_tables(conn: Conn, projection: Projection, build: Build, *, keyed: bool = True) -> None:
     conn.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(build.schema)))
     for table in projection.tables:
-        keys = [(name, f"{kind} NOT NULL") for name, kind in table.key.items()]
-        columns = [*keys, *table.columns.items(), ("position", "bigint NOT NULL")]
-        parts = [sql.SQL("{} {}").format(sql.Identifier(c), sql.SQL(t)) for c, t in columns]
-        if keyed or table.summed:
-            parts.append(sql.SQL("PRIMARY KEY ({})").format(names(table.key)))
-        table_name = sql.Identifier(build.schema, table.name)
-        conn.execute(
-            sql.SQL("CREATE TABLE IF NOT EXISTS {} ({}){}").format(
-                table_name, sql.SQL(", ").join(parts), _clearing(table)
-            )
+        make_table(conn, build.schema, table, keyed=keyed)
+
+
+def make_table(conn: psycopg.Connection[Any], schema: str, table: Table, *, keyed: bool) -> None:
+    """Make a table in a schema that there is, unless it has one. Without `keyed`, only a summed one gets its key."""
+    keys = [(name, f"{kind} NOT NULL") for name, kind in table.key.items()]
+    columns = [*keys, *table.columns.items(), ("position", "bigint NOT NULL")]
+    parts = [sql.SQL("{} {}").format(sql.Identifier(c), sql.SQL(t)) for c, t in columns]
+    if keyed or table.summed:
+        parts.append(sql.SQL("PRIMARY KEY ({})").format(names(table.key)))
+    conn.execute(
+        sql.SQL("CREATE TABLE IF NOT EXISTS {} ({}){}").format(
+            sql.Identifier(schema, table.name), sql.SQL(", ").join(parts), _clearing(table)
         )
-        _add_changed_at(conn, build, table)
+    )
+    _add_changed_at(conn, schema, table)
 
 
 def _clearing(table: Table) -> sql.Composable:
@@ -217,12 +225,12 @@ def _clearing(table: Table) -> sql.Composable:
     )
 
 
-def _add_changed_at(conn: Conn, build: Build, table: Table) -> None:
+def _add_changed_at(conn: psycopg.Connection[Any], schema: str, table: Table) -> None:
     """What tables of former releases lack. Looked for first, since to add a column waits for every reader."""
     query = "SELECT FROM information_schema.columns WHERE (table_schema, table_name, column_name) = (%s, %s, %s)"
-    if conn.execute(query, (build.schema, table.name, "changed_at")).fetchone() is None:
+    if conn.execute(query, (schema, table.name, "changed_at")).fetchone() is None:
         add = sql.SQL("ALTER TABLE {} ADD COLUMN changed_at timestamptz NOT NULL DEFAULT now()")
-        conn.execute(add.format(sql.Identifier(build.schema, table.name)))
+        conn.execute(add.format(sql.Identifier(schema, table.name)))
 
 
 def index_of(schema: str, table: Table, index: Index, *, primary: bool = False) -> sql.Composed:

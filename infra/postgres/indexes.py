@@ -26,6 +26,11 @@ def finish(conninfo: str, filled: Sequence[tuple[Projection, Build]], at_once: i
     _run(conninfo, [_last(schema, table) for schema, table in tables], at_once)
 
 
+def statements(schema: str, table: Table) -> list[sql.Composed]:
+    """What `finish` does for one table, for whoever does it over a connection of their own."""
+    return [*_indexes(schema, table), *_last(schema, table)]
+
+
 def _indexes(schema: str, table: Table) -> list[sql.Composed]:
     primary = [index_of(schema, table, Index(tuple(table.key)), primary=True)]
     return primary + [index_of(schema, table, index) for index in table.indexes]

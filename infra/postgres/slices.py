@@ -61,7 +61,7 @@ class Slice:
         with self.conn.cursor("by_customer", binary=True) as cursor:
             cursor.execute(query)
             while rows := cursor.fetchmany(AT_ONCE):
-                yield _events(rows)
+                yield decoded(rows)
                 told(len(rows))
 
     def write(self, projection: Projection, changes: Changes) -> None:
@@ -86,7 +86,8 @@ class Slice:
         count(self.conn, [(build, folded)])
 
 
-def _events(rows: Sequence[tuple[Any, ...]]) -> list[Recorded]:
+def decoded(rows: Sequence[tuple[Any, ...]]) -> list[Recorded]:
+    """The events of rows of the log. Raises CannotFold for one that this release cannot read."""
     events: list[Recorded] = []
     try:
         for row in rows:

@@ -1,5 +1,7 @@
 """`kehu show case`: a case as its events say, with both clocks and the time that each counted."""
 
+from datetime import timedelta
+
 from tests.support.cli import History
 
 
@@ -32,6 +34,17 @@ def test_the_time_that_each_clock_counted(history: History) -> None:
     text = history("show", "case", "told-2", "--explain").out
     assert "uk_disp_standard version 1 (law): 8 weeks from receipt, calendar uk version 1" in text
     assert "Service clock" in text
+
+
+def test_a_case_is_shown_as_it_was_and_as_it_will_be(history: History) -> None:
+    then = f"{history.now - timedelta(days=129):%Y-%m-%dT%H:%M:%S}"
+    before = history("show", "case", "told-1", "--at", then, "--json").rows
+    assert (before["status"], before["outcome"], before["missed"]) == ("open", None, [])
+    assert [one["state"] for one in before["clocks"]] == ["in time", "in time"]
+    ahead = f"{history.now + timedelta(days=1):%Y-%m-%d}"
+    assert history("show", "case", "told-1", "--at", ahead, "--json").rows["status"] == "resolved"
+    known = f"{history.now - timedelta(days=1):%Y-%m-%dT%H:%M:%S}"
+    assert history("show", "case", "told-1", "--known-at", known).code == 1, "nothing was recorded by then"
 
 
 def test_an_unknown_case_is_told_with_a_remedy(history: History) -> None:

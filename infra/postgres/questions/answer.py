@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg
 
+from domain.values import Position
 from infra.errors import KehuError
 from infra.postgres import ops
 from projections.declare import Projection
@@ -21,6 +22,9 @@ _FRESH = """SELECT p.name AS projection, p.position, folded.recorded_at, head.n 
     LEFT JOIN kehu.stored_events folded ON folded.notification_id = p.position
     LEFT JOIN kehu.stored_events waiting ON waiting.notification_id = p.position + 1
     WHERE p.name = ANY(%(names)s) ORDER BY array_position(%(names)s::text[], p.name)"""
+
+
+_AS_OF = """SELECT (SELECT recorded_at FROM kehu.stored_events WHERE notification_id = %(position)s) AS recorded_at"""
 
 
 class OtherVersion(KehuError):
@@ -46,11 +50,20 @@ class Freshness:
 class Answer:
     """What read models hold at one moment; used inside of one transaction. Rows of the connection are dictionaries."""
 
-    def __init__(self, conn: Connection, *projections: Projection) -> None:
-        """Raises OtherVersion when the live build of one has other columns than the questions ask for."""
+    def __init__(self, conn: Connection, *projections: Projection, as_of: Position | None = None) -> None:
+        """`as_of` is the last position that counts where `infra.postgres.replay` made the read models.
+
+        Else the live builds are asked. Raises OtherVersion when one has other columns than the questions ask for.
+        """
         self._conn = conn
+        # A temporary table hides the view of its name.
+        conn.execute("SET search_path TO kehu")
         versions = {projection.name: projection.version for projection in projections}
         self.fresh = []
+        if as_of is not None:
+            (row,) = self.rows(_AS_OF, {"position": as_of})
+            self.fresh += [Freshness(name, as_of, row["recorded_at"], 0, 0.0) for name in versions]
+            return
         for row in self.rows(_FRESH, {"names": list(versions)}):
             version, asked = row.pop("version"), versions[row["projection"]]
             if version != asked:

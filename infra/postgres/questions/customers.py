@@ -29,14 +29,14 @@ def timeline(
         where += " AND occurred_at >= %(since)s"
     if kind is not None:
         where += " AND (type = %(kind)s OR starts_with(type, %(kind)s || '.'))"
-    query = f"""SELECT * FROM kehu.customer_timeline WHERE {where}
+    query = f"""SELECT * FROM customer_timeline WHERE {where}
         ORDER BY occurred_at DESC, log_position DESC LIMIT %(limit)s"""
     return answer.page(query, {"customer": customer_id, "since": since, "kind": kind}, limit)
 
 
 def risk_of(answer: Answer, customer_id: str, now: datetime) -> Row | None:
     """The score of one customer as of now, or None when nothing is stored about them."""
-    rows = answer.rows("SELECT * FROM kehu.retention_risk WHERE customer_id = %(customer)s", {"customer": customer_id})
+    rows = answer.rows("SELECT * FROM retention_risk WHERE customer_id = %(customer)s", {"customer": customer_id})
     return _row(_as_of(rows[0], now)) if rows else None
 
 
@@ -49,7 +49,7 @@ def riskiest(
     """
     where = matching(filters)
     due = answer.stream(
-        f"SELECT * FROM kehu.retention_risk WHERE next_change_at <= %(now)s AND {where}", {**filters, "now": now}
+        f"SELECT * FROM retention_risk WHERE next_change_at <= %(now)s AND {where}", {**filters, "now": now}
     )
     scored = (row for row in (_as_of(row, now) for row in due) if band in (None, row["band"]))
     anew = nlargest(limit, scored, key=_rank) if limit else sorted(scored, key=_rank, reverse=True)
@@ -61,7 +61,7 @@ def riskiest(
 
 def _stored(answer: Answer, now: datetime, limit: int, band: str, filters: Mapping[str, str | None]) -> Iterator[Row]:
     # In the order of the indexes, which end with (band, probability, customer_id) and are read backwards.
-    query = f"""SELECT * FROM kehu.retention_risk WHERE band = %(band)s AND {matching(filters)}
+    query = f"""SELECT * FROM retention_risk WHERE band = %(band)s AND {matching(filters)}
         AND (next_change_at IS NULL OR next_change_at > %(now)s)
         ORDER BY probability DESC, customer_id DESC LIMIT %(limit)s"""
     return answer.page(query, {**filters, "band": band, "now": now}, limit)

@@ -27,10 +27,10 @@ def scores(
     """
     dimension = totals_that_answer([*by, *where])
     if dimension is None:
-        source = "kehu.satisfaction_daily"
+        source = "satisfaction_daily"
     else:
         value = f", value AS {dimension}" if dimension else ""
-        source = f"(SELECT *{value} FROM kehu.satisfaction_totals WHERE dimension = %(dimension)s) totals"
+        source = f"(SELECT *{value} FROM satisfaction_totals WHERE dimension = %(dimension)s) totals"
     names = ", ".join(dict.fromkeys(("metric", "scale", *by)))
     sums = ", ".join(f"sum({name})::bigint AS {name}" for name in DAILY.columns)
     first, last = window or (None, None)
