@@ -22,6 +22,11 @@ _OVER = " UNION ALL ".join(
 )
 _OVER += " ORDER BY due, case_id, clock LIMIT %(limit)s"
 
+_BEHIND = """SELECT head.n - p.position FROM kehu.projections p CROSS JOIN kehu.log_head head
+    WHERE p.name = 'deadlines'"""
+BEHIND = 10_000
+"""Events by which the read model may be behind. While it is made anew, cases that are over are open in it."""
+
 Place = tuple[datetime, str]
 """A deadline and its case: where a look ended."""
 
@@ -29,14 +34,16 @@ Place = tuple[datetime, str]
 class RunningDeadlines:
     """Reads what is over. One process at a time gets anything, for as long as its connection lives."""
 
-    def __init__(self, conninfo: str) -> None:
+    def __init__(self, conninfo: str, behind: int = BEHIND) -> None:
+        self._behind = behind
         self._connection = Connection(conninfo, "kehu-clocks", tuple_row)
         self._session: object | None = None
 
     def over(self, now: datetime, since: datetime, limit: int, after: Place | None = None) -> Sequence[Fact]:
         """The misses that nobody has reported, oldest first, each as the fact that reports it.
 
-        Only of deadlines after `since`, and behind a place; none while another process reads them. The fact has the
+        Only of deadlines after `since`, and behind a place; none while another process reads them, or while the read
+        model is far behind the log. The fact has the
         same id and time whoever makes it, so the inbox takes it once.
         """
         with self._connection.use() as conn:
@@ -45,6 +52,9 @@ class RunningDeadlines:
                 if locked is None or not locked[0]:
                     return ()
                 self._session = conn
+            behind = conn.execute(_BEHIND).fetchone()
+            if behind is None or behind[0] > self._behind:
+                return ()
             after_due, after_case = after or (since, "")
             given = {"now": now, "since": since, "after_due": after_due, "after_case": after_case, "limit": limit}
             return [report(*row) for row in conn.execute(_OVER.encode(), given).fetchall()]
