@@ -5,6 +5,14 @@ from projections.deadlines import RUNNING_DEADLINES
 from projections.declare import Projection
 from projections.retention_risk import RETENTION_RISK
 from projections.satisfaction import SATISFACTION
+from projections.satisfaction_causes import SATISFACTION_CAUSES
 from projections.service_queues import SERVICE_QUEUES
 
-ALL: tuple[Projection, ...] = (SATISFACTION, RETENTION_RISK, SERVICE_QUEUES, CUSTOMER_TIMELINE, RUNNING_DEADLINES)
+ALL: tuple[Projection, ...] = (
+    SATISFACTION,
+    SATISFACTION_CAUSES,
+    RETENTION_RISK,
+    SERVICE_QUEUES,
+    CUSTOMER_TIMELINE,
+    RUNNING_DEADLINES,
+)
