@@ -1,6 +1,7 @@
 """All projections: the one list that the projector and the command line read."""
 
 from projections.customer_timeline import CUSTOMER_TIMELINE
+from projections.deadlines import RUNNING_DEADLINES
 from projections.declare import Projection
 from projections.outcomes import OUTCOMES
 from projections.retention_risk import RETENTION_RISK
@@ -15,4 +16,5 @@ ALL: tuple[Projection, ...] = (
     SERVICE_QUEUES,
     CUSTOMER_TIMELINE,
     OUTCOMES,
+    RUNNING_DEADLINES,
 )

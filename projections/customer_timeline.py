@@ -1,7 +1,8 @@
 """Customer timeline: everything that happened with one customer, one row per event, newest first when read.
 
-Derived events (deadlines set, answers scored) stay out: the event they were derived from is there already. A summary
-says what happened in the words of the contract's own codes; names, addresses and free text stay in the log.
+Derived events (deadlines set, answers scored) stay out: the event they were derived from is there already. A missed
+deadline has a row, whoever found it. A summary says what happened in the words of the contract's own codes; names,
+addresses and free text stay in the log.
 """
 
 from collections.abc import Callable
@@ -119,6 +120,8 @@ SUMMARIES: dict[str, Callable[[Any], str]] = {
     "complaint.resumed": lambda e: f"Work on case {e.complaint_id} goes on",
     "complaint.escalated": _escalated,
     "complaint.extended": lambda e: f"Deadline of case {e.complaint_id} extended",
+    "complaint.policy-changed": lambda e: f"Case {e.complaint_id} goes on under other rules",
+    "complaint.deadline-missed": lambda e: f"Case {e.complaint_id} missed its {e.clock} deadline",
     "complaint.resolved": _resolved,
     "complaint.reopened": _reopened,
     "complaint.withdrawn": lambda e: f"Case {e.complaint_id} withdrawn",
@@ -158,7 +161,7 @@ def fold(rows: Rows, event: Recorded) -> None:
 
 CUSTOMER_TIMELINE = Projection(
     name="customer_timeline",
-    version=1,
+    version=2,
     tables=(TIMELINE,),
     handles=frozenset(SUMMARIES),
     keys=keys,

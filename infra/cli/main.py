@@ -12,6 +12,7 @@ from domain.errors import DomainError
 from domain.ports import Unavailable
 from infra.cli import (
     actions,
+    case,
     customer,
     dead_letters,
     doctor,
@@ -76,6 +77,7 @@ show.command("causes")(satisfaction.causes)
 show.command()(retention_risk.retention_risk)
 show.command()(queues.queues)
 show.command()(queues.cases)
+show.command()(case.case)
 show.command()(queues.staffing)
 show.command()(customer.customer)
 show.command()(outcomes.complaint_rate)

@@ -22,6 +22,7 @@ from domain.complaint import (
     Complaint,
     ComplaintClockSet,
     ComplaintClosed,
+    ComplaintDeadlineMissed,
     ComplaintExtended,
     ComplaintOpened,
     ComplaintReopened,
@@ -61,6 +62,15 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "amount": MONEY,
     "redress": st.none() | MONEY,
     "regime": st.sampled_from([*REGIMES, "cn_2020", "uk_disp_summary", "unknown"]),
+    "service_policy": st.sampled_from([None, "service_always", "service_branch", "cn_2020"]),
+    "queue": st.sampled_from(["complaints", "fraud", "branch"]),
+    "cycles_end_on": st.none() | st.dates(date(2026, 2, 1), date(2026, 6, 1)),
+    "about_employee": st.sampled_from([None, None, "h1"]),
+    "owner": st.sampled_from(["h1", "h2"]),
+    "due_at": st.just(datetime(2026, 3, 9, 12, tzinfo=UTC)),
+    "preset": st.just("service_default"),
+    "preset_version": st.just(1),
+    "clock": st.sampled_from(["statutory", "service"]),
     "received_at": st.none() | TIMES,
     "severity": st.integers(1, 4),
     "case_type": st.sampled_from(["complaint", "service_request"]),
@@ -89,8 +99,10 @@ USUAL = VALUES | {
     "contact_id": st.just("k"),
     "complaint_id": st.just("p"),
     "invitation_id": st.just("i"),
-    "regime": st.sampled_from(["cn_2020", "uk_disp_summary", "uk_disp_standard", "gdpr_dsr", "us_reg_e"]),
+    "regime": st.sampled_from(["cn_2020", "uk_disp_summary", "uk_disp_standard", "gdpr_dsr", "us_reg_e", "us_reg_z"]),
     "received_at": st.none(),
+    "about_employee": st.none(),
+    "service_policy": st.sampled_from([None, "service_always", "service_branch"]),
     "notice_id": st.just("n1"),
     "onward_rights": st.just("Ombudsman."),
     "redress": st.none(),
@@ -125,6 +137,8 @@ def facts(draw: st.DrawFn, kinds: Sequence[type[Event]] = PUBLISHED, *, usual: b
 
 def check_complaint(state: Complaint, events: Sequence[Recorded]) -> None:
     over, extensions = False, 0
+    missed: set[tuple[str, datetime | None]] = set()
+    deadlines: dict[str, datetime | None] = {}
     assert isinstance(events[0].event, ComplaintOpened)
     for recorded in events:
         event = recorded.event
@@ -146,12 +160,21 @@ def check_complaint(state: Complaint, events: Sequence[Recorded]) -> None:
                 extensions += 1
             case ComplaintWaiting():
                 assert not over
+            case ComplaintDeadlineMissed():
+                assert not over
+                assert event.due_at <= recorded.meta.occurred_at
+                assert (event.clock, event.due_at) not in missed, "one event for each missed deadline"
+                assert deadlines[event.clock] == event.due_at
+                missed.add((event.clock, event.due_at))
             case ComplaintClockSet():
                 assert event.due_at is None or event.due_at >= event.starts_at
+                assert event.missed == ((event.clock, event.due_at) in missed)
+                deadlines[event.clock] = event.due_at
     assert (state.status in ("resolved", "closed", "withdrawn")) == over
     assert (state.status == "resolved") <= (state.outcome is not None)
     assert (state.status == "closed") <= (state.outcome is not None or state.withdrawn)
     assert state.extensions <= extensions
+    assert set(state.missed) == missed
     assert state.service is not None
     check_clock(state, state.service, 0)
     if state.statutory is not None:
@@ -166,7 +189,9 @@ def check_clock(state: Complaint, clock: Clock, extensions: int) -> None:
     if set(lasting) & preset.pauses:
         assert clock.due_at is None
     else:
-        assert clock.due_at == clocks.due(preset, clock.starts_at, extensions=extensions, pauses=state.pauses)
+        assert clock.due_at == clocks.due(
+            preset, clock.starts_at, extensions=extensions, pauses=state.pauses, cycles_end=state.cycles_end_on
+        )
 
 
 def check_survey(state: Survey, events: Sequence[Recorded]) -> None:
