@@ -12,9 +12,11 @@ from domain.errors import DomainError
 from domain.ports import Unavailable
 from infra.cli import (
     customer,
+    customers,
     dead_letters,
     doctor,
     events,
+    merging,
     parked,
     projections,
     publish,
@@ -46,6 +48,7 @@ dead_letter_commands = typer.Typer(
     no_args_is_help=True, help="Messages that can never apply, with the rule that refused them."
 )
 projection_commands = typer.Typer(no_args_is_help=True, help="The read models: how they stand, rest and go on.")
+customer_commands = typer.Typer(no_args_is_help=True, help="Who is one with whom: merges, and whom to look at.")
 parked_commands = typer.Typer(no_args_is_help=True, help="Messages that cannot apply yet.")
 
 
@@ -64,6 +67,7 @@ show.command()(retention_risk.retention_risk)
 show.command()(queues.queues)
 show.command()(queues.cases)
 show.command()(customer.customer)
+show.command()(customers.customers)
 app.command()(trace.trace)
 app.add_typer(dead_letter_commands, name="dead-letters")
 dead_letter_commands.command("list")(dead_letters.list_dead_letters)
@@ -83,6 +87,11 @@ projection_commands.command()(projections.resume)
 projection_commands.command()(projections.retry)
 projection_commands.command()(projections.check)
 app.command()(rebuild.rebuild)
+app.add_typer(customer_commands, name="customers")
+customer_commands.command()(merging.merge)
+customer_commands.command()(merging.unmerge)
+customer_commands.command()(merging.aliases)
+customer_commands.command()(merging.duplicates)
 app.add_typer(event_commands, name="events")
 event_commands.command()(events.catalog)
 app.command()(doctor.doctor)
