@@ -27,9 +27,9 @@ Said = dict[str, str | tuple[str, ...]]
 class Customer(Value):
     """What is known of a customer: profile, consents, whether the relationship has ended, and into whom it is merged.
 
-    `registration` is the fingerprint of the registration, to know it again when it is sent twice, and `late` that of the
-    last fact that came late. `set_at` says when what was not said by the registration happened; by it a fact that comes
-    late changes nothing newer.
+    `registration` is the fingerprint of the registration, to know it again when it is sent twice, and `late` that of
+    the last fact that came late. `set_at` says when what was not said by the registration happened; by it a fact that
+    comes late changes nothing newer.
     """
 
     customer_id: str

@@ -37,15 +37,15 @@ class NotRegistered(KehuError):
 
 
 class NotMergeable(KehuError):
-    """These two cannot be merged as they stand."""
+    """These two cannot be merged as they stand. Do what the detail says first."""
 
 
 class NotMerged(KehuError):
-    """This customer is not merged into another, as far as the read model shows."""
+    """This customer is not merged into another, as far as the read model shows. See `kehu customers aliases`."""
 
 
 class Declined(KehuError):
-    """Nothing was published."""
+    """Nothing was published. Answer with y, or give --yes."""
 
 
 def merge(
@@ -190,7 +190,7 @@ def _registered(answer: Answer, customer_id: str) -> Group:
 
 
 def _strong_of(known: Known, ours: Group, theirs: Group) -> dict[str, str]:
-    """The strong ids of the survivors as the event says them: it knows one number, of an issuer that both know if any."""
+    """The strong ids of the survivors as the event says them: of the numbers one, of an issuer that both know."""
     said = {name: field["value"] for name, field in unified(theirs, _only(known, theirs)).items() if is_strong(name)}
     also = unified(ours, _only(known, ours))
     numbers = sorted((name for name in said if name.partition("@")[0] == NUMBER), key=lambda name: name not in also)

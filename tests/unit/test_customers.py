@@ -70,8 +70,13 @@ def test_each_field_names_the_event_that_set_it() -> None:
 
 
 def test_personal_data_is_in_one_table_only() -> None:
-    secrets = {"name": "Ann Lee", "email": "ann@lee.example", "phone": "+44 20 7946 0018", "customer_number": "40017"}
-    hashes = {"national_id_hash": "a1" * 16, "tax_id_hash": "b2" * 16}
+    secrets: dict[str, Any] = {
+        "name": "Ann Lee",
+        "email": "ann@lee.example",
+        "phone": "+44 20 7946 0018",
+        "customer_number": "40017",
+    }
+    hashes: dict[str, Any] = {"national_id_hash": "a1" * 16, "tax_id_hash": "b2" * 16}
     rows = fold(CUSTOMERS, recorded(CustomerRegistered(**secrets, **hashes, device_ids=("phone-of-ann",))))
     whole = {table.name: str(rows.whole(table)) for table in CUSTOMERS.tables}
     for secret in (*secrets.values(), *hashes.values(), "phone-of-ann"):
@@ -204,7 +209,8 @@ def test_projects_are_those_that_any_event_named() -> None:
 
 def test_the_last_answer_of_each_metric_is_kept() -> None:
     facts: list[Event | Dated] = []
-    for number, (metric, scale, score) in enumerate((("csat", 5, 4), ("csat", 5, 2), ("nps", 10, 9))):
+    asked: list[tuple[Any, Any, int]] = [("csat", 5, 4), ("csat", 5, 2), ("nps", 10, 9)]
+    for number, (metric, scale, score) in enumerate(asked):
         at = NOON + number * DAY
         facts.append((SurveyInvited(invitation_id=f"i{number}", metric=metric, scale=scale, channel="app"), at))
         facts.append((SurveyAnswered(invitation_id=f"i{number}", score=score), at))

@@ -37,7 +37,7 @@ def timeline(
 ) -> Iterator[Row]:
     """So many things that happened with these customers, or with 0 all of them, newest first; `until` is not included.
 
-    A channel chooses whole streams: a contact or a case that came by it, with all that followed.
+    A channel chooses whole contacts, cases and surveys that came by it, with all that followed.
     """
     where = "customer_id = %(customer)s"
     if since is not None:
@@ -48,7 +48,8 @@ def timeline(
         where += " AND (type = %(kind)s OR starts_with(type, %(kind)s || '.'))"
     if channel is not None:
         where += """ AND (channel = %(channel)s OR (channel IS NULL AND stream IN (SELECT s.stream
-            FROM kehu.customer_timeline s WHERE s.customer_id = %(customer)s AND s.channel = %(channel)s)))"""
+            FROM kehu.customer_timeline s WHERE s.customer_id = %(customer)s AND s.channel = %(channel)s
+            AND NOT starts_with(s.type, 'customer.'))))"""
     query = f"""SELECT * FROM kehu.customer_timeline WHERE {where}
         ORDER BY occurred_at DESC, log_position DESC LIMIT %(limit)s"""
     asked = {"since": since, "until": until, "kind": kind, "channel": channel}

@@ -96,7 +96,8 @@ def duplicates(
             ARRAY(SELECT field FROM kehu.customer_personal x JOIN kehu.customer_personal y USING (field)
                 WHERE x.customer_id = one AND y.customer_id = other AND x.value <> y.value AND {_IS_STRONG}
                 ORDER BY field) AS conflicts,
-            EXISTS (SELECT FROM kehu.customer_aliases m WHERE m.active AND m.customer_id IN (one, other)) AS touched
+            (SELECT max(merged_at) FROM kehu.customer_aliases
+                WHERE active AND customer_id = ANY(ARRAY[one, other])) AS merged_at
         FROM pairs WHERE score >= %(smallest)s ORDER BY score DESC, one, other"""
     values = {
         "most": rule.most_sharing,
@@ -111,7 +112,7 @@ def duplicates(
     left = limit
     for row in answer.stream(query, values):
         # Two who are one are joined by merges of which at least one has one of them as its alias.
-        if row.pop("touched") and row["other"] in merges_around(answer, row["one"])[0].members:
+        if row.pop("merged_at") is not None and row["other"] in merges_around(answer, row["one"])[0].members:
             continue
         yield row
         left -= 1

@@ -119,8 +119,9 @@ def customers(
         where.append(f"c.closed_at IS {'NOT ' * closed}NULL")
     if ids is not None:
         where.append("c.customer_id = ANY(%(ids)s)")
-    query = f"""SELECT {", ".join(f"c.{name}" for name in _LISTED)}, a.into_id AS merged_into, c.position
+    # A look into the index for each row: with a join the first page would wait for a table of all aliases.
+    alias = "(SELECT a.into_id FROM kehu.customer_aliases a WHERE a.customer_id = c.customer_id AND a.active)"
+    query = f"""SELECT {", ".join(f"c.{name}" for name in _LISTED)}, {alias} AS merged_into, c.position
         FROM kehu.customers c
-        LEFT JOIN kehu.customer_aliases a ON a.customer_id = c.customer_id AND a.active
         WHERE {" AND ".join(where) or "true"} ORDER BY c.customer_id LIMIT %(limit)s"""
     return answer.page(query, values, limit)
