@@ -166,6 +166,8 @@ def _print(whole: Whole, now: datetime) -> None:
             [_field_for_people(name, field, group) for name, field in whole.profile.items()],
             wide=("value", "set by"),
         )
+    else:
+        say(f"Customer {customer_id} is not registered; what happened is known all the same.")
     if whole.consents:
         names = {"purpose": "purpose", "channel": "channel", "status": "status", "valid": "valid"}
         rows = [
