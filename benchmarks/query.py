@@ -20,7 +20,7 @@ from infra import bootstrap
 from infra.cli.customer import whole_of
 from infra.cli.servers import Connection, connected
 from infra.postgres.questions.answer import Answer
-from infra.postgres.questions.customers import ABOUT_ONE, risk_of, timeline
+from infra.postgres.questions.customers import ABOUT_ONE, open_cases_of, risk_of, timeline
 from infra.postgres.questions.queues import open_cases, summaries
 from infra.postgres.questions.satisfaction import scores
 from projections.satisfaction import SATISFACTION
@@ -66,7 +66,7 @@ def _asked(conn: Connection, number: int) -> list[list[float]]:
     def one_customer(customer: str, _queue: str) -> None:
         answer = Answer(conn, *ABOUT_ONE)
         risk_of(answer, customer, now)
-        list(open_cases(answer, now, customer_id=customer))
+        open_cases_of(answer, [customer], now)
         list(timeline(answer, [customer], PAGE))
 
     def whole_customer(customer: str, _queue: str) -> None:
