@@ -1,6 +1,7 @@
 """All projections: the one list that the projector and the command line read."""
 
 from projections.customer_timeline import CUSTOMER_TIMELINE
+from projections.customers import CUSTOMERS
 from projections.deadlines import RUNNING_DEADLINES
 from projections.declare import Projection
 from projections.outcomes import OUTCOMES
@@ -17,4 +18,5 @@ ALL: tuple[Projection, ...] = (
     CUSTOMER_TIMELINE,
     OUTCOMES,
     RUNNING_DEADLINES,
+    CUSTOMERS,
 )

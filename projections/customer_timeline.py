@@ -2,7 +2,8 @@
 
 Derived events (deadlines set, answers scored) stay out: the event they were derived from is there already. A missed
 deadline has a row, whoever found it. A summary says what happened in the words of the contract's own codes; names,
-addresses and free text stay in the log.
+addresses and free text stay in the log. `channel` is that of the events which say one; the others of their stream
+belong to the same.
 """
 
 from collections.abc import Callable
@@ -24,6 +25,7 @@ TIMELINE = Table(
         "source": "text",
         "event_id": "text",
         "project_id": "text",
+        "channel": "text",
     },
     indexes=(Index(("customer_id", "occurred_at", "log_position")),),
     appended=True,
@@ -108,6 +110,8 @@ SUMMARIES: dict[str, Callable[[Any], str]] = {
     "customer.consent-changed": lambda e: f"Consent {e.status} for {e.purpose} by {e.channel}",
     "customer.manager-assigned": lambda e: f"Relationship manager is {e.manager_id}",
     "customer.closed": lambda e: "Relationship ended",
+    "customer.merged": lambda e: f"Merged into {e.into}",
+    "customer.unmerged": lambda e: f"No longer merged into {e.into}",
     "contact.queued": lambda e: f"Waits in {e.queue} ({e.channel})" + (f": {e.reason}" if e.reason else ""),
     "contact.started": lambda e: "Contact answered" + (f" by {e.agent_id}" if e.agent_id else ""),
     "contact.transferred": _transferred,
@@ -134,6 +138,8 @@ SUMMARIES: dict[str, Callable[[Any], str]] = {
     "transaction.reversed": lambda e: f"Transaction {e.transaction_id} on {e.account_id} reversed",
 }
 
+SAY_A_CHANNEL = frozenset({"customer.consent-changed", "contact.queued", "complaint.opened", "survey.invited"})
+
 
 def keys(event: Recorded) -> tuple[tuple[Table, Key], ...]:
     """Nothing to load: rows are only added."""
@@ -156,6 +162,7 @@ def fold(rows: Rows, event: Recorded) -> None:
         meta.source,
         meta.event_id,
         data.project_id if data.has_dimensions else None,
+        data.channel if name in SAY_A_CHANNEL else None,
     )
 
 

@@ -14,9 +14,11 @@ from infra.cli import (
     actions,
     case,
     customer,
+    customers,
     dead_letters,
     doctor,
     events,
+    merging,
     outcomes,
     parked,
     projections,
@@ -56,6 +58,7 @@ dead_letter_commands = typer.Typer(
 projection_commands = typer.Typer(no_args_is_help=True, help="The read models: how they stand, rest and go on.")
 action_commands = typer.Typer(no_args_is_help=True, help="What the bank does about causes of complaints.")
 risk_commands = typer.Typer(no_args_is_help=True, help="Models of retention risk: train, compare, promote.")
+customer_commands = typer.Typer(no_args_is_help=True, help="Who is one with whom: merges, and whom to look at.")
 parked_commands = typer.Typer(no_args_is_help=True, help="Messages that cannot apply yet.")
 
 
@@ -91,6 +94,7 @@ risk_commands.command()(risk.models)
 risk_commands.command()(risk.add)
 risk_commands.command()(risk.compare)
 risk_commands.command()(risk.promote)
+show.command()(customers.customers)
 app.command()(trace.trace)
 app.add_typer(dead_letter_commands, name="dead-letters")
 dead_letter_commands.command("list")(dead_letters.list_dead_letters)
@@ -114,6 +118,11 @@ app.add_typer(action_commands, name="actions")
 action_commands.command("open")(actions.open_action)
 action_commands.command("close")(actions.close_action)
 action_commands.command("list")(actions.list_actions)
+app.add_typer(customer_commands, name="customers")
+customer_commands.command()(merging.merge)
+customer_commands.command()(merging.unmerge)
+customer_commands.command()(merging.aliases)
+customer_commands.command()(merging.duplicates)
 app.add_typer(event_commands, name="events")
 event_commands.command()(events.catalog)
 app.command()(doctor.doctor)

@@ -254,12 +254,12 @@ def test_a_customers_timeline_is_filtered(history: History) -> None:
 
 def test_a_customer_is_shown_with_risk_and_open_cases(history: History) -> None:
     told = json.loads(history("show", "customer", "c-told", "--json", "--kind", "survey").out)
-    assert (told["customer"], told["rows"]) == (
+    assert (told["scores"]["retention"], told["rows"]) == (
         history("show", "retention-risk", "--customer", "c-told", "--json").rows[0],
         [],
     )
     assert [case["case"] for case in told["cases"]] == ["told-2"]
-    assert set(told["freshness"]) == {"customer_timeline", "retention_risk", "service_queues"}
+    assert set(told["freshness"]) == {"customers", "customer_timeline", "retention_risk", "service_queues"}
     shown = history("show", "customer", "c-told").out
     assert "retention risk" in shown
     assert "told-2" in shown
@@ -273,6 +273,7 @@ LISTS = (
     ("show", "customer", "c-told"),
     ("show", "complaint-rate", "--by", "branch"),
     ("show", "root-causes", "--all"),
+    ("show", "customers"),
     ("dead-letters", "list"),
     ("parked", "list"),
     ("events", "catalog"),

@@ -88,8 +88,8 @@ def test_no_question_reads_a_large_table_through(bank: Connection) -> None:
     week = (now.date() - timedelta(days=6), now.date())
     answer = Explained(bank, *ABOUT_ONE, SATISFACTION)
     assert risk_of(answer, one, now)
-    assert len(list(timeline(answer, one, 5))) == 5
-    assert len(list(timeline(answer, one, 5, now - timedelta(days=400), "transaction"))) == 5
+    assert len(list(timeline(answer, [one], 5))) == 5
+    assert len(list(timeline(answer, [one], 5, since=now - timedelta(days=400), kind="transaction"))) == 5
     list(open_cases(answer, now, where={"customer_id": one}))
     assert len(list(open_cases(answer, now, 50, {"queue": queue}))) == 50
     assert len(list(open_cases(answer, now, 50))) == 50

@@ -44,6 +44,7 @@ def test_a_row_says_what_happened_when_and_where_it_came_from() -> None:
         "source": "/test",
         "event_id": "e1",
         "project_id": None,
+        "channel": "phone",
     }
 
 

@@ -31,7 +31,14 @@ from domain.complaint import (
     ComplaintWithdrawn,
 )
 from domain.contact import Contact, ContactAbandoned, ContactEnded, ContactQueued, ContactStarted, ContactTransferred
-from domain.customer import Customer, CustomerClosed, CustomerConsentChanged, CustomerRegistered
+from domain.customer import (
+    Customer,
+    CustomerClosed,
+    CustomerConsentChanged,
+    CustomerMerged,
+    CustomerRegistered,
+    CustomerUnmerged,
+)
 from domain.errors import NotYet, Refused
 from domain.survey import RULES, Survey, SurveyAnswered, SurveyInvited, SurveyScored, lowest
 from domain.values import BANK, Event, Fact, Money, Recorded, to_json
@@ -91,6 +98,10 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "score": st.integers(0, 10),
     "status": st.sampled_from(["granted", "denied", "revoked"]),
     "name": st.sampled_from([None, "One", "Two"]),
+    "into": st.sampled_from(["c1", "c3", "c4"]),
+    "national_id_hash": st.sampled_from([None, "a" * 32, "b" * 32]),
+    "customer_number": st.sampled_from([None, "1", "2"]),
+    "customer_number_issuer": st.sampled_from([None, "cards"]),
     "products": st.sampled_from([(), ("card",)]),
 }
 
@@ -246,7 +257,13 @@ def check_customer(state: Customer, events: Sequence[Recorded]) -> None:
     closings = kinds.count(CustomerClosed)
     assert closings == state.closed
     if closings:
-        assert set(kinds[kinds.index(CustomerClosed) + 1 :]) <= {CustomerConsentChanged}
+        after = {CustomerConsentChanged, CustomerMerged, CustomerUnmerged}
+        assert set(kinds[kinds.index(CustomerClosed) + 1 :]) <= after
+    merges = [one.event for one in events if isinstance(one.event, CustomerMerged | CustomerUnmerged)]
+    assert [type(one) for one in merges] == [(CustomerMerged, CustomerUnmerged)[n % 2] for n in range(len(merges))]
+    assert all(merge.into == undone.into for merge, undone in zip(merges[::2], merges[1::2], strict=False))
+    assert (state.merged_into is not None) == len(merges) % 2
+    assert state.merged_into != state.customer_id
 
 
 def check_action(state: Action, events: Sequence[Recorded]) -> None:

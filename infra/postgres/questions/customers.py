@@ -1,20 +1,25 @@
-"""What is known of customers: who is likely to leave, and everything that happened with one of them."""
+"""What is told of customers: who is likely to leave, what is open with them, and everything that happened."""
 
 # ruff: noqa: S608 (what is put together are names of our own columns; values are always parameters)
 
-from collections.abc import Iterator, Mapping
-from datetime import datetime
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from heapq import merge, nlargest
 from itertools import islice
 
-from infra.postgres.ops import matching
+from domain import registry
+from domain.values import Recorded
+from infra.postgres.mapper import to_recorded
+from infra.postgres.ops import AT_ONCE, matching
 from infra.postgres.questions.answer import Answer, Row
+from infra.postgres.questions.queues import open_cases
 from infra.postgres.risk_models import champion, usable
 from projections.customer_timeline import CUSTOMER_TIMELINE
+from projections.customers import CUSTOMERS
 from projections.retention_risk import RETENTION_RISK, Scored, Scorer, reason_as_json, swept
-from projections.service_queues import SERVICE_QUEUES
+from projections.service_queues import SERVICE_QUEUES, seconds_between
 
-ABOUT_ONE = (CUSTOMER_TIMELINE, RETENTION_RISK, SERVICE_QUEUES)
+ABOUT_ONE = (CUSTOMERS, CUSTOMER_TIMELINE, RETENTION_RISK, SERVICE_QUEUES)
 """The read models that know a customer."""
 BANDS = ("high", "medium", "low", "unknown", "closed")
 """In the order in which customers are listed; the first three are ranges of the probability."""
@@ -22,17 +27,84 @@ NOTHING: Mapping[str, str | None] = {}
 
 
 def timeline(
-    answer: Answer, customer_id: str, limit: int = 0, since: datetime | None = None, kind: str | None = None
+    answer: Answer,
+    ids: Sequence[str],
+    limit: int = 0,
+    *,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    kind: str | None = None,
+    channel: str | None = None,
 ) -> Iterator[Row]:
-    """So many things that happened with one customer, or with 0 all of them, newest first."""
+    """So many things that happened with these customers, or with 0 all of them, newest first; `until` is not included.
+
+    A channel chooses whole contacts, cases and surveys that came by it, with all that followed.
+    """
     where = "customer_id = %(customer)s"
     if since is not None:
         where += " AND occurred_at >= %(since)s"
+    if until is not None:
+        where += " AND occurred_at < %(until)s"
     if kind is not None:
         where += " AND (type = %(kind)s OR starts_with(type, %(kind)s || '.'))"
+    if channel is not None:
+        where += """ AND (channel = %(channel)s OR (channel IS NULL AND stream IN (SELECT s.stream
+            FROM customer_timeline s WHERE s.customer_id = %(customer)s AND s.channel = %(channel)s
+            AND NOT starts_with(s.type, 'customer.'))))"""
     query = f"""SELECT * FROM customer_timeline WHERE {where}
         ORDER BY occurred_at DESC, log_position DESC LIMIT %(limit)s"""
-    return answer.page(query, {"customer": customer_id, "since": since, "kind": kind}, limit)
+    asked = {"since": since, "until": until, "kind": kind, "channel": channel}
+    # Each in the order of the index, so that no more is read than is wanted.
+    parts = [answer.page(query, {**asked, "customer": one}, limit) for one in ids]
+    if len(parts) == 1:
+        return parts[0]
+    whole = merge(*parts, key=lambda row: (row["occurred_at"], row["log_position"]), reverse=True)
+    return islice(whole, limit or None)
+
+
+def open_cases_of(answer: Answer, ids: Sequence[str], now: datetime) -> list[Row]:
+    """The open cases of these customers: the overdue first, then those at risk, then by deadline."""
+    found: list[Row] = []
+    for one in ids:
+        # At once, which is faster than a cursor; nearly nobody has so many.
+        few = list(open_cases(answer, now, AT_ONCE, {"customer_id": one}))
+        found += few if len(few) < AT_ONCE else open_cases(answer, now, where={"customer_id": one})
+    return found if len(ids) == 1 else sorted(found, key=_urgency)
+
+
+def _urgency(case: Row) -> tuple[int, datetime, str]:
+    dues = [due for due in (case["statutory_due"], case["service_due"]) if due is not None]
+    order = ("overdue", "at risk", "in time").index(case["state"])
+    return order, min(dues, default=datetime.max.replace(tzinfo=UTC)), case["case"]
+
+
+def open_contacts_of(answer: Answer, ids: Sequence[str], now: datetime) -> list[Row]:
+    """Contacts of these customers that wait or are talked to, the longest waiting first."""
+    query = """SELECT item_id, queue, status, channel, owner, opened_at, waiting_since, customer_id
+        FROM queue_items WHERE customer_id = ANY(%(ids)s) AND kind = 'contact' AND open
+        ORDER BY waiting_since, item_id"""
+    return [
+        {
+            "contact": row.pop("item_id").removeprefix("contact-"),
+            **row,
+            "age_seconds": seconds_between(row["opened_at"], now),
+        }
+        for row in answer.rows(query, {"ids": list(ids)})
+    ]
+
+
+def events_of(answer: Answer, ids: Sequence[str], names: Collection[str], upto: int) -> list[Recorded]:
+    """The events of these names in the log up to a position that are about these customers, in its order.
+
+    The timeline names the streams: there is no index of the log by customer.
+    """
+    query = """SELECT e.originator_id, e.originator_version, e.topic, e.state, e.notification_id, e.recorded_at
+        FROM (SELECT DISTINCT stream FROM customer_timeline WHERE customer_id = ANY(%(ids)s)) own
+        JOIN kehu.stored_events e ON e.originator_id = own.stream
+        WHERE e.topic = ANY(%(topics)s) AND e.notification_id <= %(upto)s AND e.customer_id = ANY(%(ids)s)
+        ORDER BY e.notification_id"""
+    rows = answer.rows(query, {"ids": list(ids), "topics": registry.topics(names), "upto": upto})
+    return [to_recorded(*row.values()) for row in rows]
 
 
 def risk_of(answer: Answer, customer_id: str, now: datetime, other: Scorer | None = None) -> Row | None:
@@ -47,6 +119,11 @@ def risk_of(answer: Answer, customer_id: str, now: datetime, other: Scorer | Non
 def scorer_at(answer: Answer, now: datetime) -> Scorer:
     """What scores by the model that is the champion at a moment."""
     return usable(answer.ask(lambda conn: champion(conn, now)))
+
+
+def as_shown(answer: Answer, row: Row, now: datetime) -> Row:
+    """A row of the read model of risks as it is shown: as of now."""
+    return _row(_as_of(row, now, scorer_at(answer, now)), now, None)
 
 
 def riskiest(
