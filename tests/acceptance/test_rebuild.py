@@ -85,9 +85,7 @@ def something_of_everything(history: History) -> None:
 
 def know_persons(log: PostgresLog) -> None:
     """Append what the bank's customers never say: names, devices that change, and a merge."""
-    registered = CustomerRegistered(
-        name="Ann", email="ann@x.example", device_ids=("d1", "d2"), project_id="p-1"
-    )
+    registered = CustomerRegistered(name="Ann", email="ann@x.example", device_ids=("d1", "d2"), project_id="p-1")
     changed = CustomerProfileChanged(phone="+44 20 7946 0018", device_ids=("d2", "d3"))
     said = recorded(registered, changed, customer="person") + recorded(
         CustomerMerged(into="person", reason="same", by="desk"), customer="other"
