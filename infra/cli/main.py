@@ -28,6 +28,7 @@ from infra.cli import (
     skip,
     trace,
     verify,
+    views,
 )
 from infra.cli.servers import AnyKafka, AnyPostgres
 from infra.errors import KehuError
@@ -46,6 +47,7 @@ dead_letter_commands = typer.Typer(
     no_args_is_help=True, help="Messages that can never apply, with the rule that refused them."
 )
 projection_commands = typer.Typer(no_args_is_help=True, help="The read models: how they stand, rest and go on.")
+view_commands = typer.Typer(no_args_is_help=True, help="Read models on compacted topics.")
 parked_commands = typer.Typer(no_args_is_help=True, help="Messages that cannot apply yet.")
 
 
@@ -83,6 +85,9 @@ projection_commands.command()(projections.resume)
 projection_commands.command()(projections.retry)
 projection_commands.command()(projections.check)
 app.command()(rebuild.rebuild)
+app.add_typer(view_commands, name="views")
+view_commands.command("list")(views.list_views)
+view_commands.command()(views.publish)
 app.add_typer(event_commands, name="events")
 event_commands.command()(events.catalog)
 app.command()(doctor.doctor)

@@ -36,6 +36,7 @@ RISK = Table(
         "features": "jsonb",
     },
     indexes=tuple(map(Index, (("next_change_at",), RANKED, ("branch", *RANKED), ("manager_id", *RANKED)))),
+    followed=True,
 )
 """One customer. `band` is low (below 10 %), medium (below 30 %) or high; or unknown or closed, without a score."""
 

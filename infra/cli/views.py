@@ -1,0 +1,39 @@
+"""`kehu views list`, `kehu views publish`."""
+
+from typing import Any
+
+from infra import bootstrap, settings
+from infra.cli.output import Json, print_rows
+from infra.cli.servers import Kafka, Postgres, connected
+from infra.kafka import faust_app
+from infra.kafka.views import topic_of
+from infra.postgres.view_marks import lag
+from projections.views import VIEWS
+
+
+def list_views(postgres: Postgres = "", as_json: Json = False) -> None:
+    """The views, the topics that they are published on, and how far.
+
+    Example: kehu views list
+    """
+    with connected(postgres) as conn:
+        rows: list[dict[str, Any]] = [
+            {
+                "view": view.name,
+                "topic": topic_of(view),
+                "read model": f"{view.projection.name} v{view.projection.version}",
+                "key": ", ".join(view.table.key),
+                "behind_seconds": round(lag(conn, view), 1),
+                "meaning": view.meaning,
+            }
+            for view in VIEWS
+        ]
+    print_rows("Views", rows, as_json)
+
+
+def publish(postgres: Postgres = "", kafka: Kafka = "") -> None:
+    """Publish the views, and do nothing else, until SIGTERM. A `kehu worker` publishes them, too: one at a time does.
+
+    Example: kehu views publish --postgres "host=db dbname=kehu" --kafka broker:9092
+    """
+    faust_app.run(bootstrap.view_publisher(settings.read(postgres=postgres or None, kafka=kafka or None)))

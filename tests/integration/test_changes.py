@@ -1,0 +1,272 @@
+"""Whoever follows a view, from any token, over drops, sweeps and switches, ends with exactly its rows."""
+
+import random
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumers.projector import Projector
+from domain.contact import ContactEnded, ContactQueued, ContactStarted
+from domain.customer import CustomerRegistered
+from domain.survey import SurveyInvited
+from domain.values import Event, Position
+from infra.memory.log import MemoryLog
+from infra.postgres import indexes
+from infra.postgres.builds import Build, Builds
+from infra.postgres.changes import KEPT, Feed, Token, Walk, WrongToken, _changes_query, connection
+from infra.postgres.read_models import PostgresReadModels
+from projections.catalogue import ALL
+from projections.declare import Projection
+from projections.service_queues import SERVICE_QUEUES
+from projections.views import VIEWS, View, microseconds
+from tests.support.builders import NOON
+from tests.support.rows import recorded
+from tests.support.views import Reader, shown
+
+SATISFACTION_VIEW, RISK_VIEW, QUEUES_VIEW = VIEWS
+VIEW = pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.name)
+
+
+class World:
+    """Read models over a log that grows, and their builds."""
+
+    def __init__(self, database: str) -> None:
+        self.database = database
+        self.log = MemoryLog()
+        self.models = PostgresReadModels(database)
+        self.builds = Builds(database)
+        self.connection = connection(database)
+        self.feed = Feed(self.connection)
+        for projection in ALL:
+            self.models.create(projection)
+
+    def close(self) -> None:
+        self.models.close()
+        self.builds.close()
+        self.connection.close()
+
+    def happens(self, *events: Event, customer: str = "c1") -> None:
+        """Append events and fold them."""
+        self.log.events += recorded(*events, customer=customer, after=self.log.head())
+        self.fold()
+
+    def fold(self) -> None:
+        Projector(self.log, self.models, ALL).run_until_caught_up()
+
+    def sweep(self, at: datetime) -> int:
+        return Projector(self.log, self.models, ALL).sweep(at)
+
+    def rebuilt(self, projection: Projection) -> Build:
+        """A new build beside the live one, with the whole log."""
+        build = self.builds.begin(projection)
+        indexes.finish(self.database, [(projection, build)], 1)
+        self.folded(projection, build)
+        return build
+
+    def folded(self, projection: Projection, build: Build) -> None:
+        with closing(PostgresReadModels(self.database, [build])) as own:
+            Projector(self.log, own, [projection]).run_until_caught_up()
+
+    def switch(self, projection: Projection) -> None:
+        """A new build becomes the live one."""
+        assert self.builds.switch(projection, self.rebuilt(projection))
+
+    def roll_back(self, projection: Projection) -> None:
+        former = self.builds.of(projection.name)["former"]
+        self.folded(projection, former)
+        assert self.builds.switch(projection, self.builds.of(projection.name)["former"])
+
+    def change(self, statement: str) -> None:
+        """By hand, and without a trace."""
+        with psycopg.connect(self.database, autocommit=True) as conn:
+            conn.execute(statement.encode())
+
+
+@pytest.fixture
+def world(database: str) -> Iterator[World]:
+    with closing(World(database)) as made:
+        yield made
+
+
+def arrives(number: int) -> list[Event]:
+    invited = SurveyInvited(invitation_id=f"i{number}", metric="nps", scale=10, channel="app", branch=f"b{number % 5}")
+    return [
+        ContactQueued(contact_id=f"k{number}", queue="cards", channel="phone"),
+        CustomerRegistered(kind="person") if number % 3 else invited,
+    ]
+
+
+def leaves(number: int) -> list[Event]:
+    return [ContactStarted(contact_id=f"k{number}"), ContactEnded(contact_id=f"k{number}", resolved=True)]
+
+
+@VIEW
+@pytest.mark.parametrize("seed", range(3))
+def test_a_reader_that_restarts_all_the_time_ends_with_the_rows_whatever_happens(
+    world: World, view: View, seed: int
+) -> None:
+    rng = random.Random(seed)
+    reader, lazy = Reader(world.feed, view), Reader(world.feed, view)
+    here: list[int] = []
+    for number in range(60):
+        match rng.randrange(12):
+            case 0:
+                world.switch(view.projection)
+            case 1 if "former" in world.builds.of(view.projection.name):
+                world.roll_back(view.projection)
+            case 2:
+                world.sweep(NOON + timedelta(days=number))
+            case 3 if "former" in world.builds.of(view.projection.name):
+                world.builds.drop(world.builds.of(view.projection.name)["former"])
+            case 4 | 5 if here:
+                for one in [here.pop(rng.randrange(len(here))) for _ in range(min(3, len(here)))]:
+                    world.happens(*leaves(one), customer=f"c{one % 9}")
+            case 6 if here:
+                lazy.catch_up(rng.choice((1, 2, 50)))
+            case _:
+                for one in (2 * number, 2 * number + 1):
+                    world.happens(*arrives(one), customer=f"c{one % 9}")
+                    here.append(one)
+        reader.step(rng.choice((1, 2, 3, 50)))
+    for one in (reader, lazy):
+        one.catch_up(2)
+        assert one.rows == shown(world.database, view)
+        assert one.rows
+        assert one.catch_up() == []
+
+
+def test_a_burst_is_one_change_and_nothing_is_told_twice(world: World) -> None:
+    reader = Reader(world.feed, QUEUES_VIEW)
+    world.happens(*arrives(1))
+    assert [one.key for one in reader.catch_up()] == ["contact-k1"]
+    for number in (2, 3):
+        world.happens(*arrives(number))
+    world.happens(ContactStarted(contact_id="k2"))
+    told = reader.catch_up()
+    assert [one.key for one in told] == ["contact-k3", "contact-k2"], "in the order of their last commits"
+    assert [one.position for one in told] == [5, 7]
+    assert reader.catch_up() == []
+
+
+def test_a_dropped_row_is_told_once_and_when_it_is_back_it_is_a_row_again(world: World) -> None:
+    reader = Reader(world.feed, QUEUES_VIEW)
+    world.happens(*arrives(1))
+    reader.catch_up()
+    world.happens(*leaves(1))
+    world.happens(*arrives(2))
+    world.happens(*leaves(2))
+    told = reader.catch_up()
+    assert [(one.key, one.row) for one in told] == [("contact-k1", None), ("contact-k2", None)]
+    assert [one.position for one in told] == [8, 8]
+    world.happens(*arrives(1))
+    assert [one.key for one in reader.catch_up()] == ["contact-k1"]
+    assert reader.rows == shown(world.database, QUEUES_VIEW)
+
+
+def test_after_a_switch_only_what_differs_is_told(world: World) -> None:
+    for number in range(20):
+        world.happens(*arrives(number))
+    reader = Reader(world.feed, QUEUES_VIEW)
+    reader.catch_up()
+    world.change("DELETE FROM service_queues_v2.queue_items WHERE item_id = 'contact-k1'")
+    world.change("UPDATE service_queues_v2.queue_items SET queue = 'lost' WHERE item_id = 'contact-k2'")
+    world.change(
+        "INSERT INTO service_queues_v2.queue_items (item_id, kind, queue, open, position)"
+        " VALUES ('made-up', 'contact', 'cards', true, 1)"
+    )
+    seen = Reader(world.feed, QUEUES_VIEW)
+    seen.catch_up()
+    world.happens(*leaves(3))
+    world.switch(SERVICE_QUEUES)
+    told = seen.catch_up(4)
+    assert {(one.key, one.row is None) for one in told} == {
+        ("contact-k1", False),
+        ("contact-k2", False),
+        ("contact-k3", True),
+        ("made-up", True),
+    }
+    assert len(told) == 4
+    assert seen.starts == ["everything", "comparing"]
+    assert seen.rows == shown(world.database, QUEUES_VIEW)
+
+
+def test_a_build_that_has_the_number_of_one_that_was_dropped_is_not_taken_for_it(world: World) -> None:
+    world.happens(*arrives(1))
+    world.switch(SERVICE_QUEUES)
+    reader = Reader(world.feed, QUEUES_VIEW)
+    reader.catch_up()
+    world.roll_back(SERVICE_QUEUES)
+    world.builds.drop(world.builds.of("service_queues")["former"])
+    world.change("DELETE FROM service_queues_v2.queue_items")
+    world.switch(SERVICE_QUEUES)
+    world.change("DELETE FROM service_queues_v2_b2.queue_items")
+    assert world.builds.of("service_queues")["live"].build == 2
+    reader.catch_up()
+    assert reader.starts == ["everything", "everything"]
+    assert reader.rows == {}
+
+
+def test_what_was_dropped_long_ago_is_forgotten_and_then_everything_is_told(world: World) -> None:
+    world.happens(*arrives(1), *arrives(2))
+    reader = Reader(world.feed, QUEUES_VIEW)
+    reader.catch_up()
+    world.happens(*leaves(1))
+    live = world.feed.live()["service_queues"]
+    assert world.feed.forget(QUEUES_VIEW, live) == 0
+    past = f"- interval '{KEPT.total_seconds() + 1} s'"
+    world.change(f"UPDATE service_queues_v2.queue_items_removed SET removed_at = removed_at {past}")
+    assert world.feed.forget(QUEUES_VIEW, live) == 1
+    assert reader.token is not None
+    token = Token.read(reader.token)
+    reader.token = str(Token(token.build, token.at - KEPT))
+    reader.catch_up()
+    assert reader.starts == ["everything", "everything"]
+    assert reader.rows == shown(world.database, QUEUES_VIEW)
+
+
+def test_a_token_from_the_future_of_a_restored_database_leads_to_everything(world: World) -> None:
+    world.happens(*arrives(1))
+    live = world.feed.live()["service_queues"]
+    assert not world.feed.follows(Token(live.build.serial, live.at + timedelta(seconds=1)), live)
+
+
+@VIEW
+def test_what_changed_is_found_by_an_index(world: World, view: View) -> None:
+    for number in range(20):
+        world.happens(*arrives(number))
+    live = world.feed.live()[view.projection.name]
+    given = {"after": live.at, "upto": live.at, "most": 10, "position": 1}
+    with psycopg.connect(world.database) as conn:
+        conn.execute("SET enable_seqscan = off")  # the tables are small; without an index it is the only way
+        query = b"EXPLAIN " + _changes_query(view, live.build.schema)
+        plan = "\n".join(line for (line,) in conn.execute(query, given).fetchall())
+    assert "Seq Scan" not in plan
+    assert f"{view.table.name}_changed_at_idx" in plan
+
+
+SERIALS = st.integers(0, 2**62)
+MOMENTS = st.datetimes(datetime(1970, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
+WALKS = st.builds(
+    Walk, st.none() | st.tuples(SERIALS, MOMENTS), st.booleans(), st.none() | st.text(st.characters(codec="utf-8"))
+)
+
+
+@given(st.builds(Token, SERIALS, MOMENTS, st.none() | WALKS))
+def test_a_token_is_read_as_it_was_written(token: Token) -> None:
+    assert Token.read(str(token)) == token
+    assert str(token).startswith(f"{token.build}.{microseconds(token.at)}")
+
+
+@pytest.mark.parametrize("text", ["", "1", "a.b", "1.2.zz", "1.2.5b5d", "1." + "9" * 40, "1.2.3.4"])
+def test_what_is_no_token_is_refused(text: str) -> None:
+    with pytest.raises(WrongToken):
+        Token.read(text)
+
+
+def test_a_position_of_the_log_is_known(world: World) -> None:
+    assert world.feed.live()["service_queues"].head == Position(0)
