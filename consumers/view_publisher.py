@@ -8,7 +8,8 @@ import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from time import monotonic
+from datetime import timedelta
+from time import monotonic, time
 from typing import Any, TypeVar
 
 import structlog
@@ -35,6 +36,8 @@ FOLDING = 0.05
 """Seconds between two looks while the read models follow the log."""
 FOLDED = 2.0
 """Seconds after a word from the log in which they are expected to."""
+UNSAVED = timedelta(hours=1)
+"""How far the mark of a view that does not change may stay behind."""
 LOOK = 10.0
 """Seconds between two looks whether the topics are still the same, and whether a view has become free."""
 
@@ -45,10 +48,14 @@ class TopicMissing(KehuError):
 
 @dataclass(slots=True)
 class _Claimed:
-    """A view that this process publishes, and how far it is."""
+    """A view that this process publishes: how far it is, and the mark that is saved.
+
+    Where nothing changed the mark stays behind: what it says is still true, and a commit less.
+    """
 
     view: View
     mark: Mark
+    token: Token | None
 
 
 class ViewPublisher(Service):
@@ -127,7 +134,8 @@ class ViewPublisher(Service):
         live = await self._in_thread(self._feed.live)
         for view in VIEWS:
             if view.name not in self._claimed and await self._in_thread(self._marks.claim, view.name):
-                self._claimed[view.name] = _Claimed(view, await self._in_thread(self._marks.read, view.name))
+                mark = await self._in_thread(self._marks.read, view.name)
+                self._claimed[view.name] = _Claimed(view, mark, mark.token)
             stands = live.get(view.projection.name)
             if view.name in self._claimed and stands and stands.build.version == view.projection.version:
                 await self._in_thread(self._feed.forget, view, stands)
@@ -135,10 +143,10 @@ class ViewPublisher(Service):
 
     async def _advance(self, claimed: _Claimed, live: Live) -> bool:
         """Publish some changes of a view; whether there are more."""
-        view, mark = claimed.view, claimed.mark
+        view = claimed.view
         topic_id = self._topic_ids[topic_of(view)]
         assert topic_id is not None
-        token = mark.token if mark.topic_id == topic_id else None
+        token = claimed.token if claimed.mark.topic_id == topic_id else None
         if token is None or not self._feed.follows(token, live):
             token = await self._begin(claimed, topic_id, token, live)
         if token == Token(live.build.serial, live.at):
@@ -147,13 +155,16 @@ class ViewPublisher(Service):
         if page.updates:
             await self._producer.send(topic_of(view), encoded(view, claimed.mark.epoch, page.updates))
             self._published(view.name, len(page.updates))
-        reach("published")
-        await self._save(claimed, replace(claimed.mark, token=page.token))
+            reach("published")
+        before, claimed.token = claimed.mark.token, page.token
+        if page.updates or before is None or before.walk or page.token.at - before.at > UNSAVED:
+            await self._save(claimed, replace(claimed.mark, token=page.token))
         return page.more
 
     async def _begin(self, claimed: _Claimed, topic_id: str, token: Token | None, live: Live) -> Token:
         """Begin with a comparison, or with everything: then what the topic has and the view has not is taken back."""
-        view, epoch = claimed.view, claimed.mark.epoch + 1
+        # Also when the mark was lost, or is that of a backup, the epochs before were smaller: they are seconds.
+        view, epoch = claimed.view, max(claimed.mark.epoch + 1, int(time()))
         token = await self._in_thread(self._feed.start, view, token, live)
         assert token.walk is not None
         whole = token.walk.former is None
@@ -173,7 +184,7 @@ class ViewPublisher(Service):
     async def _save(self, claimed: _Claimed, mark: Mark) -> None:
         if mark != claimed.mark:
             await self._in_thread(self._marks.save, claimed.view.name, claimed.mark, mark)
-            claimed.mark = mark
+            claimed.mark, claimed.token = mark, mark.token
 
     async def _rest(self, behind: bool) -> None:
         """Wait for more. When the log moves, the read models follow a moment later, and say nothing."""

@@ -4,15 +4,13 @@ Rows, the sequence of each, and where to read on are saved in one transaction. S
 batch as a whole; and what arrives again, or late, is known by its sequence.
 """
 
-import argparse
-import asyncio
 import sqlite3
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS rows (key TEXT PRIMARY KEY, sequence TEXT NOT NULL, row TEXT);
@@ -41,7 +39,7 @@ def apply(db: sqlite3.Connection, messages: Iterable[Any]) -> int:
 async def follow(
     bootstrap: str, topic: str, file: Path, stop: Callable[[int], bool] = lambda _idle: False
 ) -> None:  # pragma: no cover - runs in processes of its own
-    """Follow a view; `stop` is asked after each look with the number of looks that found nothing, one after the other."""
+    """Follow a view until `stop` says so; it is told how many looks in a row found nothing."""
     with closing(sqlite3.connect(file)) as db:
         db.executescript(SCHEMA)
         consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)

@@ -51,7 +51,7 @@ VIEW_TOPICS = tuple(map(topic_of, VIEWS))
 
 def sequence_of(epoch: int, update: Update) -> str:
     """Greater, as text, for the newer one of two messages about a row."""
-    return f"{epoch:08}.{microseconds(update.at):016}"
+    return f"{epoch:010}.{microseconds(update.at):016}"
 
 
 def encoded(view: View, epoch: int, updates: Iterable[Update]) -> Iterable[Encoded]:

@@ -16,12 +16,12 @@ SILENT = 20.0
 """Seconds without a statement after which a publisher counts as frozen: one that runs asks something every second."""
 
 # A frozen process keeps its connection, and with it what it claimed. The lock's two halves are those of `claim`.
-_END_FROZEN = f"""SELECT pg_terminate_backend(a.pid) FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+_END_FROZEN = """SELECT pg_terminate_backend(a.pid) FROM pg_locks l JOIN pg_stat_activity a USING (pid)
     WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 AND a.datname = current_database()
     AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
     AND l.classid::bigint = hashtext('kehu-view')::bigint & 4294967295
     AND l.objid::bigint = hashtext(%s)::bigint & 4294967295
-    AND a.state = 'idle' AND a.state_change < clock_timestamp() - interval '{SILENT} s'"""  # noqa: S608
+    AND a.state = 'idle' AND a.state_change < clock_timestamp() - %s * interval '1 s'"""
 
 
 _MARK = """SELECT m.token, extract(epoch FROM clock_timestamp() - m.saved_at)::float8, b.serial
@@ -48,8 +48,9 @@ class Mark:
 class Marks:
     """Claims views and keeps their marks, over the connection of a `Feed`."""
 
-    def __init__(self, connection: Connection[tuple[Any, ...]]) -> None:
-        self._connection = connection
+    def __init__(self, connection: Connection[tuple[Any, ...]], silent: float = SILENT) -> None:
+        """A publisher that asks nothing for `silent` seconds loses its views to one that wants them."""
+        self._connection, self._silent = connection, silent
 
     def close(self) -> None:
         """Close the connection, and let go of what was claimed."""
@@ -61,7 +62,7 @@ class Marks:
             lock = "SELECT pg_try_advisory_lock(hashtext('kehu-view'), hashtext(%s))"
             if conn.execute(lock, (view,)).fetchone() == (True,):
                 return True
-            conn.execute(_END_FROZEN.encode(), (view,))
+            conn.execute(_END_FROZEN, (view, self._silent))
             return False
 
     def read(self, view: str) -> Mark:
