@@ -5,7 +5,7 @@ changed meanwhile comes as it is then. One process publishes a view at a time.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -21,15 +21,17 @@ from infra.errors import KehuError
 from infra.failpoints import reach
 from infra.kafka.topics import Topics
 from infra.kafka.views import VIEW_TOPICS, ViewProducer, encoded, held_keys, topic_of
-from infra.postgres.changes import Feed, Live, Token, connection
+from infra.postgres.changes import Feed, Live, Page, Token, connection
 from infra.postgres.view_marks import Mark, Marks
-from projections.views import VIEWS, View
+from projections.views import VIEWS, Update, View
 
 log = structlog.get_logger("kehu.views")
 T = TypeVar("T")
 
 AT_ONCE = 5000
 """Rows that are read, published and marked together."""
+PAGES = 10
+"""Pages of one view that are published before it is another one's turn."""
 POLL = 0.5
 """Seconds after which the read models are looked at although nobody said that the log moved: rows are swept, too."""
 FOLDING = 0.05
@@ -151,15 +153,34 @@ class ViewPublisher(Service):
             token = await self._begin(claimed, topic_id, token, live)
         if token == Token(live.build.serial, live.at):
             return False
-        page = await self._in_thread(self._feed.page, view, token, live, AT_ONCE)
-        if page.updates:
-            await self._producer.send(topic_of(view), encoded(view, claimed.mark.epoch, page.updates))
-            self._published(view.name, len(page.updates))
-            reach("published")
-        before, claimed.token = claimed.mark.token, page.token
-        if page.updates or before is None or before.walk or page.token.at - before.at > UNSAVED:
-            await self._save(claimed, replace(claimed.mark, token=page.token))
-        return page.more
+        return await self._pages(claimed, token, live)
+
+    async def _pages(self, claimed: _Claimed, token: Token, live: Live) -> bool:
+        """Publish some pages, each while the next one is read; whether there are more."""
+        reading = self._page(claimed.view, token, live)
+        try:
+            for left in reversed(range(PAGES)):
+                page = await reading
+                if page.more and left:
+                    reading = self._page(claimed.view, page.token, live)
+                if page.updates:
+                    await self._send(claimed.view, claimed.mark.epoch, page.updates)
+                    reach("published")
+                before, claimed.token = claimed.mark.token, page.token
+                if page.updates or before is None or before.walk or page.token.at - before.at > UNSAVED:
+                    await self._save(claimed, replace(claimed.mark, token=page.token))
+                if not page.more:
+                    return False
+            return True
+        finally:
+            reading.cancel()
+
+    def _page(self, view: View, token: Token, live: Live) -> "asyncio.Future[Page]":
+        return asyncio.ensure_future(self._in_thread(self._feed.page, view, token, live, AT_ONCE))
+
+    async def _send(self, view: View, epoch: int, updates: Sequence[Update]) -> None:
+        await self._producer.send(topic_of(view), encoded(view, epoch, updates))
+        self._published(view.name, len(updates))
 
     async def _begin(self, claimed: _Claimed, topic_id: str, token: Token | None, live: Live) -> Token:
         """Begin with a comparison, or with everything: then what the topic has and the view has not is taken back."""
@@ -176,8 +197,7 @@ class ViewPublisher(Service):
                 await self._in_thread(self._feed.note, keys)
             missing = await self._in_thread(self._feed.missing, view, live, AT_ONCE)
             while updates := await self._in_thread(next, missing, None):
-                await self._producer.send(topic_of(view), encoded(view, epoch, updates))
-                self._published(view.name, len(updates))
+                await self._send(view, epoch, updates)
         await self._save(claimed, Mark(topic_id, epoch, token))
         return token
 

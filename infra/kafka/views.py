@@ -59,16 +59,19 @@ def encoded(view: View, epoch: int, updates: Iterable[Update]) -> Iterable[Encod
     topic = topic_of(view)
     kinds = {gone: f"{topic}.{'removed' if gone else 'changed'}".encode() for gone in (False, True)}
     source, version = f"{SOURCE}{view.name}".encode(), str(view.projection.version).encode()
+    at, time, sequence = None, b"", b""
     for update in updates:
-        key, sequence = update.key.encode(), sequence_of(epoch, update).encode()
-        value = None if update.row is None else update.row.encode()
+        if update.at != at:  # rows of one save changed at the same moment
+            at = update.at
+            time, sequence = at.isoformat().encode(), sequence_of(epoch, update).encode()
+        key, value = update.key.encode(), None if update.row is None else update.row.encode()
         headers = [
             *_JSON,
             ("ce_type", kinds[value is None]),
             ("ce_source", source),
             ("ce_id", sequence + b"/" + key),
             ("ce_subject", key),
-            ("ce_time", update.at.isoformat().encode()),
+            ("ce_time", time),
             ("ce_position", b"%d" % update.position),
             ("ce_projectionversion", version),
             ("ce_sequence", sequence),

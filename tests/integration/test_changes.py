@@ -10,99 +10,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.projector import Projector
-from domain.contact import ContactEnded, ContactQueued, ContactStarted
-from domain.customer import CustomerRegistered
-from domain.survey import SurveyInvited
-from domain.values import Event, Position
-from infra.memory.log import MemoryLog
-from infra.postgres import indexes
-from infra.postgres.builds import Build, Builds
-from infra.postgres.changes import KEPT, Feed, Token, Walk, WrongToken, _changes_query, connection
-from infra.postgres.read_models import PostgresReadModels
-from projections.catalogue import ALL
-from projections.declare import Projection
+from domain.contact import ContactStarted
+from domain.values import Position
+from infra.postgres.changes import KEPT, Token, Walk, WrongToken, _changes_query
 from projections.service_queues import SERVICE_QUEUES
 from projections.views import VIEWS, View, microseconds
 from tests.support.builders import NOON
-from tests.support.rows import recorded
 from tests.support.views import Reader, shown
+from tests.support.world import World, arrives, leaves
 
 SATISFACTION_VIEW, RISK_VIEW, QUEUES_VIEW = VIEWS
 VIEW = pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.name)
-
-
-class World:
-    """Read models over a log that grows, and their builds."""
-
-    def __init__(self, database: str) -> None:
-        self.database = database
-        self.log = MemoryLog()
-        self.models = PostgresReadModels(database)
-        self.builds = Builds(database)
-        self.connection = connection(database)
-        self.feed = Feed(self.connection)
-        for projection in ALL:
-            self.models.create(projection)
-
-    def close(self) -> None:
-        self.models.close()
-        self.builds.close()
-        self.connection.close()
-
-    def happens(self, *events: Event, customer: str = "c1") -> None:
-        """Append events and fold them."""
-        self.log.events += recorded(*events, customer=customer, after=self.log.head())
-        self.fold()
-
-    def fold(self) -> None:
-        Projector(self.log, self.models, ALL).run_until_caught_up()
-
-    def sweep(self, at: datetime) -> int:
-        return Projector(self.log, self.models, ALL).sweep(at)
-
-    def rebuilt(self, projection: Projection) -> Build:
-        """A new build beside the live one, with the whole log."""
-        build = self.builds.begin(projection)
-        indexes.finish(self.database, [(projection, build)], 1)
-        self.folded(projection, build)
-        return build
-
-    def folded(self, projection: Projection, build: Build) -> None:
-        with closing(PostgresReadModels(self.database, [build])) as own:
-            Projector(self.log, own, [projection]).run_until_caught_up()
-
-    def switch(self, projection: Projection) -> None:
-        """A new build becomes the live one."""
-        assert self.builds.switch(projection, self.rebuilt(projection))
-
-    def roll_back(self, projection: Projection) -> None:
-        former = self.builds.of(projection.name)["former"]
-        self.folded(projection, former)
-        assert self.builds.switch(projection, self.builds.of(projection.name)["former"])
-
-    def change(self, statement: str) -> None:
-        """By hand, and without a trace."""
-        with psycopg.connect(self.database, autocommit=True) as conn:
-            conn.execute(statement.encode())
 
 
 @pytest.fixture
 def world(database: str) -> Iterator[World]:
     with closing(World(database)) as made:
         yield made
-
-
-def arrives(number: int) -> list[Event]:
-    invited = SurveyInvited(invitation_id=f"i{number}", metric="nps", scale=10, channel="app", branch=f"b{number % 5}")
-    return [
-        ContactQueued(contact_id=f"k{number}", queue="cards", channel="phone"),
-        CustomerRegistered(kind="person") if number % 3 else invited,
-    ]
-
-
-def leaves(number: int) -> list[Event]:
-    return [ContactStarted(contact_id=f"k{number}"), ContactEnded(contact_id=f"k{number}", resolved=True)]
 
 
 @VIEW
@@ -133,11 +57,11 @@ def test_a_reader_that_restarts_all_the_time_ends_with_the_rows_whatever_happens
                     world.happens(*arrives(one), customer=f"c{one % 9}")
                     here.append(one)
         reader.step(rng.choice((1, 2, 3, 50)))
-    for one in (reader, lazy):
-        one.catch_up(2)
-        assert one.rows == shown(world.database, view)
-        assert one.rows
-        assert one.catch_up() == []
+    for last in (reader, lazy):
+        last.catch_up(2)
+        assert last.rows == shown(world.database, view)
+        assert last.rows
+        assert last.catch_up() == []
 
 
 def test_a_burst_is_one_change_and_nothing_is_told_twice(world: World) -> None:

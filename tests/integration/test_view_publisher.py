@@ -25,10 +25,10 @@ from infra.postgres.view_marks import AnotherPublisher, Mark, Marks
 from projections.retention_risk import RETENTION_RISK
 from projections.service_queues import SERVICE_QUEUES
 from projections.views import VIEWS, View, moment
-from tests.integration.test_changes import World, arrives, leaves
 from tests.support.builders import NOON
 from tests.support.ingesting import make_anew
 from tests.support.views import shown
+from tests.support.world import World, arrives, leaves
 
 Message = Any
 EVERY_VIEW = {view.name: view for view in VIEWS}
