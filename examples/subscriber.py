@@ -60,19 +60,19 @@ async def follow(bootstrap: str, topic: str, file: Path, stop: Callable[[int], b
 
 async def _follow(bootstrap: str, topic: str, file: Path, stop: Callable[[int], bool]) -> bool:
     """The same, and False when the topic is another one by now."""
-    topic_id = await asyncio.to_thread(id_of, bootstrap, topic)
+    topic_id, partitions = await asyncio.to_thread(described, bootstrap, topic)
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, auto_offset_reset="earliest")
     await consumer.start()
     try:
         with closing(sqlite3.connect(file, timeout=10)) as db:
             following = begin(db, topic_id)
-            consumer.assign([TopicPartition(topic, one) for one in consumer.partitions_for_topic(topic) or ()])
+            consumer.assign([TopicPartition(topic, number) for number in partitions])
             for tp in consumer.assignment():
                 consumer.seek(tp, following.get(tp.partition, 0))
             idle, looked = 0, monotonic()
             while not stop(idle):
                 if monotonic() - looked > LOOK:
-                    if await asyncio.to_thread(id_of, bootstrap, topic) != topic_id:
+                    if await asyncio.to_thread(described, bootstrap, topic) != (topic_id, partitions):
                         return False
                     looked = monotonic()
                 found = await consumer.getmany(timeout_ms=200)
@@ -87,11 +87,11 @@ async def _follow(bootstrap: str, topic: str, file: Path, stop: Callable[[int], 
         await consumer.stop()
 
 
-def id_of(bootstrap: str, topic: str) -> str:
-    """The id of a topic: a name may come again, an id does not."""
+def described(bootstrap: str, topic: str) -> tuple[str, list[int]]:
+    """The id of a topic, and its partitions: a name may come again, an id does not."""
     with closing(KafkaAdminClient(bootstrap_servers=bootstrap)) as admin:
-        (described,) = admin.describe_topics([topic])
-        return str(described["topic_id"])
+        (found,) = admin.describe_topics([topic])
+        return str(found["topic_id"]), sorted(one["partition_index"] for one in found["partitions"])
 
 
 def main() -> None:
