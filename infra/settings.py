@@ -8,7 +8,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from infra.errors import KehuError
 
-T = TypeVar("T", bound="Accepted")
+T = TypeVar("T", bound="Checked")
 
 
 class WrongSettings(KehuError):
@@ -17,10 +17,14 @@ class WrongSettings(KehuError):
     exit_code = 2
 
 
-class Accepted(BaseSettings):
-    """What a message may be at most; beyond it becomes a dead letter that says so."""
+class Checked(BaseSettings):
+    """Settings from variables of the environment with one prefix."""
 
     model_config = SettingsConfigDict(env_prefix="KEHU_", frozen=True, extra="ignore")
+
+
+class Accepted(Checked):
+    """What a message may be at most; beyond it becomes a dead letter that says so."""
 
     max_value_bytes: int = Field(1024 * 1024, ge=1024, le=64 * 1024 * 1024)
     """Bytes of a message's value."""
@@ -59,17 +63,21 @@ class Settings(Accepted):
 
 def read(**given: object) -> Settings:
     """The settings from the environment; what is given and not None comes first. Raises WrongSettings."""
-    return _read(Settings, **given)
+    return checked(Settings, **given)
 
 
 def accepted() -> Accepted:
     """What a message may be at most, from the environment. Raises WrongSettings."""
-    return _read(Accepted)
+    return checked(Accepted)
 
 
-def _read(kind: type[T], **given: object) -> T:
+def checked(kind: type[T], **given: object) -> T:
+    """Settings of a kind from the environment; what is given and not None comes first. Raises WrongSettings."""
     try:
         return kind(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     except ValidationError as error:
-        told = "; ".join(f"KEHU_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
+        prefix = kind.model_config.get("env_prefix", "")
+        told = "; ".join(
+            f"{prefix}{str(e['loc'][0]).upper()}: {e['msg']}" if e["loc"] else e["msg"] for e in error.errors()
+        )
         raise WrongSettings(told) from None

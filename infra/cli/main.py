@@ -23,6 +23,7 @@ from infra.cli import (
     reconciliation,
     repair,
     retention_risk,
+    roles,
     run,
     satisfaction,
     skip,
@@ -57,6 +58,7 @@ def given_before(postgres: AnyPostgres = "", kafka: AnyKafka = "") -> None:
 
 
 app.command()(run.setup)
+app.command()(roles.roles)
 app.command()(run.worker)
 app.command()(publish.publish)
 app.add_typer(show, name="show")
@@ -115,6 +117,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(f"{told}. See `{context.command_path if context else 'kehu'} --help`." if told else "", error.exit_code)
     except psycopg.errors.UndefinedTable as error:
         _fail(f"PostgreSQL: {error.diag.message_primary}. The schema is missing: run `kehu setup`.", 3)
+    except psycopg.errors.InsufficientPrivilege as error:
+        told = f"PostgreSQL: {error.diag.message_primary}. The user of --postgres has no right to that"
+        _fail(f"{told}: `kehu roles` shows which role has.", 3)
     except psycopg.OperationalError as error:
         _fail(f"PostgreSQL does not answer: {_first_line(error)}. {AWAY}", 3)
     except psycopg.Error as error:

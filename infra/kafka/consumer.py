@@ -2,6 +2,7 @@
 
 from aiokafka import AIOKafkaConsumer
 
+from infra.kafka import security
 from infra.kafka.records import as_they_are
 
 
@@ -9,6 +10,7 @@ def make(bootstrap: str, group: str) -> AIOKafkaConsumer:
     """A consumer that is not started yet. Where it reads on it must be told: by itself it begins nowhere."""
     return AIOKafkaConsumer(
         bootstrap_servers=bootstrap,
+        **security.options(),
         group_id=group,
         enable_auto_commit=False,
         key_deserializer=as_they_are,

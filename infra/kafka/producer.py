@@ -8,6 +8,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from infra.errors import KehuError, ServerUnavailable
+from infra.kafka import security
 from infra.kafka.envelopes import STRUCTURED
 
 Headers = Sequence[tuple[str, bytes | None]]
@@ -40,6 +41,7 @@ async def publish(
     counts: Counter[str] = Counter()
     out = AIOKafkaProducer(
         bootstrap_servers=bootstrap,
+        **security.options(),
         enable_idempotence=idempotent,
         acks="all",
         linger_ms=5,
@@ -56,7 +58,8 @@ async def publish(
     except MessageSizeTooLargeError as error:
         raise NotPublished(f"{error}; acknowledged before: {counts.total()}") from error
     except (KafkaError, OSError) as error:
-        raise ServerUnavailable(f"Kafka at {bootstrap}: {error}; acknowledged before: {counts.total()}") from error
+        told = await security.refusal(bootstrap) or error
+        raise ServerUnavailable(f"Kafka at {bootstrap}: {told}; acknowledged before: {counts.total()}") from error
     finally:
         await out.stop()
     return counts

@@ -17,6 +17,7 @@ from aiokafka.record.util import calc_crc32c, decode_varint
 from aiokafka.structs import ConsumerRecord
 
 from infra.errors import KehuError
+from infra.kafka import security
 
 HEADER = struct.Struct(">qiibIhiqqqhii")
 """First offset, length, epoch, magic, checksum, attributes, last offset, times, producer and its epoch, sequence, n."""
@@ -88,7 +89,7 @@ async def batch_at(bootstrap: str, tp: TopicPartition, offset: int) -> Batch | N
 
 async def _fetch(bootstrap: str, tp: TopicPartition, offset: int) -> tuple[bytes, set[int]]:
     """What the broker holds from the batch with this offset on, and the producers who took something of it back."""
-    client = AIOKafkaClient(bootstrap_servers=bootstrap, client_id="kehu-raw")
+    client = AIOKafkaClient(bootstrap_servers=bootstrap, client_id="kehu-raw", **security.options())
     try:
         await client.bootstrap()
         await client.set_topics([tp.topic])

@@ -1,5 +1,6 @@
 """The topics, and what the broker knows of them."""
 
+import asyncio
 import socket
 from asyncio import timeout, to_thread
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ from kafka.errors import (
 )
 
 from infra.errors import KehuError, ServerUnavailable
+from infra.kafka import security
 
 TOPICS = {
     "customer": "kehu.customers",
@@ -118,6 +120,8 @@ class Topics:
         try:
             # Asked first: the client itself would try again for long, and leave its sockets open when it gives up.
             _check_reachable(self._bootstrap)
+            if told := asyncio.run(security.refusal(self._bootstrap)):
+                raise ConnectionError(told)
             described = self._client().describe_topics(list(names))
         except (KafkaError, OSError) as error:
             self.close()
@@ -128,6 +132,7 @@ class Topics:
         if self._admin is None:
             self._admin = KafkaAdminClient(
                 bootstrap_servers=self._bootstrap,
+                **security.options(),
                 client_id="kehu-admin",
                 request_timeout_ms=int(PATIENCE * 1000),
                 bootstrap_timeout_ms=int(PATIENCE * 1000),
@@ -159,7 +164,9 @@ async def extents(bootstrap: str, topics: Sequence[str]) -> Mapping[TopicPartiti
     await to_thread(admin.close)
     if not tps:
         return {}
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, max_partition_fetch_bytes=1)
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap, **security.options(), enable_auto_commit=False, max_partition_fetch_bytes=1
+    )
     try:
         await consumer.start()
         async with timeout(PATIENCE):
@@ -174,6 +181,7 @@ async def extents(bootstrap: str, topics: Sequence[str]) -> Mapping[TopicPartiti
                 consumer.pause(*following)
             return {tp: Extent(first[tp], following[tp]) for tp in tps}
     except (FetchError, OSError) as error:
-        raise ServerUnavailable(f"Kafka at {bootstrap}: {error}") from error
+        told = await security.refusal(bootstrap) or error
+        raise ServerUnavailable(f"Kafka at {bootstrap}: {told}") from error
     finally:
         await consumer.stop()

@@ -16,6 +16,7 @@ from psycopg.rows import dict_row
 from domain.ports import Unavailable
 from domain.values import Position
 from infra.errors import KehuError
+from infra.postgres import roles
 from infra.postgres.connection import Connection
 from projections.declare import Index, Projection, Table
 
@@ -107,6 +108,7 @@ class Builds:
                     for index in table.every_index:
                         conn.execute(index_of(live.schema, table, index))
                 _show(conn, projection, live)
+                roles.grant(conn)
 
     def begin(self, projection: Projection) -> Build:
         """An empty candidate without indexes; `infra.postgres.indexes` makes them when it is filled.
@@ -123,6 +125,7 @@ class Builds:
             candidate = _locked(conn, projection.name, "candidate")
             assert candidate is not None
             _make_tables(conn, projection, candidate, keyed=False)
+            roles.grant(conn)
         return candidate
 
     def filled(self, builds: Iterable[Build], position: Position) -> None:
@@ -166,6 +169,7 @@ class Builds:
                     (projection.name, to.state),
                 )
                 _show(conn, projection, wanted)
+                roles.grant(conn)
         except Unavailable as error:
             if isinstance(error.__cause__, psycopg.errors.LockNotAvailable):
                 raise ViewIsHeld(projection.name) from error

@@ -3,6 +3,7 @@
 It runs with the settings that `docker-compose.yml` gives its broker; only addresses and folders differ.
 """
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -22,6 +23,8 @@ ROOT = Path(__file__).parents[2]
 JARS = ROOT / ".cache" / "apache-kafka"
 POM = ROOT / "tests" / "kafka" / "pom.xml"
 HEAP = "-Xmx768m"
+NOBODY: Mapping[str, str] = {}
+STORE_PASSWORD = "keystore-of-a-test"
 
 
 def jars() -> Path:
@@ -32,7 +35,7 @@ def jars() -> Path:
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
-    stamp = JARS / POM.read_text().partition("<version>4")[2].partition("<")[0]
+    stamp = JARS / hashlib.sha256(POM.read_bytes()).hexdigest()[:12]
     if not stamp.exists():
         shutil.rmtree(JARS, ignore_errors=True)
         command = ["mvn", "-q", "-B", "-f", str(POM), "dependency:copy-dependencies", f"-DoutputDirectory={JARS}"]
@@ -59,6 +62,8 @@ class ApacheKafka:
 
     folder: Path
     port: int
+    secure_port: int | None = None
+    """Where it wants a password over TLS, and looks who may do what; None when it was not started so."""
     process: "subprocess.Popen[bytes] | None" = None
 
     @property
@@ -66,10 +71,24 @@ class ApacheKafka:
         """Host and port."""
         return f"127.0.0.1:{self.port}"
 
+    @property
+    def secure_servers(self) -> str:
+        """Host and port of the listener that wants a password over TLS."""
+        return f"localhost:{self.secure_port}"
+
+    @property
+    def ca_file(self) -> Path:
+        """The certificate that this listener shows."""
+        return self.folder / "broker.pem"
+
     @classmethod
-    def start(cls, folder: Path) -> "ApacheKafka":
-        """Format a node's folder and start the node; returns when it answers."""
-        node = cls(folder, free_port())
+    def start(cls, folder: Path, users: Mapping[str, str] = NOBODY) -> "ApacheKafka":
+        """Format a node's folder and start the node; returns when it answers.
+
+        With `users` (name -> password) it has a second listener for them, SASL_SSL with SCRAM, and they may do nothing
+        but what an ACL allows; whoever comes in by the first one administers.
+        """
+        node = cls(folder, free_port(), free_port() if users else None)
         controller = free_port()
         folder.mkdir(parents=True, exist_ok=True)
         settings = {
@@ -81,9 +100,13 @@ class ApacheKafka:
             "controller.quorum.voters": f"1@127.0.0.1:{controller}",
             "log.dirs": str(folder / "data"),
         }
+        if users:
+            settings |= node._secured()
         text = "".join(f"{name}={value}\n" for name, value in settings.items())
         (folder / "server.properties").write_text(text)
-        node._java("kafka.tools.StorageTool", "format", "-t", "a3Vib2hrZWh1a2VodWtlaA", "-c").wait(60)
+        scram = [f"SCRAM-SHA-512=[name={name},password={password}]" for name, password in users.items()]
+        known = [part for one in scram for part in ("--add-scram", one)]
+        node._java("kafka.tools.StorageTool", "format", "-t", "a3Vib2hrZWh1a2VodWtlaA", *known, "-c").wait(60)
         node.restart()
         return node
 
@@ -97,6 +120,38 @@ class ApacheKafka:
                 self.stop()
                 raise RuntimeError(f"Apache Kafka did not start: {(self.folder / 'server.log').read_text()[-2000:]}")
             time.sleep(0.05)
+
+    def tool(self, main: str, *arguments: str) -> str:
+        """Run one of Kafka's own command-line tools; what it printed. Raises CalledProcessError."""
+        command = ["java", HEAP, "-cp", f"{jars()}/*", main, *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
+
+    def _secured(self) -> dict[str, str]:
+        """A certificate for localhost, and the settings of the listener that shows it."""
+        store = self.folder / "broker.p12"
+        key = ["-keystore", str(store), "-storepass", STORE_PASSWORD, "-alias", "broker"]
+        make = ["-genkeypair", "-keyalg", "RSA", "-dname", "CN=localhost", "-ext", "SAN=dns:localhost", *key]
+        subprocess.run(["keytool", *make], check=True, capture_output=True, timeout=60)
+        export = ["keytool", "-exportcert", "-rfc", *key, "-file", str(self.ca_file)]
+        subprocess.run(export, check=True, capture_output=True, timeout=60)
+        both = "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURE:SASL_SSL"
+        listener = f"SECURE://localhost:{self.secure_port}"
+        plain, controller = (f"PLAINTEXT://127.0.0.1:{self.port}", f"CONTROLLER://127.0.0.1:{free_port()}")
+        return {
+            "listeners": f"{plain},{controller},{listener}",
+            "advertised.listeners": f"{plain},{listener}",
+            "controller.quorum.voters": f"1@{controller.removeprefix('CONTROLLER://')}",
+            "listener.security.protocol.map": both,
+            "sasl.enabled.mechanisms": "SCRAM-SHA-512",
+            "listener.name.secure.scram-sha-512.sasl.jaas.config": (
+                "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+            ),
+            "ssl.keystore.location": str(store),
+            "ssl.keystore.password": STORE_PASSWORD,
+            "ssl.keystore.type": "PKCS12",
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users": "User:ANONYMOUS",
+        }
 
     def stop(self) -> None:
         """End the node and wait for it."""

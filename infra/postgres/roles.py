@@ -1,0 +1,140 @@
+"""PostgreSQL roles with least rights: who writes the log, who folds it, who asks, who looks after, who checks.
+
+They are roles without a login, made once for a server; a bank grants them to users of its own. Nobody, not even these,
+may change or remove a stored event: no role is granted UPDATE, DELETE or TRUNCATE on the event store. Whoever owns the
+tables (who ran `kehu setup`) can always grant more; only a proof finds that out.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from infra.errors import KehuError
+
+READ = ("SELECT",)
+ADD = ("SELECT", "INSERT")
+KEEP = ("SELECT", "INSERT", "UPDATE")
+ALL = ("SELECT", "INSERT", "UPDATE", "DELETE")
+MODELS = "read models"
+"""Stands for the tables of every build of a read model, and for the views that show the live ones."""
+Rights = Mapping[str, tuple[str, ...]]
+
+MAY: Mapping[str, Rights] = {
+    "kehu_writer": {
+        "stored_events": ADD,
+        "inbox": ADD,
+        "log_head": ("SELECT", "UPDATE"),
+        "snapshots": KEEP,
+        "positions": KEEP,
+        "attempts": ALL,
+        "parked": ALL,
+        "dead_letters": KEEP,
+    },
+    "kehu_projector": {
+        "stored_events": READ,
+        "log_head": READ,
+        "projection_builds": ("SELECT", "UPDATE"),
+        "projection_folds": KEEP,
+        MODELS: ALL,
+    },
+    "kehu_reader": {
+        "projections": READ,
+        "log_head": READ,
+        "positions": READ,
+        MODELS: READ,
+    },
+    "kehu_operator": {
+        "projections": ("SELECT", "UPDATE"),
+        "projection_builds": READ,
+        "log_head": READ,
+        "inbox": READ,
+        "positions": READ,
+        "attempts": READ,
+        "event_log": READ,
+        "stored_events": READ,
+        "parked": ("SELECT", "UPDATE", "DELETE"),
+        "dead_letters": ("SELECT", "INSERT", "UPDATE"),
+        MODELS: READ,
+    },
+    "kehu_auditor": {
+        "stored_events": READ,
+        "event_log": READ,
+        "inbox": READ,
+        "positions": READ,
+        "parked": READ,
+        "dead_letters": READ,
+        "log_head": READ,
+        "projections": READ,
+        "projection_builds": READ,
+        "projection_folds": READ,
+        MODELS: READ,
+    },
+}
+"""Role -> table or view of the schema `kehu` -> what it may do there."""
+
+TIMES = ("notification_id", "recorded_at")
+"""What a reader may see of the event store, to say how fresh an answer is: no event."""
+
+_BUILDS = """SELECT n.nspname AS schema, c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    JOIN kehu.projection_builds b ON n.nspname = b.name || '_v' || b.version || CASE WHEN b.build > 1
+        THEN '_b' || b.build ELSE '' END WHERE c.relkind = 'r'"""
+_VIEWS = """SELECT 'kehu' AS schema, c.relname AS name FROM pg_class c
+    WHERE c.relnamespace = 'kehu'::regnamespace AND c.relkind = 'v' AND c.relname NOT IN ('event_log', 'projections')"""
+
+
+class NoRightToMakeRoles(KehuError):
+    """The user of --postgres may not make roles. Let a user with CREATEROLE run `kehu roles` once."""
+
+
+def make(conn: "psycopg.Connection[Any]") -> list[str]:
+    """Make the roles that are missing and grant what each may do; the names of those made."""
+    there = existing(conn)
+    missing = [role for role in MAY if role not in there]
+    try:
+        for role in missing:
+            conn.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(role)))
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise NoRightToMakeRoles(str(error)) from error
+    grant(conn)
+    return missing
+
+
+def existing(conn: "psycopg.Connection[Any]") -> set[str]:
+    """Those of the roles that this server has."""
+    rows = conn.execute("SELECT rolname AS name FROM pg_roles WHERE rolname = ANY(%s)", (list(MAY),)).fetchall()
+    return {_of(row, "name", 0) for row in rows}
+
+
+def grant(conn: "psycopg.Connection[Any]") -> None:
+    """Grant each role that there is what it may do, and nothing else; again after tables were made."""
+    roles = existing(conn)
+    if not roles:
+        return
+    models = [
+        (_of(row, "schema", 0), _of(row, "name", 1))
+        for query in (_BUILDS, _VIEWS)
+        for row in conn.execute(query.encode()).fetchall()
+    ]
+    for role in sorted(roles):
+        name = sql.Identifier(role)
+        for schema in sorted({"kehu", *(schema for schema, _ in models)}):
+            conn.execute(sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(sql.Identifier(schema), name))
+            revoke = sql.SQL("REVOKE ALL ON ALL TABLES IN SCHEMA {} FROM {}")
+            conn.execute(revoke.format(sql.Identifier(schema), name))
+        for table, rights in MAY[role].items():
+            for target in models if table == MODELS else [("kehu", table)]:
+                conn.execute(
+                    sql.SQL("GRANT {} ON {} TO {}").format(
+                        sql.SQL(", ").join(map(sql.SQL, rights)), sql.Identifier(*target), name
+                    )
+                )
+    if "kehu_reader" in roles:
+        columns = sql.SQL(", ").join(map(sql.Identifier, TIMES))
+        conn.execute(sql.SQL("GRANT SELECT ({}) ON kehu.stored_events TO kehu_reader").format(columns))
+
+
+def _of(row: Any, name: str, index: int) -> Any:
+    """A column, whatever rows the connection gives."""
+    return row[name] if isinstance(row, dict) else row[index]

@@ -1,0 +1,178 @@
+"""Each role can do its work, and nothing else: every statement on every table is tried as every role."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import closing
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from consumers.outcome import Outcome
+from consumers.projector import Projector
+from domain.values import Position
+from infra.kafka import codec
+from infra.postgres import roles
+from infra.postgres.builds import Builds
+from infra.postgres.log import PostgresLog
+from infra.postgres.migrate import migrate
+from infra.postgres.read_models import PostgresReadModels
+from infra.settings import Settings
+from projections.catalogue import ALL
+from projections.satisfaction import SATISFACTION
+from tests.support.cli import kehu
+from tests.support.ingesting import ingesting, publish, survey
+from tests.support.own_postgres import own_postgres
+
+STATEMENTS = {
+    "SELECT": "SELECT * FROM {} LIMIT 0",
+    "INSERT": "INSERT INTO {} DEFAULT VALUES",
+    "UPDATE": "UPDATE {} SET {column} = {column} WHERE false",
+    "DELETE": "DELETE FROM {} WHERE false",
+    "TRUNCATE": "TRUNCATE {}",
+}
+MODELS = ("satisfaction_v2.satisfaction_daily", "kehu.satisfaction_daily")
+"""A table of a build, and the view that shows it."""
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[str]:
+    """A database with schema, read models and roles; on a server of its own, since roles belong to the server."""
+    with own_postgres() as server:
+        url = server.create_database("guarded")
+        migrate(url)
+        with closing(Builds(url)) as builds:
+            for projection in ALL:
+                builds.set_up(projection)
+        with psycopg.connect(url) as conn:
+            roles.make(conn)
+        yield url
+
+
+def tables(conn: "psycopg.Connection[tuple[str, ...]]") -> list[str]:
+    """Every table and view of the schema `kehu`, with a table of a build instead of all of them."""
+    rows = conn.execute(
+        "SELECT relname FROM pg_class WHERE relnamespace = 'kehu'::regnamespace AND relkind IN ('r', 'v') ORDER BY 1"
+    ).fetchall()
+    views = {table.name for projection in ALL for table in projection.tables}
+    return [f"kehu.{name}" for (name,) in rows if name not in views] + list(MODELS)
+
+
+def allowed(role: str, table: str) -> set[str]:
+    """What the declaration says."""
+    rights = roles.MAY[role]
+    return set(rights.get(roles.MODELS if table in MODELS else table.removeprefix("kehu."), ()))
+
+
+@pytest.mark.parametrize("role", roles.MAY)
+def test_a_role_can_do_what_is_declared_and_nothing_else(guarded: str, role: str) -> None:
+    with psycopg.connect(guarded, autocommit=True) as conn:
+        names = tables(conn)
+        assert len(names) > 12
+        columns = {
+            name: conn.execute(
+                "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND attidentity = ''"
+                " ORDER BY attnum",
+                (name,),
+            ).fetchone()
+            for name in names
+        }
+        conn.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
+        found = {(name, what) for name in names for what in STATEMENTS if may(conn, name, what, columns[name])}
+    expected = {(name, what) for name in names for what in allowed(role, name)}
+    assert found == expected
+    assert not {what for name, what in found if name == "kehu.stored_events"} - {"SELECT", "INSERT"}
+
+
+def may(conn: "psycopg.Connection[tuple[str, ...]]", table: str, what: str, column: tuple[str, ...] | None) -> bool:
+    """Whether PostgreSQL lets the statement through to the table; what the table says to it is another matter."""
+    assert column is not None
+    statement = STATEMENTS[what].format(table, column=column[0]).encode()
+    try:
+        with conn.transaction(force_rollback=True):
+            conn.execute(statement)
+    except psycopg.errors.InsufficientPrivilege:
+        return False
+    except (psycopg.errors.NotNullViolation, psycopg.errors.FeatureNotSupported):
+        return True  # the right was there: what is inserted is another matter
+    except (psycopg.errors.ObjectNotInPrerequisiteState, psycopg.errors.WrongObjectType):
+        return False  # a view that cannot be written by anybody
+    return True
+
+
+@pytest.mark.parametrize("role", roles.MAY)
+def test_a_role_makes_nothing(guarded: str, role: str) -> None:
+    with psycopg.connect(guarded, autocommit=True) as conn:
+        conn.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
+        for statement in ("CREATE TABLE kehu.mine (a int)", "CREATE SCHEMA mine", "DROP TABLE kehu.inbox"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                conn.execute(statement.encode())
+
+
+def test_a_reader_sees_when_events_were_recorded_and_none_of_them(guarded: str) -> None:
+    with psycopg.connect(guarded, autocommit=True) as conn:
+        conn.execute("SET ROLE kehu_reader")
+        assert conn.execute("SELECT max(recorded_at) FROM kehu.stored_events").fetchone() == (None,)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            conn.execute("SELECT state FROM kehu.stored_events")
+
+
+def as_user(url: str, name: str, *granted: str) -> str:
+    """A user of its own with these roles; a connection string."""
+    with psycopg.connect(url) as conn:
+        user = sql.Identifier(name)
+        conn.execute(sql.SQL("CREATE ROLE {} LOGIN").format(user))
+        for role in granted:
+            conn.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(role), user))
+    return make_conninfo(url, user=name)
+
+
+def test_a_worker_a_reader_an_operator_and_an_auditor_work_with_their_own_rights(guarded: str, topics: str) -> None:
+    worker = as_user(guarded, "a_worker", "kehu_writer", "kehu_projector")
+    messages = [codec.structured(one) for number in range(60) for one in survey(number)]
+    messages.append((b"c1", b"{not json", []))
+
+    async def run() -> int:
+        await publish(topics, messages)
+        async with ingesting(Settings(postgres=worker, kafka=topics)) as counted:
+            await counted.until(len(messages))
+        return counted.outcomes[Outcome.APPENDED]
+
+    assert asyncio.run(run()) == 120
+    with closing(PostgresLog(worker)) as log, closing(PostgresReadModels(worker)) as models:
+        projector = Projector(log, models, ALL)
+        projector.run_until_caught_up()
+        assert projector.stopped == {}
+        assert models.position(SATISFACTION) == log.head() > Position(120)
+    reader = as_user(guarded, "a_reader", "kehu_reader")
+    for command in (["satisfaction"], ["retention-risk"], ["queues"], ["cases"], ["customer", "c1"]):
+        done = kehu("show", *command, "--postgres", reader, "--json")
+        assert done.code == 0, done.err
+    operator = as_user(guarded, "an_operator", "kehu_operator")
+    for command in (["dead-letters", "list"], ["parked", "list"], ["projections", "pause", "satisfaction"]):
+        done = kehu(*command, "--postgres", operator)
+        assert done.code == 0, done.err
+    assert kehu("projections", "resume", "satisfaction", "--postgres", operator).code == 0
+    auditor = as_user(guarded, "an_auditor", "kehu_auditor")
+    replayed = kehu("show", "satisfaction", "--known-at", "2100-01-01", "--postgres", auditor, "--json")
+    assert replayed.code == 0, replayed.err
+    assert sum(row["n"] for row in replayed.rows) == 60
+    refused = kehu("show", "satisfaction", "--known-at", "2100-01-01", "--postgres", reader)
+    assert (refused.code, "has no right to that" in refused.err) == (3, True)
+
+
+def test_a_rebuild_keeps_the_rights(guarded: str) -> None:
+    done = kehu("rebuild", "service_queues", "--switch", "--postgres", guarded)
+    assert done.code == 0, done.err
+    with psycopg.connect(guarded, autocommit=True) as conn:
+        conn.execute("SET ROLE kehu_reader")
+        assert conn.execute("SELECT count(*) FROM kehu.queue_items").fetchone() == (0,)
+
+
+def test_the_command_shows_who_may_do_what_and_can_be_repeated(guarded: str) -> None:
+    rows = kehu("roles", "--postgres", guarded, "--json").rows
+    assert {"role": "kehu_writer", "table": "stored_events", "may": "select, insert"} in rows
+    assert "made: none" in kehu("roles", "--postgres", guarded).out
+    plain = as_user(guarded, "nobody_special")
+    assert "CREATEROLE" in kehu("roles", "--postgres", plain).err or kehu("roles", "--postgres", plain).code == 3
