@@ -1,14 +1,23 @@
 """`kehu views list`, `kehu views publish`."""
 
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from infra import bootstrap, settings
-from infra.cli.output import Json, print_rows
+from infra.cli.output import Json, print_rows, say
 from infra.cli.servers import Kafka, Postgres, connected
+from infra.errors import KehuError
 from infra.kafka import faust_app
 from infra.kafka.views import topic_of
-from infra.postgres.view_marks import lag
+from infra.postgres.view_marks import anew, lag
 from projections.views import VIEWS
+
+
+class NoSuchView(KehuError):
+    """There is no view of this name. `kehu views list` has all of them."""
+
+    exit_code = 2
 
 
 def list_views(postgres: Postgres = "", as_json: Json = False) -> None:
@@ -37,3 +46,18 @@ def publish(postgres: Postgres = "", kafka: Kafka = "") -> None:
     Example: kehu views publish --postgres "host=db dbname=kehu" --kafka broker:9092
     """
     faust_app.run(bootstrap.view_publisher(settings.read(postgres=postgres or None, kafka=kafka or None)))
+
+
+def republish(
+    view: Annotated[str, typer.Argument(help="A name of `kehu views list`.", show_default=False)],
+    postgres: Postgres = "",
+) -> None:
+    """Let a view be published in full, and what its topic has beyond it be taken back: after a backup was restored.
+
+    Example: kehu views republish service-queues
+    """
+    if view not in {one.name for one in VIEWS}:
+        raise NoSuchView(view)
+    with connected(postgres) as conn:
+        anew(conn, view)
+    say(f"{view} is published in full as soon as a worker runs")

@@ -14,6 +14,7 @@ from aiokafka.partitioner import murmur2
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from infra.errors import KehuError, ServerUnavailable
+from infra.kafka import security
 from infra.kafka.producer import Headers
 from infra.kafka.topics import PATIENCE, extents
 from projections.views import VIEWS, Update, View, microseconds
@@ -109,12 +110,14 @@ class ViewProducer:
             await self.close()
             if isinstance(error, KafkaError) and not error.retriable:
                 raise NotTaken(f"{topic}: {error!r}") from error
-            raise ServerUnavailable(f"Kafka at {self._bootstrap}: {error!r}") from error
+            told = await security.refusal(self._bootstrap) or repr(error)
+            raise ServerUnavailable(f"Kafka at {self._bootstrap}: {told}") from error
 
     async def _started(self) -> AIOKafkaProducer:
         if self._producer is None:
             producer = AIOKafkaProducer(
                 bootstrap_servers=self._bootstrap,
+                **security.options(),
                 enable_idempotence=False,  # the embedded broker knows none; a repeated message has the same sequence
                 acks="all",
                 max_batch_size=BATCH,
@@ -155,7 +158,7 @@ async def held_keys(bootstrap: str, topic: str) -> AsyncIterator[dict[str, bool]
     ends = {tp: extent.following for tp, extent in (await extents(bootstrap, [topic])).items() if extent.messages}
     if not ends:
         return
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, isolation_level="read_committed")
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, **security.options(), enable_auto_commit=False)
     try:
         await consumer.start()
         consumer.assign(list(ends))

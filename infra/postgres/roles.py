@@ -37,15 +37,19 @@ MAY: Mapping[str, Rights] = {
         "log_head": READ,
         "projection_builds": ("SELECT", "UPDATE"),
         "projection_folds": KEEP,
+        "view_marks": KEEP,
         MODELS: ALL,
     },
     "kehu_reader": {
         "projections": READ,
         "log_head": READ,
         "positions": READ,
+        "projection_builds": READ,
+        "view_marks": READ,
         MODELS: READ,
     },
     "kehu_operator": {
+        "view_marks": ("SELECT", "UPDATE"),
         "projections": ("SELECT", "UPDATE"),
         "projection_builds": READ,
         "log_head": READ,
@@ -69,6 +73,7 @@ MAY: Mapping[str, Rights] = {
         "projections": READ,
         "projection_builds": READ,
         "projection_folds": READ,
+        "view_marks": READ,
         MODELS: READ,
     },
 }

@@ -98,6 +98,11 @@ class Marks:
                 raise AnotherPublisher(view)
 
 
+def anew(conn: "psycopg.Connection[Any]", view: str) -> None:
+    """Let a view be published in full, by whoever publishes it: it finds that the mark is another one."""
+    conn.execute("UPDATE kehu.view_marks SET token = NULL WHERE view = %s", (view,))
+
+
 def lag(conn: "psycopg.Connection[Any]", view: View) -> float:
     """Seconds since the oldest change that is not published; when another build was published, since the last mark."""
     with conn.cursor(row_factory=tuple_row) as cursor:
