@@ -189,7 +189,6 @@ class ViewPublisher(Service):
         token = await self._in_thread(self._feed.start, view, token, live)
         assert token.walk is not None
         whole = token.walk.former is None
-        log.info("publishing a view", view=view.name, build=live.build.schema, all=whole)
         if whole:
             # Before anything is sent with it: if this process ends now, what comes then has a greater epoch.
             await self._save(claimed, Mark(topic_id, epoch, None))

@@ -30,14 +30,19 @@ def list_views(postgres: Postgres = "", as_json: Json = False) -> None:
             {
                 "view": view.name,
                 "topic": topic_of(view),
-                "read model": f"{view.projection.name} v{view.projection.version}",
+                "read_model": f"{view.projection.name} v{view.projection.version}",
                 "key": ", ".join(view.table.key),
                 "behind_seconds": round(lag(conn, view), 1),
                 "meaning": view.meaning,
             }
             for view in VIEWS
         ]
-    print_rows("Views", rows, as_json)
+    print_rows("Views", rows, as_json, people=_for_people)
+
+
+def _for_people(row: dict[str, Any]) -> dict[str, Any]:
+    """Without what would not fit."""
+    return {name: row[name] for name in ("view", "topic", "read_model", "behind_seconds")}
 
 
 def publish(postgres: Postgres = "", kafka: Kafka = "") -> None:

@@ -177,7 +177,7 @@ def test_topics_that_were_lost_are_filled_again(world: World, topics: str) -> No
         async with publisher(world.database, topics) as made:
             await publish_all(made)
         world.happens(*leaves(3))
-        make_anew(topics, VIEW_TOPICS)
+        await asyncio.to_thread(make_anew, topics, VIEW_TOPICS)
         async with publisher(world.database, topics) as another:
             await publish_all(another)
         await assert_published(world, topics)
@@ -193,7 +193,7 @@ def test_a_running_publisher_finds_that_topics_were_lost(
         world.happens(*arrives(1), *arrives(2))
         async with publisher(world.database, topics) as made:
             await publish_all(made)
-            make_anew(topics, VIEW_TOPICS)
+            await asyncio.to_thread(make_anew, topics, VIEW_TOPICS)
             monkeypatch.setattr(view_publisher, "LOOK", 0.0)
             await publish_all(made)
         await assert_published(world, topics)
