@@ -37,12 +37,13 @@ _TIMELINE = """INSERT INTO kehu.customer_timeline (customer_id, log_position, oc
     FROM generate_series(1, %(customers)s) n, generate_series(1, %(each)s) e"""
 # One customer in six had a case, one in thirty has one that is open; one in a thousand waits for an agent. Rows lie as
 # they came.
-_ITEMS = """INSERT INTO kehu.queue_items (item_id, kind, queue, status, open, customer_id, channel, priority, regime,
-        opened_at, waiting_since, statutory_from, statutory_due, service_from, service_due, due, at_risk_at, reopened,
-        branch, product, segment, position)
+_ITEMS = """INSERT INTO kehu.queue_items (item_id, kind, queue, status, case_type, open, customer_id, channel, priority,
+        regime, opened_at, waiting_since, statutory_from, statutory_due, service_from, service_due, due, at_risk_at,
+        reopened, branch, product, segment, position)
     SELECT CASE WHEN contact THEN 'contact-' ELSE 'complaint-' END || n,
         CASE WHEN contact THEN 'contact' ELSE 'case' END, 'queue ' || n / 30 %% %(queues)s,
-        CASE WHEN contact THEN 'waiting' WHEN open THEN 'assigned' ELSE 'closed' END, open,
+        CASE WHEN contact THEN 'waiting' WHEN open THEN 'assigned' ELSE 'closed' END,
+        CASE WHEN NOT contact THEN 'complaint' END, open,
         'c-' || lpad(n::text, 9, '0'), 'app', 3, 'uk-fca', opened_at, opened_at, opened_at,
         CASE WHEN open AND NOT contact THEN opened_at + interval '56 days' END, opened_at,
         CASE WHEN open AND NOT contact THEN opened_at + interval '10 days' END,
@@ -54,7 +55,7 @@ _ITEMS = """INSERT INTO kehu.queue_items (item_id, kind, queue, status, open, cu
                 AS opened_at
         FROM generate_series(1, %(customers)s) n WHERE n %% 6 = 0 OR n %% 1000 = 7) items ORDER BY opened_at"""
 _FLOW = """INSERT INTO kehu.queue_flow
-    SELECT 'queue ' || q, kind, current_date - d, 90, 88, 3, 5, 80, 70, 80, 60, 900, 9000, 300, 600, 1
+    SELECT 'queue ' || q, kind, current_date - d, 90, 88, 3, 5, 80, 70, 80, 60, 55, 20, 2, 18, 4, 900, 9000, 300, 600, 1
     FROM generate_series(0, %(queues)s - 1) q, unnest(ARRAY['case', 'contact']) kind, generate_series(0, 179) d"""
 # Nearly half of the customers were invited within half a year.
 _SATISFACTION = """INSERT INTO kehu.satisfaction_daily

@@ -62,13 +62,13 @@ def _asked(conn: Connection, number: int) -> list[list[float]]:
     def one_customer(customer: str, _queue: str) -> None:
         answer = Answer(conn, *ABOUT_ONE)
         risk_of(answer, customer, now)
-        list(open_cases(answer, now, customer_id=customer))
+        list(open_cases(answer, now, where={"customer_id": customer}))
         list(timeline(answer, customer, PAGE))
 
     def queue_page(_customer: str, queue: str) -> None:
         answer = Answer(conn, SERVICE_QUEUES)
-        summaries(answer, now, queue, "case")
-        list(open_cases(answer, now, PAGE, queue=queue))
+        summaries(answer, now, where={"queue": queue, "kind": "case"})
+        list(open_cases(answer, now, PAGE, {"queue": queue}))
 
     def all_queues(_customer: str, _queue: str) -> None:
         answer = Answer(conn, SERVICE_QUEUES)

@@ -40,7 +40,7 @@ def customer(
         postgres, *ABOUT_ONE, min_position=min_position, wait=wait, at=at, known_at=known_at, customers=(customer_id,)
     ) as (answer, now):
         risk = risk_of(answer, customer_id, now)
-        cases = list(open_cases(answer, now, customer_id=customer_id))
+        cases = list(open_cases(answer, now, where={"customer_id": customer_id}))
         if risk is None and not cases and not list(timeline(answer, customer_id, 1)):
             raise UnknownCustomer(customer_id)
         if not (as_json or as_csv or as_ndjson):

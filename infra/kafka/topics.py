@@ -120,7 +120,7 @@ class Topics:
         try:
             # Asked first: the client itself would try again for long, and leave its sockets open when it gives up.
             _check_reachable(self._bootstrap)
-            if told := asyncio.run(security.refusal(self._bootstrap)):
+            if security.options() and (told := asyncio.run(security.refusal(self._bootstrap))):
                 raise ConnectionError(told)
             described = self._client().describe_topics(list(names))
         except (KafkaError, OSError) as error:

@@ -369,3 +369,37 @@ def test_a_moment_that_lies_ahead_has_the_cases_of_today_with_its_clock(history:
 def test_waiting_for_a_position_is_for_the_present(history: History) -> None:
     done = history("show", "queues", "--at", "2026-01-01", "--min-position", "5")
     assert (done.code, "leave out --at and --known-at" in done.err) == (2, True)
+
+
+def test_queues_are_shown_by_any_dimension_with_filters(history: History) -> None:
+    whole = history("show", "queues", "--json").rows
+    for by in ("branch", "owner", "priority", "case_type", "product", "segment"):
+        rows = history("show", "queues", "--by", by, "--limit", "0", "--json").rows
+        assert sum(row["open"] for row in rows) == sum(row["open"] for row in whole), by
+        assert len({(row[by], row["kind"]) for row in rows}) == len(rows), by
+    york = history("show", "queues", "--by", "queue", "--where", "branch=Leeds", "--kind", "case", "--json").rows
+    cases = history("show", "cases", "--where", "branch=Leeds", "--limit", "0", "--json").rows
+    assert sum(row["open"] for row in york) == len(cases) > 0
+    assert {row["branch"] for row in cases} == {"Leeds"}
+
+
+def test_cases_have_a_state_and_are_chosen_by_it(history: History) -> None:
+    every = history("show", "cases", "--limit", "0", "--json").rows
+    for state in ("overdue", "at risk", "in time"):
+        rows = history("show", "cases", "--state", state, "--limit", "0", "--json").rows
+        assert {row["state"] for row in rows} <= {state}
+        assert len(rows) == sum(row["state"] == state for row in every)
+    assert all(row["breach"] is None or 0 <= row["breach"] <= 1 for row in every)
+    done = history("show", "cases", "--state", "fine")
+    assert (done.code, "use overdue, at risk, in time, no deadline" in done.err) == (2, True)
+
+
+def test_what_is_to_be_expected_and_who_is_needed_is_shown(history: History) -> None:
+    foretold = history("show", "queues", "--forecast", "--json").rows
+    assert all(0 <= row["expected_24h"] <= row["expected_7d"] for row in foretold)
+    rows = history("show", "staffing", "--json").rows
+    assert {row["day"] for row in rows} == {"busiest", "mean"}
+    assert all(row["agents"] >= 1 and row["service_level"] >= 0.8 for row in rows)
+    assert "Agents needed, from 7 days" in history("show", "staffing", "--days", "7").out
+    wrong = history("show", "queues", "--where", "mood=good")
+    assert (wrong.code, "write NAME=VALUE with one of queue, branch" in wrong.err) == (2, True)
