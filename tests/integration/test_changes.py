@@ -17,7 +17,7 @@ from projections.service_queues import SERVICE_QUEUES
 from projections.views import VIEWS, View, microseconds
 from tests.support.builders import NOON
 from tests.support.views import Reader, shown
-from tests.support.world import World, arrives, leaves
+from tests.support.world import QUEUES_BUILD, World, arrives, leaves
 
 SATISFACTION_VIEW, RISK_VIEW, QUEUES_VIEW = VIEWS
 VIEW = pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.name)
@@ -97,10 +97,10 @@ def test_after_a_switch_only_what_differs_is_told(world: World) -> None:
         world.happens(*arrives(number))
     reader = Reader(world.feed, QUEUES_VIEW)
     reader.catch_up()
-    world.change("DELETE FROM service_queues_v2.queue_items WHERE item_id = 'contact-k1'")
-    world.change("UPDATE service_queues_v2.queue_items SET queue = 'lost' WHERE item_id = 'contact-k2'")
+    world.change(f"DELETE FROM {QUEUES_BUILD}.queue_items WHERE item_id = 'contact-k1'")
+    world.change(f"UPDATE {QUEUES_BUILD}.queue_items SET queue = 'lost' WHERE item_id = 'contact-k2'")
     world.change(
-        "INSERT INTO service_queues_v2.queue_items (item_id, kind, queue, open, position)"
+        f"INSERT INTO {QUEUES_BUILD}.queue_items (item_id, kind, queue, open, position)"
         " VALUES ('made-up', 'contact', 'cards', true, 1)"
     )
     seen = Reader(world.feed, QUEUES_VIEW)
@@ -126,9 +126,9 @@ def test_a_build_that_has_the_number_of_one_that_was_dropped_is_not_taken_for_it
     reader.catch_up()
     world.roll_back(SERVICE_QUEUES)
     world.builds.drop(world.builds.of("service_queues")["former"])
-    world.change("DELETE FROM service_queues_v2.queue_items")
+    world.change(f"DELETE FROM {QUEUES_BUILD}.queue_items")
     world.switch(SERVICE_QUEUES)
-    world.change("DELETE FROM service_queues_v2_b2.queue_items")
+    world.change(f"DELETE FROM {QUEUES_BUILD}_b2.queue_items")
     assert world.builds.of("service_queues")["live"].build == 2
     reader.catch_up()
     assert reader.starts == ["everything", "everything"]
@@ -143,7 +143,7 @@ def test_what_was_dropped_long_ago_is_forgotten_and_then_everything_is_told(worl
     live = world.feed.live()["service_queues"]
     assert world.feed.forget(QUEUES_VIEW, live) == 0
     past = f"- interval '{KEPT.total_seconds() + 1} s'"
-    world.change(f"UPDATE service_queues_v2.queue_items_removed SET removed_at = removed_at {past}")
+    world.change(f"UPDATE {QUEUES_BUILD}.queue_items_removed SET removed_at = removed_at {past}")
     assert world.feed.forget(QUEUES_VIEW, live) == 1
     assert reader.token is not None
     token = Token.read(reader.token)

@@ -28,7 +28,7 @@ from projections.views import VIEWS, View, moment
 from tests.support.builders import NOON
 from tests.support.ingesting import make_anew
 from tests.support.views import shown
-from tests.support.world import World, arrives, leaves
+from tests.support.world import QUEUES_BUILD, World, arrives, leaves
 
 Message = Any
 EVERY_VIEW = {view.name: view for view in VIEWS}
@@ -210,8 +210,8 @@ def test_a_switch_publishes_what_differs_and_a_mark_that_was_lost_takes_back_wha
         async with publisher(world.database, topics) as made:
             await publish_all(made)
             before = len(await messages(topics, QUEUES))
-            world.change("UPDATE service_queues_v2.queue_items SET position = 0 WHERE item_id = 'contact-k1'")
-            world.change("DELETE FROM service_queues_v2.queue_items WHERE item_id = 'contact-k2'")
+            world.change(f"UPDATE {QUEUES_BUILD}.queue_items SET position = 0 WHERE item_id = 'contact-k1'")
+            world.change(f"DELETE FROM {QUEUES_BUILD}.queue_items WHERE item_id = 'contact-k2'")
             world.happens(*leaves(3))
             world.switch(SERVICE_QUEUES)
             world.switch(RETENTION_RISK)
@@ -219,7 +219,7 @@ def test_a_switch_publishes_what_differs_and_a_mark_that_was_lost_takes_back_wha
             assert len(await messages(topics, QUEUES)) == before + 3
             world.change("DELETE FROM kehu.view_marks")
         world.happens(*leaves(4))
-        world.change("DELETE FROM service_queues_v2_b2.queue_items_removed")
+        world.change(f"DELETE FROM {QUEUES_BUILD}_b2.queue_items_removed")
         async with publisher(world.database, topics) as another:
             await publish_all(another)
         found = await messages(topics, QUEUES)

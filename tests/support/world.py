@@ -17,7 +17,11 @@ from infra.postgres.changes import Feed, connection
 from infra.postgres.read_models import PostgresReadModels
 from projections.catalogue import ALL
 from projections.declare import Projection
+from projections.service_queues import SERVICE_QUEUES
 from tests.support.rows import recorded
+
+QUEUES_BUILD = f"service_queues_v{SERVICE_QUEUES.version}"
+"""The schema of the first build of the queues."""
 
 
 class World:
