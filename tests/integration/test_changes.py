@@ -106,15 +106,17 @@ def test_after_a_switch_only_what_differs_is_told(world: World) -> None:
     seen = Reader(world.feed, QUEUES_VIEW)
     seen.catch_up()
     world.happens(*leaves(3))
+    world.happens(ContactStarted(contact_id="k4"))
     world.switch(SERVICE_QUEUES)
     told = seen.catch_up(4)
     assert {(one.key, one.row is None) for one in told} == {
         ("contact-k1", False),
         ("contact-k2", False),
         ("contact-k3", True),
+        ("contact-k4", False),
         ("made-up", True),
     }
-    assert len(told) == 4
+    assert len(told) == 5
     assert seen.starts == ["everything", "comparing"]
     assert seen.rows == shown(world.database, QUEUES_VIEW)
 
