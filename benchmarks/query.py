@@ -17,9 +17,10 @@ from benchmarks import customers
 from benchmarks.figures import Figure, Figures, Settings, middle, percentile
 from benchmarks.servers import Process, fresh_database, start_broker, start_postgres
 from infra import bootstrap
+from infra.cli.customer import whole_of
 from infra.cli.servers import Connection, connected
 from infra.postgres.questions.answer import Answer
-from infra.postgres.questions.customers import ABOUT_ONE, risk_of, timeline
+from infra.postgres.questions.customers import ABOUT_ONE, open_cases_of, risk_of, timeline
 from infra.postgres.questions.queues import open_cases, summaries
 from infra.postgres.questions.satisfaction import scores
 from projections.satisfaction import SATISFACTION
@@ -45,7 +46,10 @@ def run(settings: Settings) -> Figures:
             idle = _idle(settings, database, kafka)
     lookup, *times = ([percentile(one, 99) * 1000 for one in rounds] for rounds in zip(*found, strict=True))
     limit, of = middle(lookup), f"one row by its primary key, of {number:,} customers"
-    names = ("customer_p99_ms", "queue_p99_ms", "queues_p99_ms", "satisfaction_p99_ms", "satisfaction_branches_p99_ms")
+    names = (
+        *("customer_p99_ms", "whole_customer_p99_ms", "queue_p99_ms", "queues_p99_ms"),
+        *("satisfaction_p99_ms", "satisfaction_branches_p99_ms"),
+    )
     figures = {name: Figure(middle(one), "ms", limit, of) for name, one in zip(names, times, strict=True)}
     return {**figures, "idle_cpu": Figure(idle, "share of a core", 0.01, "the bar")}
 
@@ -62,8 +66,13 @@ def _asked(conn: Connection, number: int) -> list[list[float]]:
     def one_customer(customer: str, _queue: str) -> None:
         answer = Answer(conn, *ABOUT_ONE)
         risk_of(answer, customer, now)
-        list(open_cases(answer, now, where={"customer_id": customer}))
-        list(timeline(answer, customer, PAGE))
+        open_cases_of(answer, [customer], now)
+        list(timeline(answer, [customer], PAGE))
+
+    def whole_customer(customer: str, _queue: str) -> None:
+        answer = Answer(conn, *ABOUT_ONE)
+        whole_of(answer, customer, now)
+        list(timeline(answer, [customer], PAGE))
 
     def queue_page(_customer: str, queue: str) -> None:
         answer = Answer(conn, SERVICE_QUEUES)
@@ -79,7 +88,15 @@ def _asked(conn: Connection, number: int) -> list[list[float]]:
         scores(Answer(conn, SATISFACTION), (by,), {}, (now.date() - QUARTER, now.date()))
 
     branches = partial(quarter, by="branch")
-    ways: tuple[Callable[[str, str], None], ...] = (lookup, one_customer, queue_page, all_queues, quarter, branches)
+    ways: tuple[Callable[[str, str], None], ...] = (
+        lookup,
+        one_customer,
+        whole_customer,
+        queue_page,
+        all_queues,
+        quarter,
+        branches,
+    )
     times: list[list[float]] = [[] for _ in ways]
     for _ in range(ASKED):
         whom, which = customers.name(rng.randrange(number) + 1), f"queue {rng.randrange(customers.QUEUES)}"

@@ -7,6 +7,7 @@ from functools import partial
 import faust
 from mode import Service
 
+from consumers.deadline_watch import DeadlineWatch
 from consumers.decoding import Decode, Decoded
 from consumers.ingest import Ingest
 from consumers.kafka_source import KafkaSource
@@ -32,6 +33,7 @@ from infra.postgres.log import PostgresLog
 from infra.postgres.migrate import migrate
 from infra.postgres.observed import ObservedLog
 from infra.postgres.read_models import PostgresReadModels
+from infra.postgres.running_deadlines import RunningDeadlines
 from infra.postgres.wake import Listener
 from infra.settings import Accepted, Settings
 from infra.telemetry import Telemetry
@@ -111,7 +113,7 @@ def setup(postgres: str, kafka: str, partitions: int = 4) -> tuple[list[str], li
 
 
 def worker(settings: Settings) -> faust.App:
-    """What one worker process runs: ingest, projector, dead letters and views, each with a connection of its own.
+    """What one worker process runs: ingest, projector, dead letters, clocks and views, each with its own connection.
 
     With a port for metrics also what serves them and asks the store what it holds; raises NotServed when it is taken.
     """
@@ -130,8 +132,10 @@ def worker(settings: Settings) -> faust.App:
             {"postgresql": lambda: servers.store.away, "kafka": lambda: servers.broker.away},
         )
         projector = Projector(PostgresLog(at), PostgresReadModels(at), ALL)
+        watch = DeadlineWatch(RunningDeadlines(at), settings.kafka, settings.report_missed_for, now, servers)
         return (
             *served,
+            *([watch] if settings.report_missed_for else []),
             ingest,
             ProjectorService(projector, now, Listener(at).wait, servers),
             DeadLetterPublisher(DeadLetterOutbox(at), settings.kafka, servers),

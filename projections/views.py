@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from domain.values import Position
+from projections.customers import CUSTOMERS, PROFILES
 from projections.declare import Projection, Table
 from projections.retention_risk import RETENTION_RISK, RISK
 from projections.satisfaction import DAILY, SATISFACTION
@@ -75,5 +76,11 @@ VIEWS: tuple[View, ...] = (
         SERVICE_QUEUES,
         ITEMS,
         "A contact or case in its queue, with its clocks; a contact is removed when it ends.",
+    ),
+    View(
+        "customers",
+        CUSTOMERS,
+        PROFILES,
+        "A customer as of the last fact about each field, without personal data; merges are made by whoever reads.",
     ),
 )

@@ -17,6 +17,7 @@ from infra.cli.servers import Connection, connected
 from infra.postgres.past import Moment, known_position
 from infra.postgres.questions.answer import Answer
 from infra.postgres.read_models import PostgresReadModels
+from infra.postgres.risk_models import as_scored
 from infra.replay import replay
 from projections.declare import Projection
 
@@ -79,4 +80,6 @@ def _replayed(
         # How many of them the read models want is known at the end only; for some customers they are few.
         task = progress.add_task("replaying", total=None if customers else known_position(conn, moment.known_by))
         conn.commit()
-        return replay(conn, projections, moment, customers, lambda events: progress.advance(task, events))
+        scored = [as_scored(conn, one, moment.known_by or moment.happened_by) for one in projections]
+        conn.commit()
+        return replay(conn, scored, moment, customers, lambda events: progress.advance(task, events))

@@ -30,6 +30,7 @@ TOPICS = {
     "complaint": "kehu.complaints",
     "survey": "kehu.surveys",
     "transaction": "kehu.transactions",
+    "action": "kehu.actions",
 }
 """First word of an event's name -> topic. The key of every message is the customer id."""
 

@@ -40,6 +40,8 @@ class Build:
     position: Position
     error: str | None
     paused: bool
+    model: str | None
+    """The id of the model that fills its rows, where its projection takes one; None: as it is declared."""
     serial: int
     """No other build had this number or will get it; `build` comes again when the last one was dropped."""
 
@@ -49,7 +51,7 @@ class Build:
         return f"{self.name}_v{self.version}" + (f"_b{self.build}" if self.build > 1 else "")
 
 
-_FIELDS = ("name", "version", "build", "state", "position", "error", "paused", "serial")
+_FIELDS = ("name", "version", "build", "state", "position", "error", "paused", "model", "serial")
 COLUMNS = ", ".join(_FIELDS)
 Conn = psycopg.Connection[dict[str, Any]]
 
@@ -117,9 +119,10 @@ class Builds:
         """
         with self._connection.use() as conn, conn.transaction():
             conn.execute(
-                "INSERT INTO projection_builds (name, version, build, state, counted_from)"
-                " SELECT %(name)s, %(version)s, coalesce(max(build), 0) + 1, 'candidate', 0 FROM projection_builds"
-                " WHERE name = %(name)s AND version = %(version)s",
+                "INSERT INTO projection_builds (name, version, build, state, counted_from, model)"
+                " SELECT %(name)s, %(version)s, coalesce(max(build), 0) + 1, 'candidate', 0,"
+                " (SELECT model FROM projection_builds WHERE name = %(name)s AND state = 'live' FOR SHARE)"
+                " FROM projection_builds WHERE name = %(name)s AND version = %(version)s",
                 {"name": projection.name, "version": projection.version},
             )
             candidate = _locked(conn, projection.name, "candidate")

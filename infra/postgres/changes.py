@@ -1,7 +1,7 @@
 """The change feed: what changed in a view after a token, in the order of commits, with the keys of what is gone.
 
 A token says of which build one has everything up to which moment. As long as that build is live the rows after it are
-found by an index (docs/adr/0014). When another one is live, both are compared, a page of keys after the other; where
+found by an index (docs/adr/0016). When another one is live, both are compared, a page of keys after the other; where
 that cannot be done, all rows come. Whoever reads sees a row as it is at that moment, so bursts are one change.
 """
 

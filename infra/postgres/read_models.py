@@ -21,7 +21,7 @@ from psycopg.rows import dict_row, tuple_row
 from domain.values import Position
 from infra.errors import KehuError
 from infra.failpoints import reach
-from infra.postgres import few_rows
+from infra.postgres import few_rows, risk_models
 from infra.postgres.builds import COLUMNS, Build, Builds, Conn, names, of_row
 from infra.postgres.connection import Connection
 from projections.completeness import Folded
@@ -52,6 +52,7 @@ class PostgresReadModels:
         self._conninfo = conninfo
         self._bound = {build.name: build.build for build in builds}
         self._builds: dict[str, Build] = {}
+        self._models: dict[str, bytes] = {}
         # Nobody waits for the disk: what a crash of the server takes back, rows with positions, is folded again.
         options = "-c search_path=kehu -c synchronous_commit=off"
         self._connection = Connection(conninfo, "kehu-projector", dict_row, options)
@@ -73,6 +74,8 @@ class PostgresReadModels:
         query = f"SELECT {COLUMNS}, updated_at FROM projection_builds WHERE name = ANY(%s)"  # noqa: S608
         with self._connection.use() as conn:
             rows = conn.execute(query, ([p.name for p in projections],)).fetchall()
+            for model in {row["model"] for row in rows} - {None, *self._models}:
+                self._models[model] = risk_models.document(conn, model)  # it never changes
         versions = {p.name: p.version for p in projections}
         found: dict[str, Standing] = {}
         for row in rows:
@@ -80,7 +83,8 @@ class PostgresReadModels:
             if build.version == versions[build.name] and self._ours(build):
                 self._builds[build.name] = build
                 mark = build.build, row["updated_at"]
-                found[build.name] = Standing(build.position, build.error, build.paused, mark)
+                model = None if build.model is None else self._models[build.model]
+                found[build.name] = Standing(build.position, build.error, build.paused, mark, model)
         return found
 
     def position(self, projection: Projection) -> Position:

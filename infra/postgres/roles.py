@@ -38,6 +38,8 @@ MAY: Mapping[str, Rights] = {
         "projection_builds": ("SELECT", "UPDATE"),
         "projection_folds": KEEP,
         "view_marks": KEEP,
+        "risk_models": ADD,
+        "risk_promotions": ADD,
         MODELS: ALL,
     },
     "kehu_reader": {
@@ -46,6 +48,8 @@ MAY: Mapping[str, Rights] = {
         "positions": READ,
         "projection_builds": READ,
         "view_marks": READ,
+        "risk_models": READ,
+        "risk_promotions": READ,
         MODELS: READ,
     },
     "kehu_operator": {
@@ -60,6 +64,8 @@ MAY: Mapping[str, Rights] = {
         "stored_events": READ,
         "parked": ("SELECT", "UPDATE", "DELETE"),
         "dead_letters": ("SELECT", "INSERT", "UPDATE"),
+        "risk_models": READ,
+        "risk_promotions": READ,
         MODELS: READ,
     },
     "kehu_auditor": {
@@ -74,6 +80,8 @@ MAY: Mapping[str, Rights] = {
         "projection_builds": READ,
         "projection_folds": READ,
         "view_marks": READ,
+        "risk_models": READ,
+        "risk_promotions": READ,
         MODELS: READ,
     },
 }

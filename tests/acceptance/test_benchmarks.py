@@ -27,6 +27,7 @@ FIGURES = {
     "profile": {"event_us"} | {f"{step}_share" for step in STEPS},
     "query": {
         "customer_p99_ms",
+        "whole_customer_p99_ms",
         "queue_p99_ms",
         "queues_p99_ms",
         "satisfaction_p99_ms",

@@ -270,7 +270,7 @@ def test_the_catalogue_names_topic_and_consumers(history: History) -> None:
     rows = {row["name"]: row for row in history("events", "catalog", "--json").rows}
     opened = rows["complaint.opened"]
     assert (opened["version"], opened["topic"], opened["published"]) == (1, "kehu.complaints", True)
-    assert opened["consumers"] == ["retention_risk", "service_queues", "customer_timeline"]
+    assert opened["consumers"] == ["retention_risk", "service_queues", "customer_timeline", "customers"]
     assert rows["complaint.clock-set"]["published"] is False
     assert {row["topic"] for row in rows.values()} == set(TOPICS.values())
     some = history("events", "catalog", "--topic", "kehu.surveys", "--published", "--json").rows

@@ -17,8 +17,11 @@ from infra.cli.servers import Connection, connected
 from infra.embedded.postgres import EmbeddedPostgres
 from infra.postgres.questions.answer import Answer, OtherVersion
 from infra.postgres.questions.customers import ABOUT_ONE, risk_of, riskiest, timeline
+from infra.postgres.questions.outcomes import complaint_rates
 from infra.postgres.questions.queues import open_cases, summaries
 from infra.postgres.questions.satisfaction import Window, scores
+from projections.outcomes import OUTCOMES
+from projections.outcomes.summaries import Window as OutcomeWindow
 from projections.retention_risk import RETENTION_RISK
 from projections.satisfaction import DIMENSIONS, SATISFACTION, summarise
 from projections.service_queues import CELLS, ITEMS, SERVICE_QUEUES, next_deadline, standings, summarise_queues
@@ -26,7 +29,10 @@ from projections.service_queues import DIMENSIONS as QUEUE_DIMENSIONS
 from tests.support.builders import NOON
 
 CUSTOMERS = 30_000
-LARGE = {"customer_timeline", "retention_risk", "queue_items", "satisfaction_daily", "satisfaction_totals"}
+LARGE = {
+    *("customer_timeline", "retention_risk", "queue_items", "satisfaction_daily", "satisfaction_totals"),
+    *("outcome_daily", "outcome_totals", "outcome_moves"),
+}
 
 
 class Explained(Answer):
@@ -82,8 +88,8 @@ def test_no_question_reads_a_large_table_through(bank: Connection) -> None:
     week = (now.date() - timedelta(days=6), now.date())
     answer = Explained(bank, *ABOUT_ONE, SATISFACTION)
     assert risk_of(answer, one, now)
-    assert len(list(timeline(answer, one, 5))) == 5
-    assert len(list(timeline(answer, one, 5, now - timedelta(days=400), "transaction"))) == 5
+    assert len(list(timeline(answer, [one], 5))) == 5
+    assert len(list(timeline(answer, [one], 5, since=now - timedelta(days=400), kind="transaction"))) == 5
     list(open_cases(answer, now, where={"customer_id": one}))
     assert len(list(open_cases(answer, now, 50, {"queue": queue}))) == 50
     assert len(list(open_cases(answer, now, 50))) == 50
@@ -104,6 +110,19 @@ def test_no_question_reads_a_large_table_through(bank: Connection) -> None:
     for chosen in filters:
         assert len(list(riskiest(answer, now, 20, **chosen))) == 20, chosen
     assert answer.read_through == set()
+
+
+def test_a_complaint_rate_is_read_from_totals_and_late_moves_only(bank: Connection) -> None:
+    quarter = OutcomeWindow.up_to(datetime.now(NOON.tzinfo).date() - timedelta(days=1), 90)
+    answer = Explained(bank, OUTCOMES)
+    assert sum(one.complaints for one in complaint_rates(answer, [quarter], "branch")) > 1000
+    assert list(complaint_rates(answer, [quarter]))
+    assert list(complaint_rates(answer, [quarter], "branch", {"branch": "Branch 7"}))
+    assert answer.read_through == set()
+    assert answer.read["outcome_daily"] == 0
+    # Days and branches of a quarter, of a question by branch and one of a single branch; moves of one tenth of a year.
+    assert answer.read["outcome_totals"] <= 2 * 90 * customers.BRANCHES + 90
+    assert answer.read["outcome_moves"] < CUSTOMERS / 10
 
 
 def test_the_table_of_queues_is_cleared_up_after_few_changes(bank: Connection) -> None:
