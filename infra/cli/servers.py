@@ -75,7 +75,7 @@ OptionalKafka = Annotated[
 
 def connected(postgres: str) -> Connection:
     """A connection whose rows are dictionaries and whose times are in UTC."""
-    options = "-c timezone=UTC"
+    options = "-c timezone=UTC -c search_path=kehu"
     return psycopg.connect(postgres, row_factory=dict_row, application_name="kehu-cli", options=options)
 
 

@@ -32,7 +32,7 @@ STATEMENTS = {
     "DELETE": "DELETE FROM {} WHERE false",
     "TRUNCATE": "TRUNCATE {}",
 }
-MODELS = ("satisfaction_v2.satisfaction_daily", "kehu.satisfaction_daily")
+MODELS = (f"satisfaction_v{SATISFACTION.version}.satisfaction_daily", "kehu.satisfaction_daily")
 """A table of a build, and the view that shows it."""
 
 
