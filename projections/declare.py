@@ -35,6 +35,8 @@ class Table:
     Rows of an `appended` table are only appended, each key once; those of a `summed` one are counters that are only
     added to. Neither is ever loaded by the runner. When `clear_after` rows have changed, PostgreSQL clears the table
     up, and not only when a fifth has: an index alone tells what is there as long as nothing near it changed since.
+    Of a `followed` table is published what changes (`projections.views`): it has an index on `changed_at`, and the keys
+    of rows that are dropped stay for a while in a table beside it (docs/adr/0016).
     A table is itself only: two declarations are two tables.
     """
 
@@ -45,6 +47,17 @@ class Table:
     appended: bool = False
     summed: bool = False
     clear_after: int | None = None
+    followed: bool = False
+
+    @property
+    def every_index(self) -> tuple[Index, ...]:
+        """Those that are declared, and the one by which its changes are found."""
+        return (*self.indexes, Index(("changed_at",))) if self.followed else self.indexes
+
+    @property
+    def removed(self) -> str | None:
+        """The name of the table with the keys of its dropped rows; None where nobody asks, or nothing is dropped."""
+        return f"{self.name}_removed" if self.followed and not (self.appended or self.summed) else None
 
 
 class CannotFold(Exception):

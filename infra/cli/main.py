@@ -38,6 +38,7 @@ from infra.cli import (
     skip,
     trace,
     verify,
+    views,
 )
 from infra.cli.servers import AnyKafka, AnyPostgres
 from infra.errors import KehuError
@@ -56,6 +57,7 @@ dead_letter_commands = typer.Typer(
     no_args_is_help=True, help="Messages that can never apply, with the rule that refused them."
 )
 projection_commands = typer.Typer(no_args_is_help=True, help="The read models: how they stand, rest and go on.")
+view_commands = typer.Typer(no_args_is_help=True, help="Read models on compacted topics.")
 action_commands = typer.Typer(no_args_is_help=True, help="What the bank does about causes of complaints.")
 risk_commands = typer.Typer(no_args_is_help=True, help="Models of retention risk: train, compare, promote.")
 customer_commands = typer.Typer(no_args_is_help=True, help="Who is one with whom: merges, and whom to look at.")
@@ -114,6 +116,10 @@ projection_commands.command()(projections.resume)
 projection_commands.command()(projections.retry)
 projection_commands.command()(projections.check)
 app.command()(rebuild.rebuild)
+app.add_typer(view_commands, name="views")
+view_commands.command("list")(views.list_views)
+view_commands.command()(views.publish)
+view_commands.command()(views.republish)
 app.add_typer(action_commands, name="actions")
 action_commands.command("open")(actions.open_action)
 action_commands.command("close")(actions.close_action)

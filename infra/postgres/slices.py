@@ -6,7 +6,7 @@ slices are there.
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -39,7 +39,10 @@ class Slice:
     def __init__(self, conn: "psycopg.Connection[tuple[Any, ...]]", builds: Sequence[Build]) -> None:
         self.conn = conn
         self._builds: Mapping[str, Build] = {build.name: build for build in builds}
-        self._begun = datetime.now(UTC)
+        # By the clock of the server, which also says when the builds are filled: no row is newer than its build.
+        row = conn.execute("SELECT clock_timestamp()").fetchone()
+        assert row is not None
+        self._begun: datetime = row[0]
 
     @classmethod
     @contextmanager

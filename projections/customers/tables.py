@@ -20,6 +20,7 @@ PROFILES = Table(
         "set_by": "jsonb",
     },
     indexes=tuple(Index((column, "customer_id")) for column in ("manager_id", "branch", "segment")),
+    followed=True,
 )
 """One customer as of the last fact about each field, by when it happened; nothing here is personal data.
 

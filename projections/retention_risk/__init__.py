@@ -66,6 +66,7 @@ RISK = Table(
         "features": "jsonb",
     },
     indexes=tuple(map(Index, (("next_change_at",), RANKED, ("branch", *RANKED), ("manager_id", *RANKED)))),
+    followed=True,
 )
 """One customer. `band` is low, medium or high, as the model says; or unknown or closed, without a score.
 

@@ -47,6 +47,7 @@ ITEMS = Table(
         Index(("customer_id",)),
     ),
     clear_after=1000,
+    followed=True,
 )
 """One contact or case under its stream name. Status of a contact: waiting, talking. Of a case: open, acknowledged,
 assigned, waiting, escalated, resolved, withdrawn, closed. A due time is null while that clock is stopped or unknown.

@@ -34,6 +34,7 @@ FIGURES = {
         "satisfaction_branches_p99_ms",
         "idle_cpu",
     },
+    "subscribe": {"publish_rps"},
     "scaling": {
         *(f"workers_{number}{what}" for number in (1, 2, 4) for what in ("", "_cpu_us")),
         "stored_events_bytes",
