@@ -80,19 +80,24 @@ def _assigned(item: Item, data: Any, at: int) -> None:
 
 
 def _clock_set(item: Item, data: Any, at: int) -> None:
+    """Another deadline saves one only that was not over yet."""
     due = item.setdefault("due", {})
-    due.pop(data.clock, None)
+    _late(item, due.pop(data.clock, None), at)
     if data.due_at is not None:
         due[data.clock] = _second(data.due_at)
 
 
-def _over(item: Item, data: Any, at: int) -> None:
-    due = min(item.pop("due", {}).values(), default=None)
+def _late(item: Item, due: int | None, at: int) -> None:
     if due is not None and at > due:
         item["late"] = min(item.get("late", due), due)
 
 
+def _over(item: Item, data: Any, at: int) -> None:
+    _late(item, min(item.pop("due", {}).values(), default=None), at)
+
+
 def _reopened(item: Item, data: Any, at: int) -> None:
+    """It is judged anew from now on: while it was over, no deadline passed."""
     item["reopened"] = item.get("reopened", 0) + 1
 
 

@@ -63,6 +63,8 @@ REOPENED = ComplaintReopened(complaint_id="q", reason="r")
         ([OPENED, clock(NOON + DAY), (RESOLVED, NOON + 2 * DAY)], {"overdue"}),
         ([OPENED, clock(NOON + 2 * DAY), (RESOLVED, NOON + DAY)], set()),
         ([OPENED, clock(NOON + DAY), clock(None)], set()),
+        ([OPENED, clock(NOON + DAY), (clock(NOON + 9 * DAY), NOON + 2 * DAY)], {"overdue"}),
+        ([OPENED, clock(NOON + 2 * DAY), (clock(NOON + 9 * DAY), NOON + DAY)], set()),
         ([OPENED, *(ComplaintAssigned(complaint_id="q", owner=o) for o in "abc")], {"transferred"}),
         ([OPENED, *(ComplaintAssigned(complaint_id="q", owner=o) for o in "aab")], set()),
         ([QUEUED, (ContactStarted(contact_id="k"), NOON + MINUTE)], {"waited 60"}),
