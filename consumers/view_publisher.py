@@ -36,6 +36,8 @@ POLL = 1.0
 """Seconds after which the read models are looked at although nobody said that the log moved: rows are swept, too."""
 FOLDING = 0.05
 """Seconds between two looks while the read models follow the log."""
+COALESCE = 0.25
+"""Seconds in which the changes of a row become one message, and a busy worker has its time for what comes first."""
 FOLDED = 2.0
 """Seconds after a word from the log in which they are expected to."""
 UNSAVED = timedelta(hours=1)
@@ -113,6 +115,7 @@ class ViewPublisher(Service):
                 await self.sleep(self._patience.wait)
             else:
                 if not more:
+                    await self.sleep(COALESCE)
                     await self._rest(behind)
 
     async def once(self) -> tuple[bool, bool]:
