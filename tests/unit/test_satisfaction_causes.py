@@ -162,7 +162,7 @@ def answered_at(days: float, *stored_before: Event | Dated) -> set[str]:
 
 
 def test_a_case_resolved_in_time_and_reopened_after_its_deadline_is_late_from_the_reopening_on() -> None:
-    events = [OPENED, clock(NOON + 2 * DAY), (RESOLVED, NOON + DAY), (REOPENED, NOON + 4 * DAY)]
+    events: list[Event | Dated] = [OPENED, clock(NOON + 2 * DAY), (RESOLVED, NOON + DAY), (REOPENED, NOON + 4 * DAY)]
     events += [(clock(NOON + 2 * DAY), NOON + 4 * DAY)]
     assert answered_at(3, *events) == set(), "it was closed then"
     assert answered_at(4.5, *events) == {"reopened", "overdue"}
@@ -172,7 +172,7 @@ def test_a_case_resolved_in_time_and_reopened_after_its_deadline_is_late_from_th
 
 
 def test_a_deadline_missed_after_the_answer_was_not_missed_before_it() -> None:
-    events = [OPENED, clock(NOON + 2 * DAY), (clock(NOON + 9 * DAY), NOON + 3 * DAY)]
+    events: list[Event | Dated] = [OPENED, clock(NOON + 2 * DAY), (clock(NOON + 9 * DAY), NOON + 3 * DAY)]
     assert answered_at(1, *events) == set()
     assert answered_at(2.5, *events) == {"overdue"}
 
@@ -203,7 +203,12 @@ def test_what_happened_after_the_answer_but_was_stored_before_it_does_not_count(
 
 
 def test_a_case_goes_on_counting_when_something_later_was_stored_before_the_answer() -> None:
-    events = [OPENED, RESOLVED, REOPENED, (ComplaintAssigned(complaint_id="q", owner="a"), NOON + 9 * DAY)]
+    events: list[Event | Dated] = [
+        OPENED,
+        RESOLVED,
+        REOPENED,
+        (ComplaintAssigned(complaint_id="q", owner="a"), NOON + 9 * DAY),
+    ]
     assert answered_at(5, *events) == {"reopened"}
 
 
