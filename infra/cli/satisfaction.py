@@ -275,10 +275,14 @@ def _row(groups: Sequence[str], of: Summary) -> dict[str, Any]:
         "mean_low": _rounded(of.mean_interval and of.mean_interval[0]),
         "mean_high": _rounded(of.mean_interval and of.mean_interval[1]),
         "bottom_two": _rounded(of.bottom_two),
+        "bottom_two_low": _rounded(of.bottom_two_interval and of.bottom_two_interval[0]),
+        "bottom_two_high": _rounded(of.bottom_two_interval and of.bottom_two_interval[1]),
         "response": _rounded(rate),
         "response_low": _rounded(of.response_interval and of.response_interval[0]),
         "response_high": _rounded(of.response_interval and of.response_interval[1]),
         "partial_rate": _rounded(of.partial_rate),
+        "partial_low": _rounded(of.partial_interval and of.partial_interval[0]),
+        "partial_high": _rounded(of.partial_interval and of.partial_interval[1]),
     }
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from domain.values import Recorded
 from projections.declare import Key, Row, Rows
+from projections.measures.first_contact import FIRST_CONTACT
 from projections.outcomes.rules import OUTCOMES
 from projections.outcomes.tables import CONTACTS, PEOPLE, TOTALLED, cell_of, count, dimensions_of
 
@@ -26,7 +27,7 @@ def _queued(rows: Rows, event: Recorded) -> None:
     cell = cell_of(queued, person, at)
     count(rows, cell, contacts=1)
     topic, seconds = queued.reason or "", int(at.timestamp())
-    window = OUTCOMES.at(at).first_contact_days * 86_400
+    window = FIRST_CONTACT.at(at).days * 86_400
     known: dict[str, Any] = (person and person["recent"]) or {}
     recent = {name: last for name, last in known.items() if seconds - last[AT] <= window}
     last = recent.get(topic)
@@ -84,10 +85,10 @@ def _ended(rows: Rows, event: Recorded) -> None:
     if contact is None:
         return
     at = event.meta.occurred_at
-    rule = OUTCOMES.at(at)
-    seconds = min(_worked(contact, at) + ended.wrap_up_seconds, rule.longest_handling_seconds)
+    longest = OUTCOMES.at(at).longest_handling_seconds
+    seconds = min(_worked(contact, at) + ended.wrap_up_seconds, longest)
     counts = {"handled": 1, "seconds": seconds, "seconds_squared": seconds * seconds}
-    if ended.resolved and not contact["again"] and _settles(rows, event, contact["topic"], rule.first_contact_days):
+    if ended.resolved and not contact["again"] and _settles(rows, event, contact["topic"], FIRST_CONTACT.at(at).days):
         counts["first_time"] = 1
     count(rows, (contact["day"], *dimensions_of(contact)), **counts)
     rows.drop(CONTACTS, (event.originator_id,))

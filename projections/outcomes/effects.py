@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
+from projections.measures.first_contact import FIRST_CONTACT
 from projections.measures.intervals import Change
 from projections.measures.rates import Ratio, mean_change, rate_ratio, share_change
 from projections.measures.surveys import nps, nps_change
@@ -70,7 +71,7 @@ def effects(
     yield from part.deadlines()
     yield part.share("upheld_rate", ("upheld", "partly_upheld"), "decided")
     yield part.share("reopen_rate", ("came_back",), "decided", since_last < rule.reopened_days)
-    yield part.share("first_contact_resolution", ("first_time",), "handled", since_last < rule.first_contact_days)
+    yield part.share("first_contact_resolution", ("first_time",), "handled", since_last < FIRST_CONTACT.latest.days)
     yield part.churn()
     yield from part.costs()
 

@@ -8,8 +8,6 @@ from domain.rules import Rule, read
 class OutcomeRule(Rule, frozen=True):
     """What counts, and from how much on it is shown (domain/rules/outcomes.toml)."""
 
-    first_contact_days: int
-    """Resolved at first contact: no new contact of the customer about the topic for so long."""
     reopened_days: int
     """A decision did not hold when its case was reopened within so many days."""
     longest_handling_seconds: int

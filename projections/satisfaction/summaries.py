@@ -7,7 +7,7 @@ from typing import Any
 from domain.survey import RULES as SURVEYS
 from projections.declare import Row
 from projections.measures.intervals import Measure, wilson
-from projections.measures.surveys import average, ces, csat, mean, nps, response_rate
+from projections.measures.surveys import average, ces, csat, csat_bottom, mean, nps, response_rate
 from projections.satisfaction.cells import DAILY, SCORES, TOTALLED
 
 DIMENSIONS = ("day", *TOTALLED)
@@ -34,18 +34,20 @@ class Summary:
     mean_interval: tuple[float, float] | None
     """Normal, 95 %; None with fewer than two answers."""
     bottom_two: float | None
-    """Share of the two lowest answers, 0..1; None for NPS, where detractors say it."""
+    """Share of the answers 1 and 2 of CSAT, 0..1; None for NPS, where detractors say it, and for CES."""
+    bottom_two_interval: tuple[float, float] | None
+    """Wilson's, like those of the rates."""
     invited: int
     bounced: int
     declined: int
     answered: int
     partial: int
     response_rate: float | None
-    """Finished answers of the invitations that arrived, 0..1."""
+    """Finished answers of the invitations that arrived, 0..1; None when fewer than the smallest n arrived."""
     response_interval: tuple[float, float] | None
-    """Wilson's."""
     partial_rate: float | None
-    """Unfinished answers of the invitations that arrived, 0..1."""
+    """Unfinished answers of the invitations that arrived, 0..1, under the same condition."""
+    partial_interval: tuple[float, float] | None
 
 
 def totals_that_answer(named: Collection[str]) -> str | None:
@@ -81,7 +83,10 @@ def _summary(group: tuple[Any, ...], metric: str, scale: int, total: dict[str, i
     histogram = [total[name] for name in SCORES]
     n = sum(histogram)
     shown = n > 0 and n >= min_n
-    arrived, mean_of = total["invited"] - total["bounced"], mean(histogram) if shown else None
+    mean_of = mean(histogram) if shown else None
+    bottom = csat_bottom(histogram) if shown and (metric, scale) == ("csat", 5) else None
+    response, response_interval = _of_arrived(total, "answered", min_n)
+    partial, partial_interval = _of_arrived(total, "partial", min_n)
     return Summary(
         group=group,
         metric=metric,
@@ -91,17 +96,28 @@ def _summary(group: tuple[Any, ...], metric: str, scale: int, total: dict[str, i
         measure=measure_of(metric, scale, histogram) if shown else None,
         mean=average(histogram) if shown else None,
         mean_interval=(mean_of.low, mean_of.high) if mean_of else None,
-        bottom_two=sum(histogram[1:3]) / n if shown and metric != "nps" else None,
+        bottom_two=bottom.value if bottom else None,
+        bottom_two_interval=(bottom.low, bottom.high) if bottom else None,
         invited=total["invited"],
         bounced=total["bounced"],
         declined=total["declined"],
         answered=total["answered"],
         partial=total["partial"],
-        response_rate=response_rate(total["answered"], total["invited"], total["bounced"]),
-        # More answers than invitations can be there: of invitations that are counted on other days, or in error.
-        response_interval=wilson(total["answered"], arrived) if 0 <= total["answered"] <= arrived != 0 else None,
-        partial_rate=response_rate(total["partial"], total["invited"], total["bounced"]),
+        response_rate=response,
+        response_interval=response_interval,
+        partial_rate=partial,
+        partial_interval=partial_interval,
     )
+
+
+def _of_arrived(total: dict[str, int], name: str, min_n: int) -> tuple[float | None, tuple[float, float] | None]:
+    """The share of the invitations that arrived, with its interval."""
+    arrived = total["invited"] - total["bounced"]
+    if arrived < min_n:
+        return None, None
+    # More answers than invitations can be there: of invitations that are counted on other days, or in error.
+    interval = wilson(total[name], arrived) if 0 <= total[name] <= arrived != 0 else None
+    return response_rate(total[name], total["invited"], total["bounced"]), interval
 
 
 def measure_of(metric: str, scale: int, histogram: list[int]) -> Measure | None:

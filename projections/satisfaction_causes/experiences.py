@@ -1,10 +1,12 @@
 """The latest contacts and cases of a customer: what went wrong with each, kept small.
 
-Each is a small object under its id: `at` when something last happened with it (seconds since 1970), and, where it
-applies, `queued` since when it waits, `waited` seconds, `moved` how often handed over, `reopened`, `due` by clock, and
-`late` since when it missed a deadline.
+Each is a small object under its id. Moments are seconds since 1970, so that an answer looks only at what had happened
+by then, in whatever order it was stored: `times` when something happened with it, the last few; and, where it applies,
+`queued` since when it waits, `waits` as pairs of end and length, `moved` the first times it was handed over, `reopened`
+when first, `due` by clock from when on it would be late, and `late` from when on it was.
 """
 
+from bisect import insort
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
@@ -18,6 +20,8 @@ EXPERIENCES = Table(name="satisfaction_experiences", key={"customer_id": "text"}
 
 Item = dict[str, Any]
 DAY = 86_400
+MOVES, TIMES = max(rule.transfers for rule in RULES), max(rule.kept_times for rule in RULES)
+"""So many times of handing over, and of anything else, are kept of one contact or case, by any version of the rules."""
 
 
 def _second(moment: datetime) -> int:
@@ -43,9 +47,12 @@ def _step(change: Callable[[Item, Any, int], None], *, begins: bool = False) -> 
             if not begins:
                 return
             if len(recent) >= RULES.at(event.meta.occurred_at).kept:
-                del recent[min(recent, key=lambda one: (recent[one]["at"], one))]
-            item = recent[name] = {"at": at}
-        item["at"] = max(item["at"], at)
+                del recent[min(recent, key=lambda one: (recent[one]["times"][-1], one))]
+            item = recent[name] = {"times": []}
+        times = item["times"]
+        if at not in times:
+            insort(times, at)
+            del times[:-TIMES]
         change(item, data, at)
 
     return step
@@ -58,38 +65,59 @@ def _queued(item: Item, data: Any, at: int) -> None:
 def _answered(item: Item, data: Any, at: int) -> None:
     """Somebody took it, or the customer gave up: the waiting is over."""
     queued = item.pop("queued", None)
-    if queued is not None:
-        item["waited"] = item.get("waited", 0) + max(0, at - queued)
+    if queued is None:
+        return
+    waits = item.setdefault("waits", [])
+    insort(waits, [at, max(0, at - queued)])
+    if len(waits) > TIMES:  # the two that ended first become one
+        (_, first), (end, second), *others = waits
+        item["waits"] = [[end, first + second], *others]
+
+
+def _moved(item: Item, at: int) -> None:
+    times = item.setdefault("moved", [])
+    insort(times, at)
+    del times[MOVES:]
 
 
 def _transferred(item: Item, data: Any, at: int) -> None:
-    item["moved"] = item.get("moved", 0) + 1
+    _moved(item, at)
     if data.to_agent is None:
         item["queued"] = at
 
 
-def _nothing(item: Item, data: Any, at: int) -> None:
-    """That it happened is enough."""
+def _opened(item: Item, data: Any, at: int) -> None:
+    item["queue"] = data.queue
 
 
 def _assigned(item: Item, data: Any, at: int) -> None:
-    """The first owner takes it over; every other one is a handing over."""
-    if item.get("owner") not in (None, data.owner):
-        item["moved"] = item.get("moved", 0) + 1
-    item["owner"] = data.owner
+    """The first owner takes it over. Every other one, and another queue, is a handing over; both at once are one."""
+    queue = data.queue or item["queue"]
+    if item.get("owner") not in (None, data.owner) or queue != item["queue"]:
+        _moved(item, at)
+    item["owner"], item["queue"] = data.owner, queue
+
+
+def _escalated(item: Item, data: Any, at: int) -> None:
+    """Who works on it now is in another queue; an escalation inside a queue hands nothing over."""
+    if data.to_queue not in (None, item["queue"]):
+        _moved(item, at)
+        item["queue"] = data.to_queue
 
 
 def _clock_set(item: Item, data: Any, at: int) -> None:
-    """Another deadline saves one only that was not over yet."""
+    """Another deadline saves one only that was not over yet. One that is over already makes it late from now on:
+    of a case that is reopened nobody was late while it was closed.
+    """
     due = item.setdefault("due", {})
     _late(item, due.pop(data.clock, None), at)
     if data.due_at is not None:
-        due[data.clock] = _second(data.due_at)
+        due[data.clock] = max(_second(data.due_at) + 1, at)
 
 
-def _late(item: Item, due: int | None, at: int) -> None:
-    if due is not None and at > due:
-        item["late"] = min(item.get("late", due), due)
+def _late(item: Item, since: int | None, at: int) -> None:
+    if since is not None and since <= at:
+        item["late"] = min(item.get("late", since), since)
 
 
 def _over(item: Item, data: Any, at: int) -> None:
@@ -97,8 +125,7 @@ def _over(item: Item, data: Any, at: int) -> None:
 
 
 def _reopened(item: Item, data: Any, at: int) -> None:
-    """It is judged anew from now on: while it was over, no deadline passed."""
-    item["reopened"] = item.get("reopened", 0) + 1
+    item["reopened"] = min(item.get("reopened", at), at)
 
 
 STEPS: dict[str, Callable[[Rows, Recorded], None]] = {
@@ -106,8 +133,9 @@ STEPS: dict[str, Callable[[Rows, Recorded], None]] = {
     "contact.started": _step(_answered),
     "contact.transferred": _step(_transferred),
     "contact.abandoned": _step(_answered),
-    "complaint.opened": _step(_nothing, begins=True),
+    "complaint.opened": _step(_opened, begins=True),
     "complaint.assigned": _step(_assigned),
+    "complaint.escalated": _step(_escalated),
     "complaint.clock-set": _step(_clock_set),
     "complaint.resolved": _step(_over),
     "complaint.withdrawn": _step(_over),
@@ -116,18 +144,19 @@ STEPS: dict[str, Callable[[Rows, Recorded], None]] = {
 
 
 def met(recent: Mapping[str, Item], about: str | None, at: datetime) -> Row:
-    """What went wrong before an answer: with what the question is about, or else with anything of the days before."""
+    """What had gone wrong by an answer: with what the question is about, or else with anything of the days before."""
     rule, now = RULES.at(at), _second(at)
     if about is not None and about in recent:
         items = [recent[about]]
     else:
-        items = [item for item in recent.values() if now - rule.window_days * DAY <= item["at"] <= now]
-    waits = [item["waited"] for item in items if "waited" in item]
+        first = now - rule.window_days * DAY
+        items = [item for item in recent.values() if any(first <= time <= now for time in item["times"])]
+    waits = [[length for end, length in item.get("waits", ()) if end <= now] for item in items]
     return {
-        "reopened": any(item.get("reopened", 0) for item in items),
+        "reopened": any("reopened" in item and item["reopened"] <= now for item in items),
         "overdue": any(
-            item.get("late", now) < now or min(item.get("due", {}).values(), default=now) < now for item in items
+            since <= now for item in items for since in (*item.get("due", {}).values(), item.get("late", now + 1))
         ),
-        "transferred": any(item.get("moved", 0) >= rule.transfers for item in items),
-        "waited": max(waits, default=None),
+        "transferred": any(sum(time <= now for time in item.get("moved", ())) >= rule.transfers for item in items),
+        "waited": max((sum(one) for one in waits if one), default=None),
     }

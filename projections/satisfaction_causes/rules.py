@@ -14,6 +14,7 @@ class CauseRule(Rule, frozen=True):
     transfers: int
     waited_share: float
     kept: int
+    kept_times: int
 
 
 RULES = read("causes", CauseRule)["causes"]

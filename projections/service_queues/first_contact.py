@@ -7,7 +7,7 @@ days of the rule are over.
 from datetime import date, datetime, timedelta
 
 from projections.declare import Key, Row, Rows
-from projections.service_queues.rules import RULES
+from projections.measures.first_contact import FIRST_CONTACT
 from projections.service_queues.tables import FIRST, cell_of, count_in
 
 
@@ -18,7 +18,7 @@ def solved(rows: Rows, item: Row, at: datetime) -> None:
     key = (item["customer_id"],)
     row = rows.get(FIRST, key)
     kept = row["contacts"] if row is not None else {}
-    oldest = (at - timedelta(days=RULES.at(at).first_contact_days)).isoformat()
+    oldest = (at - timedelta(days=FIRST_CONTACT.at(at).days)).isoformat()
     contacts = {topic: one for topic, one in kept.items() if one[0] >= oldest}
     contacts[item["product"] or ""] = [at.isoformat(), cell[0].isoformat(), *cell[1:]]
     rows.put(FIRST, key, {"contacts": contacts})
@@ -30,7 +30,7 @@ def comes_back(rows: Rows, customer_id: str, product: str | None, at: datetime) 
     if row is None or (last := row["contacts"].get(product or "")) is None:
         return
     since = at - datetime.fromisoformat(last[0])
-    if timedelta() <= since <= timedelta(days=RULES.at(at).first_contact_days):
+    if timedelta() <= since <= timedelta(days=FIRST_CONTACT.at(at).days):
         count_in(rows, _cell(last), first_contact=-1)
         rows.put(FIRST, (customer_id,), {"contacts": {t: one for t, one in row["contacts"].items() if one != last}})
 

@@ -9,7 +9,6 @@ class QueueRule(Rule, frozen=True):
     answer_within_seconds: int
     service_level: float
     at_risk_share: float
-    first_contact_days: int
     forecast_least: int
     calendar: str
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from domain.clocks import CALENDARS
 from projections.declare import Row
+from projections.measures.first_contact import FIRST_CONTACT
 from projections.service_queues.ages import business_ages, calendar_ages, ranked
 from projections.service_queues.rules import RULES
 from projections.service_queues.tables import FLOW, day_of
@@ -132,7 +133,7 @@ def with_ages(counted: Iterable[Mapping[str, Any]], now: datetime) -> tuple[Stan
 
 def first_day(now: datetime) -> date:
     """The first day whose flow a summary looks at."""
-    return day_of(now) - timedelta(days=MONTH + RULES.at(now).first_contact_days)
+    return day_of(now) - timedelta(days=MONTH + FIRST_CONTACT.at(now).days)
 
 
 def with_flow(
@@ -154,7 +155,7 @@ def _summary(standing: Standing, flow: list[Row], now: datetime) -> QueueSummary
     day = _added(row for row in flow if row["day"] == today)
     week = _added(row for row in flow if row["day"] > today - timedelta(days=WEEK))
     month = _added(row for row in flow if row["day"] > today - timedelta(days=MONTH))
-    settled = today - timedelta(days=RULES.at(now).first_contact_days)
+    settled = today - timedelta(days=FIRST_CONTACT.at(now).days)
     final = _added(row for row in flow if settled - timedelta(days=MONTH) < row["day"] <= settled)
     offered = week["answered"] + week["abandoned"]
     return QueueSummary(

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from domain.complaint import (
     ComplaintAssigned,
     ComplaintClockSet,
+    ComplaintEscalated,
     ComplaintOpened,
     ComplaintReopened,
     ComplaintResolved,
@@ -67,6 +68,12 @@ REOPENED = ComplaintReopened(complaint_id="q", reason="r")
         ([OPENED, clock(NOON + 2 * DAY), (clock(NOON + 9 * DAY), NOON + DAY)], set()),
         ([OPENED, *(ComplaintAssigned(complaint_id="q", owner=o) for o in "abc")], {"transferred"}),
         ([OPENED, *(ComplaintAssigned(complaint_id="q", owner=o) for o in "aab")], set()),
+        ([OPENED, *(ComplaintAssigned(complaint_id="q", owner="a", queue=q) for q in "xxy")], {"transferred"}),
+        ([OPENED, *(ComplaintAssigned(complaint_id="q", owner="a", queue=q) for q in ("x", None))], set()),
+        ([OPENED, *(ComplaintAssigned(complaint_id="q", owner=o, queue=q) for o, q in ("ax", "bx"))], {"transferred"}),
+        ([OPENED, *(ComplaintAssigned(complaint_id="q", owner=o, queue="complaints") for o in "ab")], set()),
+        ([OPENED, *(ComplaintEscalated(complaint_id="q", reason="r", to_queue=q) for q in "xy")], {"transferred"}),
+        ([OPENED, *(ComplaintEscalated(complaint_id="q", reason="r", to_queue=q) for q in ("x", "x", None))], set()),
         ([QUEUED, (ContactStarted(contact_id="k"), NOON + MINUTE)], {"waited 60"}),
         ([QUEUED, (ContactAbandoned(contact_id="k"), NOON + 2 * MINUTE)], {"waited 120"}),
         (
@@ -145,3 +152,73 @@ def test_a_cause_is_told_with_shares_lift_and_interval_and_not_of_few() -> None:
     assert (reopened.low_share, reopened.others_share, reopened.lift) == (0.2, 0.1, 2.0)
     assert (overdue.low_share, overdue.lift, overdue.suppressed) == (0.0, None, False)
     assert all(one.suppressed and one.low_share is None and one.lift is None for one in causes(counted, 101))
+
+
+def answered_at(days: float, *stored_before: Event | Dated) -> set[str]:
+    """The causes of an answer of that day, about the case, and about nothing: they agree."""
+    about, general = (before(asked(*stored_before, about=it, at=NOON + days * DAY)) for it in ("q", None))
+    assert about == general
+    return about
+
+
+def test_a_case_resolved_in_time_and_reopened_after_its_deadline_is_late_from_the_reopening_on() -> None:
+    events: list[Event | Dated] = [OPENED, clock(NOON + 2 * DAY), (RESOLVED, NOON + DAY), (REOPENED, NOON + 4 * DAY)]
+    events += [(clock(NOON + 2 * DAY), NOON + 4 * DAY)]
+    assert answered_at(3, *events) == set(), "it was closed then"
+    assert answered_at(4.5, *events) == {"reopened", "overdue"}
+    again = (RESOLVED, NOON + 5 * DAY)
+    assert answered_at(3, *events, again) == set()
+    assert answered_at(4.5, *events, again) == {"reopened", "overdue"}
+
+
+def test_a_deadline_missed_after_the_answer_was_not_missed_before_it() -> None:
+    events: list[Event | Dated] = [OPENED, clock(NOON + 2 * DAY), (clock(NOON + 9 * DAY), NOON + 3 * DAY)]
+    assert answered_at(1, *events) == set()
+    assert answered_at(2.5, *events) == {"overdue"}
+
+
+@pytest.mark.parametrize(
+    ("events", "first", "found"),
+    [
+        ([OPENED, RESOLVED, (REOPENED, NOON + 3 * DAY)], 3, {"reopened"}),
+        (
+            [OPENED, *((ComplaintAssigned(complaint_id="q", owner=o), NOON + n * DAY) for n, o in enumerate("abcde"))],
+            2,
+            {"transferred"},
+        ),
+        (
+            [replace(QUEUED, contact_id="q"), (ContactStarted(contact_id="q"), NOON + DAY)],
+            1,
+            {"waited 86400"},
+        ),
+    ],
+    ids=["reopened", "handed over", "waited"],
+)
+def test_what_happened_after_the_answer_but_was_stored_before_it_does_not_count(
+    events: list[Event | Dated], first: int, found: set[str]
+) -> None:
+    assert answered_at(first - 0.5, *events) == set()
+    assert answered_at(first, *events) == found
+    assert answered_at(first + 0.5, *events) == found
+
+
+def test_a_case_goes_on_counting_when_something_later_was_stored_before_the_answer() -> None:
+    events: list[Event | Dated] = [
+        OPENED,
+        RESOLVED,
+        REOPENED,
+        (ComplaintAssigned(complaint_id="q", owner="a"), NOON + 9 * DAY),
+    ]
+    assert answered_at(5, *events) == {"reopened"}
+
+
+def test_many_waits_add_up_and_few_times_are_kept() -> None:
+    ours, waits = RULES.latest.kept_times, RULES.latest.kept_times + 3
+    events: list[Event | Dated] = []
+    for n in range(waits):
+        events += [(QUEUED, NOON + 2 * n * MINUTE), (ContactStarted(contact_id="k"), NOON + (2 * n + 1) * MINUTE)]
+        events += [(ContactTransferred(contact_id="k", to_queue="x"), NOON + (2 * n + 1) * MINUTE)]
+    assert before(asked(*events)) == {f"waited {60 * waits}", "transferred"}
+    [row] = fold(SATISFACTION_CAUSES, recorded(*events)).whole(EXPERIENCES)
+    kept = row["recent"]["k"]
+    assert (len(kept["times"]), len(kept["waits"]), len(kept["moved"])) == (ours, ours, RULES.latest.transfers)

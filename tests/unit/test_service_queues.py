@@ -463,3 +463,16 @@ moments = st.integers(0, 500 * 86_400).map(
 def test_business_ages_are_those_of_the_calendar(opened: list[datetime], name: str) -> None:
     now, calendar = datetime(2026, 6, 1, 11, tzinfo=UTC), CALENDARS[name]
     assert business_ages(calendar, opened, now) == [int(calendar.business_seconds(one, now)) for one in opened]
+
+
+def test_handing_a_case_on_inside_its_queue_flows_neither_into_nor_out_of_it() -> None:
+    to = (("a", None), ("b", "complaints"), ("c", None))
+    assigned = [ComplaintAssigned(complaint_id="q1", owner=owner, queue=queue) for owner, queue in to]
+    rows = folded(OPENED, *assigned, (RESOLVED, after(50)))
+
+    def flows(by: str) -> dict[str, tuple[int, int]]:
+        found = summarise_queues(rows.whole(ITEMS), rows.whole(CELLS), after(60), by)
+        return {one.group: (one.inflow_7d, one.outflow_7d) for one in found}
+
+    assert flows("queue") == {"complaints": (1, 1)}
+    assert flows("owner") == {"": (1, 0), "c": (0, 1)}, "it came in without an owner; the last one finished it"
