@@ -27,7 +27,7 @@ from infra.postgres.running_deadlines import Place, place_of
 log = structlog.get_logger("kehu.clocks")
 T = TypeVar("T")
 
-LOOK = 2.0
+LOOK = 5.0
 """Seconds between two looks. A look reads an index, and nothing when nothing is over."""
 AT_ONCE = 500
 """Reports of one look at most, so that an hour's outage ends in no flood."""
@@ -70,7 +70,7 @@ def outgoing(fact: Fact) -> Outgoing:
 
 
 class DeadlineWatch(Service):
-    """Looks every two seconds, as far back as `reach`; a broker or store that is away is waited for."""
+    """Looks every five seconds, as far back as `reach`; a broker or store that is away is waited for."""
 
     def __init__(
         self,

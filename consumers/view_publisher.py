@@ -32,7 +32,7 @@ AT_ONCE = 5000
 """Rows that are read, published and marked together."""
 PAGES = 10
 """Pages of one view that are published before it is another one's turn."""
-POLL = 1.0
+POLL = 5.0
 """Seconds after which the read models are looked at although nobody said that the log moved: rows are swept, too."""
 FOLDING = 0.05
 """Seconds between two looks while the read models follow the log."""
