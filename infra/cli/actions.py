@@ -78,7 +78,7 @@ def _publish(kafka: str, event: Event, told: str) -> None:
     fact = Fact(event, Meta(str(uuid4()), SOURCE, BANK, bootstrap.now()))
     message = checked(codec.structured(fact)[1])
     require_kafka(kafka)
-    asyncio.run(send(kafka, [message], lambda _acknowledged: None))
+    asyncio.run(send(kafka, [message]))
     say(f"{told}: published as {orjson.loads(message[2])['id']}")
 
 

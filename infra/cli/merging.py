@@ -13,7 +13,7 @@ from infra import bootstrap
 from infra.cli.output import Csv, Json, Limit, Ndjson, print_json, print_rows, say
 from infra.cli.publish import checked
 from infra.cli.reading import WAIT, MinPosition, Wait, reading
-from infra.cli.servers import NotTold, OptionalKafka, Postgres, require_kafka
+from infra.cli.servers import OptionalKafka, Postgres, require_told_kafka
 from infra.errors import KehuError
 from infra.kafka.producer import send
 from infra.postgres.questions import identity
@@ -243,12 +243,10 @@ def _publish(
     """Publish the event as `kehu publish` does, when whoever is asked agrees."""
     message = checked(orjson.dumps(event))
     if not dry_run:
-        if not kafka:
-            raise NotTold("Kafka: give --kafka host:9092 or set KEHU_KAFKA; --dry-run needs none")
-        require_kafka(kafka)
+        require_told_kafka(kafka)
         if not yes and not typer.confirm(question, err=True):
             raise Declined
-        asyncio.run(send(kafka, [message], lambda _acknowledged: None))
+        asyncio.run(send(kafka, [message]))
     if as_json:
         print_json({**about, "event": event, "published": not dry_run})
     elif dry_run:

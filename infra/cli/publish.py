@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from domain.ports import Message, Partition
 from infra import bootstrap, settings
 from infra.cli.output import console, say
-from infra.cli.servers import NotTold, OptionalKafka, require_kafka
+from infra.cli.servers import OptionalKafka, require_told_kafka
 from infra.errors import KehuError, Unreadable
 from infra.kafka import codec
 from infra.kafka.producer import send
@@ -44,9 +44,7 @@ def publish(
         more = f" (and {len(wrong) - SHOWN} more)" if len(wrong) > SHOWN else ""
         raise NothingSent("; ".join(wrong[:SHOWN]) + more)
     if not dry_run:
-        if not kafka:
-            raise NotTold("Kafka: give --kafka host:9092 or set KEHU_KAFKA; --dry-run needs none")
-        require_kafka(kafka)
+        require_told_kafka(kafka)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=console(stderr=True)) as progress:
             task = progress.add_task("publishing", total=len(messages))

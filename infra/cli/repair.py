@@ -8,7 +8,7 @@ import typer
 from infra.cli.dead_letters import NoSuchLetter
 from infra.cli.output import print_json, say
 from infra.cli.publish import checked
-from infra.cli.servers import NotTold, OptionalKafka, Postgres, asked, connected, require_kafka
+from infra.cli.servers import OptionalKafka, Postgres, asked, connected, require_told_kafka
 from infra.errors import KehuError, Unreadable
 from infra.kafka.producer import HEADERS, publish
 from infra.postgres import ops
@@ -66,9 +66,7 @@ def repair(
         if dry_run:
             print_json(event)
             return
-        if not kafka:
-            raise NotTold("Kafka: give --kafka host:9092 or set KEHU_KAFKA; --dry-run needs none")
-        require_kafka(kafka)
+        require_told_kafka(kafka)
         headers = [*HEADERS, (REPAIRS, str(letter_id).encode())]
         asked(kafka, publish(kafka, [(topic, key, value, headers)]), 60)
         ops.mark_repaired(conn, letter_id, event["id"])

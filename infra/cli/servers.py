@@ -95,6 +95,13 @@ def require_kafka(kafka: str) -> None:
     raise ServerUnavailable(f"Kafka at {kafka}: {told}")
 
 
+def require_told_kafka(kafka: str) -> None:
+    """The same for a command that --dry-run spares a broker. Raises NotTold, too."""
+    if not kafka:
+        raise NotTold("Kafka: give --kafka host:9092 or set KEHU_KAFKA; --dry-run needs none")
+    require_kafka(kafka)
+
+
 def held(kafka: str) -> Held:
     """What the broker has of the topics that exist. Raises ServerUnavailable, within seconds, when it is away."""
     names = list(TOPICS.values())
