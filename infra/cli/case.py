@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +13,7 @@ from infra import bootstrap
 from infra.cli.output import Json, cell, percent, print_json, print_rows, say, when
 from infra.cli.reading import At, KnownAt
 from infra.cli.servers import Postgres, connected
+from infra.cli.times import in_utc
 from infra.postgres.past import Moment
 from infra.postgres.questions.cases import events_of
 from projections.service_queues.rules import RULES
@@ -33,7 +34,7 @@ def case(
 
     Example: kehu show case p-1 --explain
     """
-    at, known_at = (None if one is None else one.replace(tzinfo=UTC) for one in (at, known_at))
+    at, known_at = in_utc(at), in_utc(known_at)
     now = at or known_at or bootstrap.now()
     shown, why = case_at(postgres, case_id, Moment(now, known_at))
     if as_json:

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from consumers.refolding import as_one, refolded
-from infra.cli.messages import Since, in_utc
 from infra.cli.output import Csv, Json, Limit, Ndjson, percent, print_rows, say, when
 from infra.cli.reading import WAIT, At, KnownAt, MinPosition, Wait, reading
 from infra.cli.retention_risk import UnknownCustomer
 from infra.cli.servers import Postgres
+from infra.cli.times import Since, Until, in_utc
 from infra.postgres.questions.answer import Answer, Row
 from infra.postgres.questions.customers import (
     ABOUT_ONE,
@@ -29,11 +29,6 @@ from projections.customers import CUSTOMERS
 from projections.customers.aliases import Group
 from projections.customers.unified import unified
 from projections.retention_risk import RETENTION_RISK
-
-Until = Annotated[
-    datetime | None,
-    typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"], help="Before this time (UTC)."),
-]
 
 
 @dataclass(frozen=True, slots=True)

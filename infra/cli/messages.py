@@ -2,11 +2,9 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Any
 
 import orjson
-import typer
 from rich.table import Table
 from rich.text import Text
 
@@ -16,18 +14,9 @@ from domain import handling  # noqa: F401 (the rules of the aggregates, too)
 from domain.errors import DomainError
 from infra.cli.output import cell, console, text_of
 
-Since = Annotated[
-    datetime | None,
-    typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"], help="From this time (UTC) on."),
-]
 BYTES_SHOWN = 4000
 UNREADABLE = "The message itself is wrong: correct it at its source and publish it again, under an id of its own."
 """What is to be done where no rule of the domain refused."""
-
-
-def in_utc(moment: datetime | None) -> datetime | None:
-    """A time as typed, which is meant in UTC."""
-    return None if moment is None else moment.replace(tzinfo=UTC)
 
 
 def meaning(rule: str) -> str:
