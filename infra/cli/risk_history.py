@@ -9,8 +9,7 @@ from infra.cli.reading import reading
 from infra.cli.retention_risk import UnknownCustomer
 from infra.cli.risk import WHICH, chosen
 from infra.cli.servers import Postgres
-from infra.postgres.questions.customers import as_row, scorer_at
-from infra.postgres.questions.risk import events_of
+from infra.postgres.questions.customers import as_row, events_of, scorer_at
 from infra.postgres.risk_models import usable
 from projections.customer_timeline import CUSTOMER_TIMELINE
 from projections.retention_risk import RETENTION_RISK, Scorer
@@ -38,7 +37,7 @@ def risk_history(
     """
     with reading(postgres, RETENTION_RISK, CUSTOMER_TIMELINE, customers=(customer,)) as (answer, now):
         scorer = scorer_at(answer, now) if model is None else usable(answer.ask(lambda conn: chosen(conn, model)))
-        events = events_of(answer, customer)
+        events = events_of(answer, [customer])
         if not events:
             raise UnknownCustomer(customer)
         changes = list(trajectory(events, scorer, now, recorded_later=as_happened))

@@ -21,8 +21,8 @@ from infra.postgres import risk_models
 from infra.postgres.log import PostgresLog
 from infra.postgres.migrate import migrate
 from infra.postgres.questions.answer import Answer
-from infra.postgres.questions.customers import ABOUT_ONE, risk_of, riskiest
-from infra.postgres.questions.risk import compared, events_of
+from infra.postgres.questions.customers import ABOUT_ONE, events_of, risk_of, riskiest
+from infra.postgres.questions.risk import compared
 from infra.postgres.read_models import PostgresReadModels
 from projections.catalogue import ALL
 from projections.declare import Mark, Save
@@ -181,7 +181,7 @@ def test_a_history_is_folded_from_all_events_of_the_customer(bank: str) -> None:
         everything = log.read(Position(0), 100_000)
         rows = answer.rows("SELECT customer_id, features, scored_at FROM retention_risk ORDER BY 1 LIMIT 25")
         for row in rows:
-            events = events_of(answer, row["customer_id"])
+            events = events_of(answer, [row["customer_id"]])
             assert events == [event for event in everything if event.meta.customer_id == row["customer_id"]]
             [*_, last] = trajectory(events, COLD, LATER, recorded_later=True)
             assert last.scored.logit == COLD.score(row["features"], LATER).logit

@@ -24,17 +24,7 @@ def events_of(conn: psycopg.Connection[dict[str, Any]], case: str, moment: Momen
     rows = conn.execute(_EVENTS, {"stream": stream_name(case)}).fetchall()
     if moment.known_by is not None:
         rows = [row for row in rows if row["recorded_at"] <= moment.known_by]
-    events = [
-        to_recorded(
-            row["originator_id"],
-            row["originator_version"],
-            row["topic"],
-            bytes(row["state"]),
-            row["notification_id"],
-            row["recorded_at"],
-        )
-        for row in rows
-    ]
+    events = [to_recorded(*row.values()) for row in rows]
     events = [event for event in events if event.meta.occurred_at <= moment.happened_by]
     if not events or events[0].originator_version != 1:
         raise UnknownCase(case)

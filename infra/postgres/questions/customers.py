@@ -93,17 +93,23 @@ def open_contacts_of(answer: Answer, ids: Sequence[str], now: datetime) -> list[
     ]
 
 
-def events_of(answer: Answer, ids: Sequence[str], names: Collection[str], upto: int) -> list[Recorded]:
-    """The events of these names in the log up to a position that are about these customers, in its order.
+def events_of(
+    answer: Answer, ids: Sequence[str], names: Collection[str] | None = None, upto: int | None = None
+) -> list[Recorded]:
+    """The events in the log that are about these customers, also derived ones, in its order.
 
-    The timeline names the streams: there is no index of the log by customer.
+    Of these names only, and up to a position only, where these are given. The timeline names the streams: there is no
+    index of the log by customer.
     """
-    query = """SELECT e.originator_id, e.originator_version, e.topic, e.state, e.notification_id, e.recorded_at
+    where = "customer_id = ANY(%(ids)s)"
+    if names is not None:
+        where += " AND topic = ANY(%(topics)s)"
+    if upto is not None:
+        where += " AND notification_id <= %(upto)s"
+    query = f"""SELECT originator_id, originator_version, topic, state, notification_id, recorded_at
         FROM (SELECT DISTINCT stream FROM customer_timeline WHERE customer_id = ANY(%(ids)s)) own
-        JOIN kehu.stored_events e ON e.originator_id = own.stream
-        WHERE e.topic = ANY(%(topics)s) AND e.notification_id <= %(upto)s AND e.customer_id = ANY(%(ids)s)
-        ORDER BY e.notification_id"""
-    rows = answer.rows(query, {"ids": list(ids), "topics": registry.topics(names), "upto": upto})
+        JOIN kehu.stored_events ON originator_id = own.stream WHERE {where} ORDER BY notification_id"""
+    rows = answer.rows(query, {"ids": list(ids), "topics": registry.topics(names or ()), "upto": upto})
     return [to_recorded(*row.values()) for row in rows]
 
 

@@ -1,4 +1,4 @@
-"""Two models of retention risk compared, and how the score of one customer came about."""
+"""Two models of retention risk compared over all customers."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -7,28 +7,12 @@ from heapq import heappush, heapreplace
 from math import sqrt
 from typing import Any
 
-from domain.values import Recorded
-from infra.postgres.mapper import to_recorded
 from infra.postgres.questions.answer import Answer, Row
 from infra.postgres.questions.customers import BANDS
 from projections.measures.discrimination import psi, shares
 from projections.retention_risk import Scored, Scorer
 
 SCORED = BANDS[:3]
-_STREAMS = "SELECT DISTINCT stream FROM customer_timeline WHERE customer_id = %(customer)s"
-_EVENTS = """SELECT originator_id, originator_version, topic, state, notification_id, recorded_at
-    FROM kehu.stored_events WHERE originator_id = ANY(%(streams)s) AND customer_id = %(customer)s
-    ORDER BY notification_id"""
-
-
-def events_of(answer: Answer, customer_id: str) -> list[Recorded]:
-    """All that is stored about a customer, also what was derived, in the order of the log.
-
-    The timeline knows in which streams it is, so that nothing else is read.
-    """
-    streams = [row["stream"] for row in answer.rows(_STREAMS, {"customer": customer_id})]
-    rows = answer.rows(_EVENTS, {"customer": customer_id, "streams": streams})
-    return [to_recorded(*row.values()) for row in rows]
 
 
 @dataclass(slots=True)
