@@ -256,6 +256,25 @@ def copy_values(
             write_row((*row, at))
 
 
+def write_new(conn: "psycopg.Connection[Any]", schema: str, table: Table, changed: Changed, at: datetime) -> None:
+    """Copy rows that were never written before; counters wait in `incoming` until they are added up."""
+    target = sql.Identifier(schema, table.name)
+    if changed.added:
+        copy_rows(conn, target, table, changed.added, at)
+    if changed.appended:
+        copy_values(conn, target, table, changed.appended, at)
+    if changed.summed:
+        copy_rows(conn, incoming(conn, schema, table), table, changed.summed, at)
+
+
+def add_up_all(conn: "psycopg.Connection[Any]", schema: str, tables: Iterable[Table]) -> None:
+    """Add up what waits for the summed ones of these tables."""
+    for table in tables:
+        if table.summed:
+            incoming(conn, schema, table)
+            add_up(conn, schema, table)
+
+
 def add_up(conn: "psycopg.Connection[Any]", schema: str, table: Table) -> None:
     """Add what was copied into `incoming` in this transaction to a summed table."""
 
@@ -298,20 +317,15 @@ def _write(conn: "psycopg.Connection[Any]", schema: str, table: Table, changed: 
     if not _many(changed):
         few_rows.write(conn, schema, table, changed, at)
         return
-    target = sql.Identifier(schema, table.name)
-    if changed.added:
-        copy_rows(conn, target, table, changed.added, at)
-    if changed.appended:
-        copy_values(conn, target, table, changed.appended, at)
+    write_new(conn, schema, table, changed, at)
     if changed.summed:
-        copy_rows(conn, incoming(conn, schema, table), table, changed.summed, at)
         add_up(conn, schema, table)
     if changed.replaced:
         new = incoming(conn, schema, table)
         copy_rows(conn, new, table, changed.replaced, at)
         conn.execute(
             sql.SQL("INSERT INTO {} ({cols}) SELECT {cols} FROM {} ON CONFLICT ({}) DO UPDATE SET {}").format(
-                target,
+                sql.Identifier(schema, table.name),
                 new,
                 names(table.key),
                 sql.SQL(", ").join(
