@@ -13,6 +13,7 @@ from projections.measures.rates import Ratio, mean_change, rate_ratio, share_cha
 from projections.measures.surveys import nps, nps_change
 from projections.outcomes.rules import COSTS, OUTCOMES, OutcomeRule
 from projections.outcomes.summaries import Tally, Window
+from projections.outcomes.tables import CASE_TYPES
 
 NEWCOMBE = "difference of shares, hybrid score (Newcombe 1998)"
 RATIO = "rate ratio, likelihood score (Graham 2003)"
@@ -155,7 +156,7 @@ class _Comparison:
         values = [None if mean is None else _minor(mean) for mean in means]
         n = [one.n for one in samples]
         yield self._effect("cost_per_contact", "", unit, [None, None], n, values, paid, WELCH)
-        cases = [sum(side.counts[name] for name in CASES_OPENED) for side in self._sides]
+        cases = [sum(side.counts[name] for name in CASE_TYPES.values()) for side in self._sides]
         each = [_minor(one.total / n) if n else None for one, n in zip(samples, cases, strict=True)]
         yield self._effect("contact_cost_per_case", "", unit, [None, None], cases, each, None, NONE)
 
@@ -183,9 +184,6 @@ class _Comparison:
             measure, of, unit, counts[0], n[0], counts[1], n[1], before, after, change, low, high, significant,
             suppressed=not shown, provisional=self._running or later, method=method,
         )  # fmt: skip
-
-
-CASES_OPENED = ("complaints", "consultations", "service_requests", "disputes", "data_requests")
 
 
 def _minor(seconds: float) -> int:

@@ -1,11 +1,12 @@
 """What is kept of outcomes: counters of each day, and rows of those that a later event is counted with."""
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
 from projections.declare import Index, Key, Row, Rows, Table
+from projections.measures.times import day_of
 
 TOTALLED = ("channel", "branch", "product", "segment", "project_id")
 """The dimensions that a cell has beside its day, and that have totals."""
@@ -144,16 +145,11 @@ ACTIONS = Table(
 """
 
 
-def day_of(moment: datetime) -> date:
-    """The day that a moment counts in."""
-    return moment.astimezone(UTC).date()
-
-
 def cell_of(event: Any, person: Row | None, moment: datetime) -> Key:
     """The cell of an event that has dimensions and a channel; what it does not say is as the customer has it."""
     known: Mapping[str, Any] = person or _NOWHERE
     return (
-        moment.astimezone(UTC).date(),
+        day_of(moment),
         event.channel,
         event.branch or known["branch"],
         event.product or "",

@@ -9,7 +9,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from typing import Any
 
-from domain.values import Meta
+from domain.values import Meta, Recorded
 from projections.retention_risk.measures import PERIODS_OF_QUARTER, PERIODS_OF_YEAR, Features
 from projections.retention_risk.windows import (
     DAY,
@@ -292,3 +292,12 @@ STEPS: dict[str, Callable[[Features, Any, int, str], None]] = {
     "transaction.posted": _posted,
     "transaction.reversed": _reversed,
 }
+
+
+def take(features: Features, event: Recorded) -> None:
+    """Take one event into the features of its customer."""
+    meta = event.meta
+    at, last = second_of(meta.occurred_at), features.get("at")
+    if last is None or at > last:
+        features["at"] = at
+    STEPS[event.name](features, event.event, at, identity(meta))

@@ -12,7 +12,7 @@ from math import ceil, floor
 from operator import itemgetter
 
 from domain.values import Value
-from projections.measures.ranks import logistic
+from projections.measures.odds import logistic
 from projections.retention_risk.measures import FEATURES, Feature, Features, Number, Sheet, Steps
 from projections.retention_risk.model import COLD_START, Model, NoModel, Term, check
 from projections.retention_risk.windows import LAST_SECOND, second_of

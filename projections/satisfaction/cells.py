@@ -1,11 +1,12 @@
 """Where invitations and answers are counted: one cell for each, and the totals of each day beside the cells."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
 from projections.declare import Key, Rows, Table
+from projections.measures.times import day_of
 
 TOTALLED = ("channel", "branch", "product", "segment", "project_id", "owner")
 """The dimensions that a cell has beside its day, and that have totals."""
@@ -36,7 +37,7 @@ TOTALS = Table(
 def cell_key(event: Any, sent_at: datetime) -> Key:
     """The cell of an event that carries the dimensions of its invitation."""
     return (
-        sent_at.astimezone(UTC).date(),
+        day_of(sent_at),
         event.metric,
         event.scale,
         event.channel,

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from domain.values import Recorded
 from projections.declare import Key, Projection, Row, Rows, Table
 from projections.service_queues import cases, contacts
+from projections.service_queues.ages import SHARES
 from projections.service_queues.cases import next_deadline
 from projections.service_queues.rules import RULES
 from projections.service_queues.summaries import (
@@ -23,7 +24,7 @@ from projections.service_queues.summaries import (
     with_ages,
     with_flow,
 )
-from projections.service_queues.tables import CELLS, DIMENSIONS, DURATIONS, FIRST, FLOW, ITEMS, rounded, seconds_between
+from projections.service_queues.tables import CELLS, DIMENSIONS, DURATIONS, FIRST, FLOW, ITEMS, rounded
 
 __all__ = [
     "CELLS",
@@ -35,6 +36,7 @@ __all__ = [
     "MONTH",
     "RULES",
     "SERVICE_QUEUES",
+    "SHARES",
     "QueueSummary",
     "Standing",
     "first_day",
@@ -42,7 +44,6 @@ __all__ = [
     "is_overdue",
     "next_deadline",
     "rounded",
-    "seconds_between",
     "standings",
     "summarise_queues",
     "with_ages",

@@ -12,9 +12,10 @@ from typing import Any
 from domain.clocks import CALENDARS
 from projections.declare import Row
 from projections.measures.first_contact import FIRST_CONTACT
+from projections.measures.times import day_of
 from projections.service_queues.ages import business_ages, calendar_ages, ranked
 from projections.service_queues.rules import RULES
-from projections.service_queues.tables import FLOW, day_of
+from projections.service_queues.tables import FLOW
 
 WEEK = 7
 MONTH = 28

@@ -8,7 +8,8 @@ from typing import Any
 
 from infra.postgres.questions.answer import Answer, Row
 from projections.measures.survival import Survival, kaplan_meier
-from projections.service_queues import RULES, rounded, seconds_between
+from projections.measures.times import seconds_between
+from projections.service_queues import RULES, rounded
 
 HOUR = 3600
 Histogram = dict[int, int]
