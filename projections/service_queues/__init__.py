@@ -11,9 +11,8 @@ from projections.declare import Key, Projection, Row, Rows, Table
 from projections.service_queues import cases, contacts
 from projections.service_queues.ages import SHARES
 from projections.service_queues.cases import next_deadline
-from projections.service_queues.rules import RULES
+from projections.service_queues.rules import RULES, WINDOWS
 from projections.service_queues.summaries import (
-    MONTH,
     QueueSummary,
     Standing,
     first_day,
@@ -33,10 +32,10 @@ __all__ = [
     "FIRST",
     "FLOW",
     "ITEMS",
-    "MONTH",
     "RULES",
     "SERVICE_QUEUES",
     "SHARES",
+    "WINDOWS",
     "QueueSummary",
     "Standing",
     "first_day",
