@@ -1,4 +1,6 @@
-"""Which service policy a case gets: the choices of `domain/rules/service_policies.toml`."""
+"""Which presets fit a case: the service policy that it gets (`domain/rules/service_policies.toml`), and for which types
+of case a statutory preset is (`domain/rules/regimes.toml`).
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -44,3 +46,17 @@ def service_policy(queue: str, case_type: str, severity: int, at: datetime) -> s
 def chosen(choices: Sequence[Choice], queue: str, case_type: str, severity: int) -> str | None:
     """The policy of the first choice that fits."""
     return next((one.policy for one in choices if one.fits(queue, case_type, severity)), None)
+
+
+class RegimeRule(Rule, frozen=True):
+    """One version of which types of case each statutory preset is for (domain/rules/regimes.toml)."""
+
+    of: dict[str, tuple[str, ...]]
+
+
+REGIMES = read("regimes", RegimeRule)["case_types"]
+
+
+def case_types(regime: str, at: datetime) -> tuple[str, ...]:
+    """The types of case that a regime was for then; () when it is for any."""
+    return REGIMES.at(at).of.get(regime, ())

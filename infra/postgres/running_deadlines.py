@@ -5,6 +5,7 @@ from datetime import datetime
 
 from psycopg.rows import tuple_row
 
+from domain.clocks import Which
 from domain.complaint import ComplaintDeadlineMissed
 from domain.values import CustomerId, Fact, Meta
 from infra.postgres.connection import Connection
@@ -43,8 +44,7 @@ class RunningDeadlines:
         """The misses that nobody has reported, oldest first, each as the fact that reports it.
 
         Only of deadlines after `since`, and behind a place; none while another process reads them, or while the read
-        model is far behind the log. The fact has the
-        same id and time whoever makes it, so the inbox takes it once.
+        model is far behind the log. The fact has the same id and time whoever makes it, so the inbox takes it once.
         """
         with self._connection.use() as conn:
             if self._session is not conn:
@@ -64,10 +64,11 @@ class RunningDeadlines:
         self._connection.close()
 
 
-def report(due: datetime, case: str, clock: str, customer: str, preset: str, version: int) -> Fact:
+def report(due: datetime, case: str, clock: Which, customer: str, preset: str, version: int) -> Fact:
+    """The fact that a deadline of a case was missed, at its time."""
     data = ComplaintDeadlineMissed(
         complaint_id=case,
-        clock="statutory" if clock == "statutory" else "service",
+        clock=clock,
         preset=preset,
         preset_version=version,
         due_at=due,

@@ -158,7 +158,7 @@ def sweep(row: Row, now: datetime) -> Row:
 
 RETENTION_RISK = Projection(
     name="retention_risk",
-    version=2,
+    version=3,
     tables=(RISK,),
     handles=frozenset(STEPS),
     keys=keys,

@@ -224,10 +224,10 @@ def test_a_case_at_risk_comes_before_one_with_an_earlier_deadline(copied: Histor
         conn.execute("UPDATE kehu.queue_items SET open = false WHERE queue <> 'told'")
         for case, started, due in (("told-1", 30, 5), ("told-2", 1, 3)):
             clocks = {
-                "statutory_from": copied.now - timedelta(days=started),
                 "statutory_due": copied.now + timedelta(days=due),
-                "service_from": None,
+                "statutory_at_risk_at": copied.now + timedelta(days=due - (started + due) / 4),
                 "service_due": None,
+                "service_at_risk_at": None,
             }
             item = {"open": True, **clocks, **next_deadline(clocks), "item_id": f"complaint-{case}"}
             columns = ", ".join(f"{name} = %({name})s" for name in item)
