@@ -88,7 +88,7 @@ def test_an_effect_says_for_each_measure_whether_it_is_more_than_chance(history:
     ("asked", "told"),
     [
         (("complaint-rate", "--by", "owner"), "use channel, branch"),
-        (("complaint-rate", "--where", "branch"), "write DIMENSION=VALUE"),
+        (("complaint-rate", "--where", "branch"), "write NAME=VALUE with one of"),
         (("complaint-rate", "--where", "branch=a", "--where", "branch=b"), "given twice"),
         (("effect", "--date", "2999-01-01"), "no day since 2999-01-01 is over"),
         (("effect",), "--date"),
