@@ -2,6 +2,7 @@
 
 import csv
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import orjson
@@ -72,6 +73,22 @@ def test_the_history_of_a_score_ends_with_the_score_that_is_shown(history: Histo
     assert "time passed" in history("show", "risk-history", "c-told", "--as-happened").out
     latest = history("show", "risk-history", "c-told", "--as-happened", "--limit", "1", "--json").rows
     assert latest == told[-1:]
+
+
+def test_the_history_of_a_score_ends_at_the_moment_that_is_asked_about(history: History) -> None:
+    whole = history("show", "risk-history", "c-told", "--as-happened", "--json").rows
+    then = (history.now - timedelta(days=50)).isoformat()[:16]
+    earlier = history("show", "risk-history", "c-told", "--as-happened", "--at", then, "--json").rows
+    assert earlier == [one for one in whole if one["at"][:16] <= then]
+    assert 0 < len(earlier) < len(whole)
+    (shown,) = history("show", "retention-risk", "--customer", "c-told", "--at", then, "--json").rows
+    assert (earlier[-1]["logit"], earlier[-1]["reasons"]) == (shown["logit"], shown["reasons"])
+    ahead = history("show", "risk-history", "c-told", "--as-happened", "--at", "2100-01-01", "--json").rows
+    assert ahead[: len(whole)] == whole
+    assert {one["because"] for one in ahead[len(whole) :]} == {None}, "ahead nothing happens but that time passes"
+    assert history("show", "risk-history", "c-told", "--at", then, "--json").rows == [], "nothing was known then"
+    unknown = history("show", "risk-history", "c-told", "--known-at", then)
+    assert (unknown.code, "Nothing is stored about this customer" in unknown.err) == (1, True)
 
 
 @pytest.mark.parametrize(
