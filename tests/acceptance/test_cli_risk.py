@@ -44,6 +44,10 @@ def test_a_trained_model_is_compared_and_promoted_and_every_row_follows(trained:
     assert {"auc", "ks", "psi", "brier", "calibration_error"} <= told["figures"].keys()
     compared = orjson.loads(history("risk", "compare", "champion", str(file), "--json").out)
     assert compared["customers"] == len(customers(history)) == sum(one["customers"] for one in compared["bands"])
+    asked = ("risk", "compare", "champion", str(file))
+    everybody = history(*asked, "--limit", "0", "--json").rows
+    assert [one["customer_id"] for one in everybody] == customers(history)
+    assert [one["difference"] for one in compared["rows"]] == sorted(one["difference"] for one in everybody)[:-11:-1]
     assert history("risk", "add", str(file)).code == 0
     promoted = history("risk", "promote", "chance", "--reason", "a test", "--by", "risk committee", "--json")
     assert orjson.loads(promoted.out)["former"] == "cold_start.1"
@@ -58,6 +62,17 @@ def test_a_trained_model_is_compared_and_promoted_and_every_row_follows(trained:
     assert "By cold_start.1:" in shown
     assert "chance.1" in history("risk", "compare", "cold_start", "chance").out
     assert "chance.1" in history("risk", "models").out
+
+
+def test_two_models_are_compared_over_some_customers_and_as_of_another_moment(history: History) -> None:
+    asked = ("risk", "compare", "champion", "cold_start", "--limit", "0", "--json")
+    leeds = history("show", "retention-risk", "--branch", "Leeds", "--limit", "0", "--json").rows
+    some = {row["customer_id"] for row in leeds if row["probability"] is not None}
+    told = orjson.loads(history(*asked, "--branch", "Leeds").out)
+    assert {row["customer_id"] for row in told["rows"]} == some
+    assert told["customers"] == len(some) > 0
+    assert {row["difference"] for row in told["rows"]} == {0.0}
+    assert orjson.loads(history(*asked, "--known-at", "2001-01-01").out)["customers"] == 0
 
 
 def test_the_history_of_a_score_ends_with_the_score_that_is_shown(history: History) -> None:

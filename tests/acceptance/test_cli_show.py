@@ -332,6 +332,11 @@ def test_an_export_of_any_length_needs_little_memory(copied: History, form: str)
         ("dead-letters", "list", "--summary"),
         ("projections", "status"),
         ("projections", "check"),
+        ("risk", "compare", "champion", "cold_start"),
+        ("risk", "compare", "champion", "cold_start", "--limit", "0"),
+        ("views", "list"),
+        ("trace", "told-opened"),
+        ("trace", "--stream", "complaint-told-1"),
         ("doctor",),
     ],
     ids=" ".join,
@@ -346,6 +351,16 @@ def test_what_is_listed_is_the_same_as_csv_and_as_json(history: History, asked: 
     shown = history(*asked)
     assert shown.code == 0
     assert max(map(len, shown.out.splitlines())) <= 100
+
+
+def test_views_are_chosen_by_their_read_model_and_by_what_waits(history: History) -> None:
+    every = history("views", "list", "--json").rows
+    some = history("views", "list", "--read-model", "service-queues", "--json").rows
+    assert some == [row for row in every if row["read_model"].startswith("service_queues ")]
+    assert 0 < len(some) < len(every)
+    assert history("views", "list", "--behind", "1e9", "--json").rows == []
+    wrong = history("views", "list", "--read-model", "none")
+    assert (wrong.code, "There is no such read model" in wrong.err) == (1, True)
 
 
 def test_a_moment_that_is_over_is_shown_as_it_was(history: History) -> None:
