@@ -16,6 +16,7 @@ from infra.cli import (
     customer,
     customers,
     dead_letters,
+    deadlines,
     doctor,
     events,
     merging,
@@ -83,6 +84,7 @@ show.command()(retention_risk.retention_risk)
 show.command()(queues.queues)
 show.command()(queues.cases)
 show.command()(case.case)
+show.command()(deadlines.deadlines)
 show.command()(queues.staffing)
 show.command()(customer.customer)
 show.command()(outcomes.complaint_rate)

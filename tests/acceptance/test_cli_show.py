@@ -219,6 +219,30 @@ def test_cases_are_listed_with_the_overdue_first(history: History) -> None:
     assert "ago" in history("show", "cases", "--queue", "told").out
 
 
+def test_running_deadlines_are_listed_by_clock_with_whose_work_they_are(history: History) -> None:
+    asked = ("show", "deadlines", "--limit", "0", "--json")
+    rows = history(*asked).rows
+    assert [row["due_at"] for row in rows] == sorted(row["due_at"] for row in rows)
+    told = {(row["case"], row["clock"]): row["state"] for row in rows if row["queue"] == "told"}
+    assert told == {("told-2", "statutory"): "overdue", ("told-2", "service"): "overdue"}
+    for name in ("clock", "queue", "regime", "preset"):
+        value = rows[0][name]
+        some = [(row["case"], row["clock"]) for row in rows if row[name] == value]
+        for option in ((f"--{name}", value), ("--where", f"{name}={value}")):
+            assert [(row["case"], row["clock"]) for row in history(*asked, *option).rows] == some
+    soon = (history.now - timedelta(days=100) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M")
+    then = history(*asked, "--queue", "told", "--where", "priority=1", "--at", soon).rows
+    assert {(row["case"], row["clock"]): row["state"] for row in then} == dict.fromkeys(told, "in time")
+    assert history(*asked, "--known-at", "2001-01-01").rows == []
+    assert "ago" in history("show", "deadlines", "--queue", "told").out
+    for option, remedy in (
+        (("--state", "late"), "use overdue, at risk, in time"),
+        (("--clock", "wall"), "use statutory"),
+    ):
+        wrong = history(*asked, *option)
+        assert (wrong.code, remedy in wrong.err) == (2, True)
+
+
 def test_a_case_at_risk_comes_before_one_with_an_earlier_deadline(copied: History) -> None:
     with psycopg.connect(copied.postgres) as conn:
         conn.execute("UPDATE kehu.queue_items SET open = false WHERE queue <> 'told'")
@@ -270,6 +294,7 @@ LISTS = (
     ("show", "retention-risk"),
     ("show", "queues"),
     ("show", "cases"),
+    ("show", "deadlines"),
     ("show", "customer", "c-told"),
     ("show", "complaint-rate", "--by", "branch"),
     ("show", "root-causes", "--all"),
