@@ -5,16 +5,18 @@ from datetime import date, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
+from msgspec import to_builtins
 
 from infra import bootstrap
 from infra.cli.filters import column, single
-from infra.cli.output import Csv, Json, Limit, Ndjson, percent, print_rows
+from infra.cli.output import Csv, Json, Limit, Ndjson, percent, print_rows, say
 from infra.cli.reading import WAIT, At, KnownAt, MinPosition, Wait, reading
 from infra.cli.servers import Postgres
 from infra.postgres.questions.outcomes import complaint_rates, effect_of
 from projections.measures.intervals import Measure
 from projections.outcomes import OUTCOMES
 from projections.outcomes.effects import Effect
+from projections.outcomes.rules import COSTS
 from projections.outcomes.summaries import DIMENSIONS, ComplaintRate, Window
 from projections.satisfaction import SATISFACTION
 
@@ -156,7 +158,7 @@ def effect(
 
     Each change has a 95 % interval and says whether it is more than chance. Before and after is no experiment: what
     else changed meanwhile is in it. A figure with * is provisional: its window is not over, or later events may still
-    count in it.
+    count in it. Costs are at the rate that the answer names: a bank sets its own.
 
     Example: kehu show effect --date 2026-01-15 --window 60 --by segment
     """
@@ -168,6 +170,8 @@ def effect(
         now,
     ):
         found = list(effect_of(answer, change, window, now.date(), by, conditions))
+    rate = COSTS.latest
+    exported = as_json or as_csv or as_ndjson
     print_rows(
         f"Effect of {change}, {window} days before and after{f', by {by}' if by else ''}",
         [_effect_row(by, group, one) for group, one in found][: limit or None],
@@ -178,7 +182,13 @@ def effect(
         wide=(by, "measure"),
         limit=limit,
         fresh=answer.fresh,
+        about={"cost_rate": to_builtins(rate)},
     )
+    told = f"Costs are at {rate.hourly_minor / 100:,.2f} {rate.currency} an hour of work ({rate.source})."
+    if not exported:
+        say(told, "dim")
+    elif not as_json:
+        typer.echo(told, err=True)
 
 
 def _effect_row(by: str, group: str, of: Effect) -> dict[str, Any]:
