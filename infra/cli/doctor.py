@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg
 
+from domain.clocks import PRESETS
 from domain.errors import DomainError
 from infra import bootstrap
 from infra.cli.output import Csv, Json, Ndjson, print_rows, say, span
@@ -97,6 +98,7 @@ def examine(postgres: str, kafka: str, now: datetime) -> Iterator[Check]:
         yield from _guarded("read models", lambda: _read_models(conn))
         yield from _guarded("ingest lag", lambda: _ingest(conn, topics))
         yield from _guarded("projections", lambda: _projections(conn))
+        yield from _guarded("presets", lambda: _presets(conn))
         yield from _guarded("parked", lambda: _parked(conn, now))
         yield from _guarded("dead letters", lambda: _dead_letters(conn, now))
         yield from _guarded("transactions", lambda: _transactions(conn))
@@ -214,6 +216,24 @@ def _projections(conn: Connection) -> Iterator[Check]:
             yield Check(name, WRONG, f"{hole}", f"Run `kehu rebuild {row['name']} --switch`.")
         else:
             yield Check(name, OK, f"at position {row['position']}, {row['behind']} events behind, complete")
+
+
+_PRESETS_IN_USE = """SELECT statutory_preset AS name, statutory_version AS version FROM kehu.deadlines
+        WHERE statutory_preset IS NOT NULL
+    UNION SELECT service_preset, service_version FROM kehu.deadlines WHERE service_preset IS NOT NULL"""
+
+
+def _presets(conn: Connection) -> Iterator[Check]:
+    """Open cases are decided on by the versions that they have, which must be here too."""
+    rows = conn.execute(_PRESETS_IN_USE).fetchall()
+    known = {(one.name, one.version) for one in PRESETS}
+    used = {(row["name"], row["version"]) for row in rows}
+    if missing := sorted(used - known):
+        told = ", ".join(f"{name} {version}" for name, version in missing)
+        remedy = "Give every worker the folder `kehu_bank_rules` that has them; `kehu rules` shows what is read here."
+        yield Check("presets", WRONG, f"open cases have presets that are not known here: {told}", remedy)
+    else:
+        yield Check("presets", OK, f"all {len(used)} of open cases are known")
 
 
 def _parked(conn: Connection, now: datetime) -> Iterator[Check]:

@@ -34,6 +34,7 @@ from infra.cli import (
     risk_train,
     roles,
     root_causes,
+    rules,
     run,
     satisfaction,
     skip,
@@ -134,6 +135,7 @@ customer_commands.command()(merging.duplicates)
 app.add_typer(event_commands, name="events")
 event_commands.command()(events.catalog)
 app.command()(doctor.doctor)
+app.command()(rules.rules)
 app.command()(verify.verify)
 app.command()(run.demo)
 
