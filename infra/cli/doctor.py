@@ -7,7 +7,6 @@ from typing import Any
 
 import psycopg
 
-from domain.clocks import PRESETS
 from domain.errors import DomainError
 from infra import bootstrap
 from infra.cli.output import Csv, Json, Ndjson, print_rows, say, span
@@ -17,6 +16,7 @@ from infra.kafka.topics import TOPICS
 from infra.postgres import migrate, ops
 from infra.postgres.builds import of_row
 from infra.postgres.completeness import first_hole
+from infra.postgres.running_deadlines import unknown_presets
 from projections.catalogue import ALL
 
 OK, WARNING, WRONG, SKIPPED = "ok", "warning", "wrong", "skipped"
@@ -218,22 +218,14 @@ def _projections(conn: Connection) -> Iterator[Check]:
             yield Check(name, OK, f"at position {row['position']}, {row['behind']} events behind, complete")
 
 
-_PRESETS_IN_USE = """SELECT statutory_preset AS name, statutory_version AS version FROM kehu.deadlines
-        WHERE statutory_preset IS NOT NULL
-    UNION SELECT service_preset, service_version FROM kehu.deadlines WHERE service_preset IS NOT NULL"""
-
-
 def _presets(conn: Connection) -> Iterator[Check]:
     """Open cases are decided on by the versions that they have, which must be here too."""
-    rows = conn.execute(_PRESETS_IN_USE).fetchall()
-    known = {(one.name, one.version) for one in PRESETS}
-    used = {(row["name"], row["version"]) for row in rows}
-    if missing := sorted(used - known):
+    if missing := unknown_presets(conn):
         told = ", ".join(f"{name} {version}" for name, version in missing)
         remedy = "Give every worker the folder `kehu_bank_rules` that has them; `kehu rules` shows what is read here."
         yield Check("presets", WRONG, f"open cases have presets that are not known here: {told}", remedy)
     else:
-        yield Check("presets", OK, f"all {len(used)} of open cases are known")
+        yield Check("presets", OK, "those of all open cases are known")
 
 
 def _parked(conn: Connection, now: datetime) -> Iterator[Check]:

@@ -6,7 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.cli import kehu
+import psycopg
+import pytest
+
+from infra.cli.run import PresetsMissing, require_presets
+from tests.support.cli import History, kehu
 from tests.support.project import ROOT
 from tests.unit.test_own_rules import COST, OWN_PRESET, write
 
@@ -49,6 +53,17 @@ def test_a_folder_that_cannot_be_used_stops_every_command_with_one_line(tmp_path
     assert done.stderr.startswith("kehu: A rule cannot be used.")
     assert "kehu_bank_rules/preset.toml: nothing is read from it" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_worker_without_the_presets_of_open_cases_does_not_start(copied: History) -> None:
+    require_presets(copied.postgres)
+    with psycopg.connect(copied.postgres) as conn:
+        conn.execute(
+            "UPDATE kehu.deadlines SET service_preset = 'own_x', service_version = 1000 WHERE case_id = 'told-2'"
+        )
+    with pytest.raises(PresetsMissing, match="own_x version 1000"):
+        require_presets(copied.postgres)
+    require_presets("host=/nowhere dbname=x")  # a worker waits for it
 
 
 def test_the_rules_of_the_release_are_listed_by_subject() -> None:
