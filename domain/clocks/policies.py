@@ -7,7 +7,8 @@ from datetime import datetime
 
 import msgspec
 
-from domain.rules import Rule, read
+from domain.clocks.presets import PRESETS, Preset
+from domain.rules import Rule, UnusableRules, Versions, read
 
 
 class Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -34,7 +35,17 @@ class PolicyRule(Rule, frozen=True):
     choices: tuple[Choice, ...] = ()
 
 
-RULES = read("service_policies", PolicyRule)["service_policies"]
+def checked(rules: Versions[PolicyRule], presets: Sequence[Preset] = PRESETS) -> Versions[PolicyRule]:
+    """The choices. Raises UnusableRules when one of them is no preset of the service clock."""
+    known = {one.name for one in presets if one.clock == "service"}
+    for rule in rules:
+        for policy in (rule.otherwise, *(choice.policy for choice in rule.choices)):
+            if policy not in known:
+                raise UnusableRules(f"service_policies version {rule.version}: no service policy {policy}")
+    return rules
+
+
+RULES = checked(read("service_policies", PolicyRule)["service_policies"])
 
 
 def service_policy(queue: str, case_type: str, severity: int, at: datetime) -> str:

@@ -16,6 +16,7 @@ from infra.cli import (
     customer,
     customers,
     dead_letters,
+    deadlines,
     doctor,
     events,
     merging,
@@ -33,6 +34,7 @@ from infra.cli import (
     risk_train,
     roles,
     root_causes,
+    rules,
     run,
     satisfaction,
     skip,
@@ -83,6 +85,7 @@ show.command()(retention_risk.retention_risk)
 show.command()(queues.queues)
 show.command()(queues.cases)
 show.command()(case.case)
+show.command()(deadlines.deadlines)
 show.command()(queues.staffing)
 show.command()(customer.customer)
 show.command()(outcomes.complaint_rate)
@@ -132,6 +135,7 @@ customer_commands.command()(merging.duplicates)
 app.add_typer(event_commands, name="events")
 event_commands.command()(events.catalog)
 app.command()(doctor.doctor)
+app.command()(rules.rules)
 app.command()(verify.verify)
 app.command()(run.demo)
 

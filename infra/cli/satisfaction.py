@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from domain.survey import RULES
+from infra.cli.filters import check_window, several, window_of
 from infra.cli.output import Csv, Json, Limit, Ndjson, percent, print_rows
 from infra.cli.reading import WAIT, At, KnownAt, MinPosition, Wait, reading
 from infra.cli.servers import Postgres
@@ -17,9 +18,8 @@ from projections.satisfaction_causes import CAUSES, SATISFACTION_CAUSES
 
 GROUPS = (*DIMENSIONS, *PERIODS)
 FILTERS = ("metric", "scale", *DIMENSIONS)
-WINDOWS = (7, 30, 90)
 YEAR = timedelta(days=364)
-"""How far rolling windows go back unless --from says so."""
+"""How far rolling windows go back unless --days says so."""
 By = Annotated[str, typer.Option(help=f"Group by {', '.join(GROUPS)}; several with commas between.")]
 Where = Annotated[
     list[str] | None, typer.Option(help="Only where NAME=VALUE; repeatable, the same name gives several values.")
@@ -58,22 +58,18 @@ def satisfaction(
     Example: kehu show satisfaction --by branch,month --days 90 --where channel=app --where channel=web
     """
     groups = _groups(by)
-    if days not in (None, *WINDOWS):
-        raise typer.BadParameter("use 7, 30 or 90", param_hint=f"--days {days}")
-    if until is not None and days is None and rolling_days is None:
-        raise typer.BadParameter("it ends a window: give --days 7, 30 or 90 with it", param_hint="--until")
-    conditions = _conditions(where or ())
+    check_window(days, until, ends_another=rolling_days is not None)
+    conditions = several(where, FILTERS)
     with reading(postgres, SATISFACTION, min_position=min_position, wait=wait, at=at, known_at=known_at) as asked:
         answer, now = asked
-        last = until.date() if until else now.date()
-        title = f"Satisfaction by {by}" + (f", {days} days to {last}" if days else "")
+        window = window_of(days, until, now.date())
+        title = f"Satisfaction by {by}" + (f", {days} days to {window[1]}" if window else "")
         if rolling_days:
-            window = (last - YEAR if days is None else last - timedelta(days=days - 1), last)
-            series = rolling(answer, groups, conditions, window, rolling_days, every, min_n)
+            last = until.date() if until else now.date()
+            series = rolling(answer, groups, conditions, window or (last - YEAR, last), rolling_days, every, min_n)
             rows = [{"until": end, **_row(groups, one)} for end, one in series]
         else:
-            chosen = (last - timedelta(days=days - 1), last) if days else None
-            summaries = scores(answer, groups, conditions, chosen, min_n)
+            summaries = scores(answer, groups, conditions, window, min_n)
             ordered = sorted(summaries, key=lambda s: (s.metric, s.scale, s.group))
             rows = [_row(groups, one) for one in ordered]
     print_rows(
@@ -112,7 +108,7 @@ def satisfaction_change(
 
     Example: kehu show satisfaction-change --before 2026-01-01..2026-03-31 --after 2026-04-01..2026-06-30 --by branch
     """
-    groups, conditions = _groups(by), _conditions(where or ())
+    groups, conditions = _groups(by), several(where, FILTERS)
     windows = (_window(before, "--before"), _window(after, "--after"))
     with reading(postgres, SATISFACTION, min_position=min_position, wait=wait, at=at, known_at=known_at) as asked:
         answer, _ = asked
@@ -151,13 +147,11 @@ def list_answers(
 
     Example: kehu show answers --where metric=nps --where score=0 --where score=1 --limit 0 --csv
     """
-    if days not in (None, *WINDOWS):
-        raise typer.BadParameter("use 7, 30 or 90", param_hint=f"--days {days}")
-    conditions = _conditions(where or (), (*FILTERS, "score", "outcome", "customer_id", "about"))
+    check_window(days, until)
+    conditions = several(where, (*FILTERS, "score", "outcome", "customer_id", "about"))
     with reading(postgres, SATISFACTION, min_position=min_position, wait=wait, at=at, known_at=known_at) as asked:
         answer, now = asked
-        last = until.date() if until else now.date()
-        window = (last - timedelta(days=days - 1), last) if days else None
+        window = window_of(days, until, now.date())
         print_rows(
             "Answers",
             answers(answer, limit, conditions, window, scored=not every),
@@ -192,15 +186,13 @@ def causes(
 
     Example: kehu show causes --where metric=csat --where branch=Leeds --days 90
     """
-    if days not in (None, *WINDOWS):
-        raise typer.BadParameter("use 7, 30 or 90", param_hint=f"--days {days}")
-    conditions = _conditions(where or ())
+    check_window(days, until)
+    conditions = several(where, FILTERS)
     with reading(
         postgres, SATISFACTION_CAUSES, min_position=min_position, wait=wait, at=at, known_at=known_at
     ) as asked:
         answer, now = asked
-        last = until.date() if until else now.date()
-        window = (last - timedelta(days=days - 1), last) if days else None
+        window = window_of(days, until, now.date())
         rows = [asdict(one) for one in causes_of(answer, conditions, window, min_n)]
     print_rows(
         "What came before low answers",
@@ -232,25 +224,6 @@ def _window(said: str, option: str) -> Window:
     if not dots or window is None or window[0] > window[1]:
         raise typer.BadParameter("write 2026-01-01..2026-03-31, the earlier day first", param_hint=f"{option} {said}")
     return window
-
-
-def _conditions(where: Sequence[str], names: Sequence[str] = FILTERS) -> dict[str, list[str]]:
-    conditions: dict[str, list[str]] = {}
-    for one in where:
-        name, equals, value = one.partition("=")
-        if not equals or name not in names:
-            raise typer.BadParameter(
-                f"write DIMENSION=VALUE with one of {', '.join(names)}", param_hint=f"--where {one}"
-            )
-        if name == "day":
-            try:
-                date.fromisoformat(value)
-            except ValueError:
-                raise typer.BadParameter("a day is written like day=2026-03-02", param_hint=f"--where {one}") from None
-        if name in ("scale", "score") and not value.isdecimal():
-            raise typer.BadParameter(f"a {name} is written like {name}=5", param_hint=f"--where {one}")
-        conditions.setdefault(name, []).append(value)
-    return conditions
 
 
 def _row(groups: Sequence[str], of: Summary) -> dict[str, Any]:

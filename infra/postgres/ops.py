@@ -222,10 +222,17 @@ def parked_with(conn: Connection, event_id: str) -> list[Row]:
     return [_with_headers(row) for row in _rows(conn, query, {"event_id": event_id})]
 
 
-def events_of_stream(conn: Connection, stream: str, newest: int | None = None) -> list[Row]:
-    """A stream's events, or only its newest ones, as stored, not upcast, in order."""
-    query = f"SELECT {_EVENT} FROM kehu.event_log WHERE stream = %(stream)s ORDER BY version DESC LIMIT %(newest)s"
-    return _rows(conn, query, {"stream": stream, "newest": newest})[::-1]
+_OF_KIND = "(%(kind)s::text IS NULL OR type = %(kind)s OR starts_with(type, %(kind)s || '.'))"
+
+
+def events_of_stream(conn: Connection, stream: str, newest: int | None = None, kind: str | None = None) -> list[Row]:
+    """A stream's events, or only its newest ones or one kind, as stored, not upcast, in order.
+
+    A kind is an aggregate, or the name of an event with or without its version.
+    """
+    query = f"""SELECT {_EVENT} FROM kehu.event_log WHERE stream = %(stream)s AND {_OF_KIND}
+        ORDER BY version DESC LIMIT %(newest)s"""
+    return _rows(conn, query, {"stream": stream, "newest": newest, "kind": kind})[::-1]
 
 
 def events_at(conn: Connection, position: int) -> list[Row]:
@@ -233,15 +240,24 @@ def events_at(conn: Connection, position: int) -> list[Row]:
     return _rows(conn, f"SELECT {_EVENT} FROM kehu.event_log WHERE position = %(position)s", {"position": position})
 
 
-def related(conn: Connection, event_ids: Sequence[str], correlation_ids: Sequence[str], limit: int = 50) -> list[Row]:
-    """Events that share a correlation id, are caused by one of `event_ids`, or are one of them. Reads the whole log."""
+def related(
+    conn: Connection,
+    event_ids: Sequence[str],
+    correlation_ids: Sequence[str],
+    limit: int | None = 50,
+    kind: str | None = None,
+) -> list[Row]:
+    """Events that share a correlation id, are caused by one of `event_ids`, or are one of them. Reads the whole log.
+
+    The oldest ones, so many or with None all of them; of one kind, as `events_of_stream` knows it, or of any.
+    """
     query = f"""SELECT {_EVENT} FROM (SELECT * FROM kehu.event_log WHERE position IN (
                 SELECT notification_id FROM kehu.stored_events e,
                     unnest(%(ids)s::text[] || %(correlated)s::text[]) wanted
                 WHERE position({_QUOTED.format("wanted")} IN e.state) > 0) OFFSET 0) named
-        WHERE meta ->> 'correlation_id' = ANY(%(correlated)s) OR meta ->> 'causation_id' = ANY(%(ids)s)
-        OR meta ->> 'id' = ANY(%(ids)s) ORDER BY position LIMIT %(limit)s"""
-    values = {"ids": list(event_ids), "correlated": list(correlation_ids), "limit": limit}
+        WHERE (meta ->> 'correlation_id' = ANY(%(correlated)s) OR meta ->> 'causation_id' = ANY(%(ids)s)
+        OR meta ->> 'id' = ANY(%(ids)s)) AND {_OF_KIND} ORDER BY position LIMIT %(limit)s"""
+    values = {"ids": list(event_ids), "correlated": list(correlation_ids), "limit": limit, "kind": kind}
     return _rows(conn, query, values)
 
 

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
+import psycopg
 from psycopg.rows import tuple_row
 
-from domain.clocks import Which
+from domain.clocks import PRESETS, Which
 from domain.complaint import ComplaintDeadlineMissed
 from domain.values import CustomerId, Fact, Meta
 from infra.postgres.connection import Connection
@@ -27,6 +29,10 @@ _BEHIND = """SELECT head.n - p.position FROM kehu.projections p CROSS JOIN kehu.
     WHERE p.name = 'deadlines'"""
 BEHIND = 10_000
 """Events by which the read model may be behind. While it is made anew, cases that are over are open in it."""
+
+_PRESETS = """SELECT statutory_preset AS name, statutory_version AS version FROM kehu.deadlines
+        WHERE statutory_preset IS NOT NULL
+    UNION SELECT service_preset, service_version FROM kehu.deadlines WHERE service_preset IS NOT NULL"""
 
 Place = tuple[datetime, str]
 """A deadline and its case: where a look ended."""
@@ -62,6 +68,13 @@ class RunningDeadlines:
     def close(self) -> None:
         """Close the connection, and let another process report."""
         self._connection.close()
+
+
+def unknown_presets(conn: "psycopg.Connection[dict[str, Any]]") -> list[tuple[str, int]]:
+    """The presets of open cases, with their versions, that this process does not know: rules of a bank's own."""
+    known = {(one.name, one.version) for one in PRESETS}
+    used = {(row["name"], row["version"]) for row in conn.execute(_PRESETS).fetchall()}
+    return sorted(used - known)
 
 
 def report(due: datetime, case: str, clock: Which, customer: str, preset: str, version: int) -> Fact:
