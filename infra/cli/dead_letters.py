@@ -4,13 +4,14 @@ from typing import Annotated, Any
 
 import typer
 
-from infra.cli.messages import Since, for_programs, in_utc, meaning, print_message
+from infra.cli.messages import Since, for_programs, in_utc, print_message
 from infra.cli.output import Csv, Json, Limit, Ndjson, print_json, print_rows, say
 from infra.cli.servers import Kafka, Postgres, asked, connected, require_kafka
 from infra.errors import KehuError
 from infra.kafka.limits import REPLAYED
 from infra.kafka.producer import Outgoing, publish
 from infra.postgres import ops
+from infra.remedies import meaning
 
 Rule = Annotated[str | None, typer.Option(help="Only those that this rule refused.")]
 Topic = Annotated[str | None, typer.Option(help="Only those that came by this topic.")]

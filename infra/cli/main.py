@@ -26,6 +26,7 @@ from infra.cli import (
     roles,
     run,
     satisfaction,
+    serve,
     skip,
     trace,
     verify,
@@ -59,6 +60,8 @@ app.command()(run.setup)
 app.command()(roles.roles)
 app.command()(run.worker)
 app.command()(publish.publish)
+app.command()(serve.serve)
+app.command()(serve.token)
 app.add_typer(show, name="show")
 show.command()(reconciliation.reconciliation)
 show.command()(satisfaction.satisfaction)

@@ -1,6 +1,5 @@
 """What dead letters and parked messages share: their bytes for people, and the remedy of the rule that held them."""
 
-from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -10,30 +9,19 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-import consumers.deciding
-import consumers.poison  # noqa: F401 (its rules are among the remedies)
-from domain import handling  # noqa: F401 (the rules of the aggregates, too)
-from domain.errors import DomainError
-from infra.cli.output import cell, console, text_of
+from infra.cli.output import cell, console
+from infra.plain import text_of
 
 Since = Annotated[
     datetime | None,
     typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"], help="From this time (UTC) on."),
 ]
 BYTES_SHOWN = 4000
-UNREADABLE = "The message itself is wrong: correct it at its source and publish it again, under an id of its own."
-"""What is to be done where no rule of the domain refused."""
 
 
 def in_utc(moment: datetime | None) -> datetime | None:
     """A time as typed, which is meant in UTC."""
     return None if moment is None else moment.replace(tzinfo=UTC)
-
-
-def meaning(rule: str) -> str:
-    """What the error behind a rule says: what is wrong and what to do."""
-    known = {error().rule: error for error in _all(DomainError)}
-    return " ".join((known[rule].__doc__ or "").split()) if rule in known else UNREADABLE
 
 
 def for_programs(message: dict[str, Any], remedy: str) -> dict[str, Any]:
@@ -67,9 +55,3 @@ def _body(value: str | None) -> str:
         value = orjson.dumps(orjson.loads(value), option=orjson.OPT_INDENT_2).decode()
     cut = len(value) - BYTES_SHOWN
     return value if cut <= 0 else f"{value[:BYTES_SHOWN]}\n… {cut} more characters; --json shows all"
-
-
-def _all(error: type[DomainError]) -> Iterator[type[DomainError]]:
-    for one in error.__subclasses__():
-        yield one
-        yield from _all(one)

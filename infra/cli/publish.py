@@ -3,17 +3,15 @@
 import asyncio
 from typing import Annotated
 
-import orjson
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from domain.ports import Message, Partition
 from infra import bootstrap, settings
 from infra.cli.output import console, say
 from infra.cli.servers import NotTold, OptionalKafka, require_kafka
 from infra.errors import KehuError, Unreadable
-from infra.kafka import codec
 from infra.kafka.producer import send
+from infra.publishing import checked
 
 SHOWN = 5
 """How many wrong lines are told."""
@@ -33,11 +31,13 @@ def publish(
     Example: kehu publish events.jsonl --kafka broker:9092
     """
     messages, wrong = [], []
+    limits = bootstrap.limits(settings.accepted())
     for number, line in enumerate(file, 1):
         if not line.strip():
             continue
         try:
-            messages.append(checked(line.strip()))
+            one = checked(line.strip(), bootstrap.now(), limits)
+            messages.append((one.topic, one.key, one.value))
         except Unreadable as error:
             wrong.append(f"line {number}: {error.rule}: {error.detail}")
     if wrong:
@@ -52,21 +52,3 @@ def publish(
             task = progress.add_task("publishing", total=len(messages))
             asyncio.run(send(kafka, messages, lambda n: progress.update(task, completed=n)))
     say(f"{len(messages)} events {'are valid' if dry_run else 'published'}")
-
-
-def checked(line: bytes) -> tuple[str, bytes, bytes]:
-    """Topic, key and value of a CloudEvent in JSON. Raises Unreadable when no worker would accept it."""
-    try:
-        said = orjson.loads(line)
-        kind, subject = str(said["type"]), str(said["subject"])
-    except (orjson.JSONDecodeError, TypeError) as error:
-        raise Unreadable("bad-json", f"not one CloudEvent as a JSON object: {error}") from None
-    except KeyError as error:
-        raise Unreadable("bad-envelope", f"the attribute {error} is missing") from None
-    known = codec.readable().get(kind)
-    topic = known[2] if known else ""
-    key = subject.encode()
-    codec.decode(
-        Message(Partition(topic, "", 0), 0, 0, key, line), bootstrap.now(), bootstrap.limits(settings.accepted())
-    )
-    return topic, key, line

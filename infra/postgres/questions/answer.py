@@ -70,6 +70,11 @@ class Answer:
                 raise OtherVersion(f"{row['projection']} is of version {version}, asked is version {asked}")
             self.fresh.append(Freshness(**row))
 
+    @property
+    def connection(self) -> Connection:
+        """For what is asked of other tables in the same snapshot."""
+        return self._conn
+
     def rows(self, statement: str, values: Mapping[str, object] | None = None) -> list[Row]:
         """All rows of a statement that gives few."""
         return self._conn.execute(statement.encode(), values).fetchall()

@@ -26,6 +26,7 @@ IN_ORDER = (
     "due IS NULL",
 )
 """The most urgent cases first: overdue, at risk, in time, and those without a deadline."""
+EVERYBODY: Mapping[str, object] = {}
 _SHOWN = (
     *("queue", "status", "customer_id", "owner", "priority", "regime", "opened_at", "reopened"),
     *("statutory_due", "service_due", "branch", "product", "segment", "project_id"),
@@ -69,27 +70,43 @@ def open_cases(
     queue: str | None = None,
     customer_id: str | None = None,
     overdue: bool = False,
+    rows: Mapping[str, object] = EVERYBODY,
+    after: Row | None = None,
 ) -> Iterator[Row]:
-    """So many open cases, or with 0 all of them: the overdue first, then those at risk, then by deadline."""
-    chosen = {"queue": queue, "customer_id": customer_id}
+    """So many open cases, or with 0 all of them: the overdue first, then those at risk, then by deadline.
+
+    `rows` has values of other columns, such as the branch. With `after`, a case as it was returned, those behind it.
+    """
+    chosen = {"queue": queue, "customer_id": customer_id, **rows}
     where = f"open AND kind = 'case' AND {matching(chosen)}"
     parts = IN_ORDER[:1] if overdue else IN_ORDER
-    if customer_id is not None:  # of one customer there are few: one question for all parts
+    first, behind, place = _behind(after, now) if after is not None else (0, "true", {})
+    chosen |= place
+    if customer_id is not None and after is None:  # of one customer there are few: one question for all parts
         where += f" AND ({' OR '.join(parts)})"
         ranks = " ".join(f"WHEN {part} THEN {rank}" for rank, part in enumerate(parts))
         items = answer.page(_CASES.format(where, f"CASE {ranks} END, "), {**chosen, "now": now}, limit)
     else:
-        items = _part_by_part(answer, where, parts, {**chosen, "now": now}, limit)
+        wheres = [f"{where} AND {part}" + f" AND {behind}" * (n == first) for n, part in enumerate(parts) if n >= first]
+        items = _part_by_part(answer, wheres, {**chosen, "now": now}, limit)
     return (_case(item, now) for item in items)
 
 
-def _part_by_part(
-    answer: Answer, where: str, parts: Sequence[str], values: Mapping[str, object], limit: int
-) -> Iterator[Row]:
+def _behind(case: Row, now: datetime) -> tuple[int, str, dict[str, object]]:
+    """The part in which a case stands, and what is true of those behind it there."""
+    dues = [case[due] for due in ("statutory_due", "service_due") if case[due] is not None]
+    due, item_id = min(dues, default=None), f"complaint-{case['case']}"
+    if due is None:
+        return 3, "item_id > %(behind)s", {"behind": item_id}
+    part = 0 if due < now else 1 if case["state"] == "at risk" else 2
+    return part, "(due, item_id) > (%(due)s, %(behind)s)", {"due": due, "behind": item_id}
+
+
+def _part_by_part(answer: Answer, wheres: Sequence[str], values: Mapping[str, object], limit: int) -> Iterator[Row]:
     """Each part comes in the order of an index, and no more is read than is wanted."""
     wanted = limit
-    for part in parts:
-        for item in answer.page(_CASES.format(f"{where} AND {part}", ""), values, wanted):
+    for where in wheres:
+        for item in answer.page(_CASES.format(where, ""), values, wanted):
             wanted -= 1 if limit else 0
             yield item
         if limit and not wanted:

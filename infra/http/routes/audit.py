@@ -1,0 +1,40 @@
+"""Who read personal data, for auditors. Reading that is recorded too."""
+
+from collections.abc import Iterable
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request
+from pydantic import AwareDatetime
+from starlette.responses import Response
+
+from infra.http.asking import Asked, Text, View, Wanted, ask
+from infra.http.callers import AUDIT, Caller
+from infra.http.rows import AccessRow
+from infra.http.security import Needs
+from infra.postgres.access_log import accesses
+from infra.postgres.questions.answer import Row
+
+router = APIRouter(tags=["audit"])
+Auditor = Annotated[Caller, Depends(Needs(AUDIT))]
+
+
+class WantedAccesses(Wanted):
+    """Reads of personal data, newest first."""
+
+    subject: Text | None = None
+    customer_id: Text | None = None
+    since: AwareDatetime | None = None
+
+
+ACCESS_LOG = View("access-log", AccessRow, (), (int,), lambda row: (row["id"],))
+
+
+@router.get("/access-log")
+async def access_log(request: Request, caller: Auditor, wanted: Annotated[WantedAccesses, Query()]) -> Response:
+    """Who read personal data, what, why and when, newest first."""
+
+    def rows(asked: Asked) -> Iterable[Row]:
+        before = None if asked.after is None else asked.after[0]
+        return accesses(asked.answer.connection, **wanted.filters(), before=before, limit=asked.limit or None)
+
+    return await ask(request, caller, ACCESS_LOG, wanted, rows)

@@ -1,0 +1,294 @@
+"""The read models: satisfaction, retention risk, queues, cases, and customers."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, date, datetime, timedelta
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Path, Query, Request
+from pydantic import Field, field_validator
+from starlette.responses import Response
+
+from infra.http import answers
+from infra.http.asking import Asked, Text, View, WantedMoment, WantedView, ask, moment, one
+from infra.http.callers import VIEWS, Caller
+from infra.http.problems import Forbidden, Invalid, NotFound
+from infra.http.rows import CaseRow, CustomerRow, QueueRow, RiskRow, SatisfactionRow, TimelineRow
+from infra.http.security import Needs, check_purpose, record
+from infra.plain import json_of
+from infra.postgres.questions.answer import Answer, Row
+from infra.postgres.questions.customers import ABOUT_ONE, risk_of, riskiest, timeline
+from infra.postgres.questions.queues import open_cases, summaries
+from infra.postgres.questions.satisfaction import scores
+from projections.retention_risk import RETENTION_RISK
+from projections.satisfaction import DIMENSIONS, SATISFACTION, Summary
+from projections.service_queues import SERVICE_QUEUES
+
+router = APIRouter(tags=["read models"])
+Reader = Annotated[Caller, Depends(Needs(VIEWS))]
+CustomerId = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[\w.:/@+-]{1,64}$")]
+Band = Literal["high", "medium", "low", "unknown", "closed"]
+
+
+class WantedSatisfaction(WantedView):
+    """Scores of any grouping and window."""
+
+    by: Text = Field("channel", description=f"Group by: {', '.join(DIMENSIONS)}; several with commas between them.")
+    days: Literal[7, 30, 90] | None = Field(None, description="Only invitations of so many days.")
+    until: date | None = Field(None, description="Last day of the window; today if absent.")
+    metric: Literal["csat", "nps", "ces"] | None = None
+    scale: int | None = Field(None, ge=1, le=100)
+    channel: Text | None = None
+    branch: Text | None = None
+    product: Text | None = None
+    segment: Text | None = None
+    project_id: Text | None = None
+    owner: Text | None = None
+
+    @field_validator("days", mode="before")
+    @classmethod
+    def _number(cls, value: object) -> object:
+        return int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() else value
+
+
+class WantedRisk(WantedView):
+    """The customers who are most likely to leave."""
+
+    band: Band | None = None
+    branch: Text | None = None
+    segment: Text | None = None
+    manager_id: Text | None = None
+
+
+class WantedQueues(WantedView):
+    """The queues as they stand."""
+
+    queue: Text | None = None
+    kind: Literal["contact", "case"] | None = None
+
+
+class WantedCases(WantedView):
+    """Open cases, the most urgent first."""
+
+    queue: Text | None = None
+    customer_id: Text | None = None
+    overdue: bool = Field(False, description="Only what missed a deadline.")
+    branch: Text | None = None
+    segment: Text | None = None
+
+
+class WantedCustomer(WantedMoment):
+    """One customer."""
+
+    fields: Text | None = Field(None, description="Only these fields: names with commas between them.")
+
+
+class WantedTimeline(WantedView):
+    """What happened with one customer."""
+
+    since: datetime | None = Field(None, description="From this time on; in UTC where it has no zone.")
+    kind: Text | None = Field(None, description="Only complaint, contact, survey …, or one event: survey.answered.")
+
+
+SATISFACTION_VIEW = View(
+    "satisfaction",
+    SatisfactionRow,
+    (SATISFACTION,),
+    (str, int, str),
+    lambda row: (row["metric"], row["scale"], json_of(row["group"]).decode()),
+    personal=False,
+)
+RISK_VIEW = View(
+    "retention-risk",
+    RiskRow,
+    (RETENTION_RISK,),
+    (str, float | int | None, str),
+    lambda row: (row["band"], row["probability"], row["customer_id"]),
+)
+QUEUES_VIEW = View(
+    "queues", QueueRow, (SERVICE_QUEUES,), (str, str), lambda row: (row["queue"], row["kind"]), personal=False
+)
+CASES_VIEW = View(
+    "cases",
+    CaseRow,
+    (SERVICE_QUEUES,),
+    (str, str, datetime | None, datetime | None),
+    lambda row: (row["case"], row["state"], row["statutory_due"], row["service_due"]),
+)
+TIMELINE_VIEW = View(
+    "timeline", TimelineRow, ABOUT_ONE, (datetime, int), lambda row: (row["occurred_at"], row["log_position"])
+)
+
+
+@router.get("/satisfaction")
+async def satisfaction(request: Request, caller: Reader, wanted: Annotated[WantedSatisfaction, Query()]) -> Response:
+    """CSAT, NPS and CES with their 95 % intervals, and the response rate; suppressed below ten answers."""
+    by = list(dict.fromkeys(name.strip() for name in wanted.by.split(",")))
+    if unknown := [name for name in by if name not in DIMENSIONS]:
+        told = f"no dimension {unknown[0][:50]!r}: choose among {', '.join(DIMENSIONS)}"
+        raise Invalid(errors=[{"at": "query.by", "detail": told}])
+    if wanted.until is not None and wanted.days is None:
+        raise Invalid(errors=[{"at": "query.until", "detail": "it ends a window: give days with it"}])
+    names = ("metric", "scale", "channel", "product", "project_id", "owner")
+    where: dict[str, Any] = {name: value for name in names if (value := getattr(wanted, name)) is not None}
+    where |= {name: value for name, value in caller.rows(wanted.branch, wanted.segment).items() if value is not None}
+
+    def rows(asked: Asked) -> Iterable[Row]:
+        window = None
+        if wanted.days:
+            last = wanted.until or asked.now.astimezone(UTC).date()
+            if last.toordinal() <= wanted.days:
+                return []
+            window = (last - timedelta(days=wanted.days - 1), last)
+        found = [_satisfaction(by, summary) for summary in scores(asked.answer, by, where, window)]
+        return _behind(found, SATISFACTION_VIEW, asked)
+
+    return await ask(request, caller, SATISFACTION_VIEW, wanted, rows)
+
+
+@router.get("/retention-risk")
+async def retention_risk(request: Request, caller: Reader, wanted: Annotated[WantedRisk, Query()]) -> Response:
+    """The customers who are most likely to leave, with the reasons and their points."""
+    filters = {**caller.rows(wanted.branch, wanted.segment), "manager_id": wanted.manager_id}
+
+    def rows(asked: Asked) -> Iterable[Row]:
+        after = None
+        if asked.after is not None:
+            band, probability, customer = asked.after
+            after = (band, probability, customer)
+            if band not in ("high", "medium", "low", "unknown", "closed"):
+                return []
+        return riskiest(asked.answer, asked.now, asked.limit, wanted.band, filters, after)
+
+    return await ask(request, caller, RISK_VIEW, wanted, rows)
+
+
+@router.get("/queues")
+async def queues(request: Request, caller: Reader, wanted: Annotated[WantedQueues, Query()]) -> Response:
+    """Each queue as it stands: what is open and how old, the next deadlines, what is overdue, what came and went.
+
+    Its figures are over all branches, so that it needs a token for all of them.
+    """
+    _require_all(caller)
+
+    def rows(asked: Asked) -> Iterable[Row]:
+        found = [asdict(summary) for summary in summaries(asked.answer, asked.now, wanted.queue, wanted.kind)]
+        return _behind(found, QUEUES_VIEW, asked)
+
+    return await ask(request, caller, QUEUES_VIEW, wanted, rows)
+
+
+@router.get("/cases")
+async def cases(request: Request, caller: Reader, wanted: Annotated[WantedCases, Query()]) -> Response:
+    """Open cases with their deadlines: the overdue first, then those at risk, then by deadline."""
+    seen = caller.rows(wanted.branch, wanted.segment)
+
+    def rows(asked: Asked) -> Iterable[Row]:
+        after = None if asked.after is None else dict(zip(CASE_PLACE, asked.after, strict=True))
+        return open_cases(
+            asked.answer,
+            asked.now,
+            asked.limit,
+            queue=wanted.queue,
+            customer_id=wanted.customer_id,
+            overdue=wanted.overdue,
+            rows=seen,
+            after=after,
+        )
+
+    return await ask(request, caller, CASES_VIEW, wanted, rows)
+
+
+CASE_PLACE = ("case", "state", "statutory_due", "service_due")
+
+
+@router.get("/customers/{customer_id:path}/timeline")
+async def customer_timeline(
+    request: Request, caller: Reader, customer_id: CustomerId, wanted: Annotated[WantedTimeline, Query()]
+) -> Response:
+    """Everything that happened with one customer, newest first."""
+    since = wanted.since.replace(tzinfo=UTC) if wanted.since and wanted.since.tzinfo is None else wanted.since
+
+    def rows(asked: Asked) -> Iterable[Row]:
+        risk = risk_of(asked.answer, customer_id, asked.now)
+        found = timeline(asked.answer, customer_id, asked.limit, since, wanted.kind, _place(asked))
+        if _hidden(caller, risk) or (risk is None and not list(timeline(asked.answer, customer_id, 1))):
+            raise NotFound()
+        return found
+
+    return await ask(request, caller, TIMELINE_VIEW, wanted, rows, customer_id)
+
+
+@router.get("/customers/{customer_id:path}", response_model=None)
+async def customer(
+    request: Request, caller: Reader, customer_id: CustomerId, wanted: Annotated[WantedCustomer, Query()]
+) -> Response:
+    """One customer: the risk of leaving, and the open cases that the token's branches and segments include."""
+    purpose = check_purpose(request)
+    now, past = await moment(request, ABOUT_ONE, wanted, customer_id)
+    fields = answers.chosen(wanted.fields, CustomerRow)
+    seen = caller.rows(None, None)
+
+    def whole(answer: Answer) -> answers.Told:
+        risk = risk_of(answer, customer_id, now)
+        if _hidden(caller, risk):
+            raise NotFound()
+        found = list(open_cases(answer, now, customer_id=customer_id, rows=seen))
+        if risk is None and not found and not list(timeline(answer, customer_id, 1)):
+            raise NotFound()
+        row = {"customer_id": customer_id, "risk": risk, "cases": found}
+        return answers.page(answer.fresh, [row], fields, None)
+
+    try:
+        told = await one(request, ABOUT_ONE, past, whole)
+    except NotFound:
+        await record(request, caller, purpose, 404, customer_id)
+        raise
+    await record(request, caller, purpose, 200, customer_id, told.position, 1)
+    return told.response(request)
+
+
+def _hidden(caller: Caller, risk: Row | None) -> bool:
+    """Whether a customer is outside of the caller's branches and segments; so is one of whom neither is known."""
+    return not caller.sees_all and (risk is None or not caller.sees(risk))
+
+
+def _place(asked: Asked) -> tuple[datetime, int] | None:
+    return None if asked.after is None else (asked.after[0], asked.after[1])
+
+
+def _require_all(caller: Caller) -> None:
+    if not caller.sees_all:
+        raise Forbidden("the figures are over all branches and segments; /v1/cases has the rows of yours")
+
+
+def _behind(rows: Sequence[Row], view: View, asked: Asked) -> Sequence[Row]:
+    """Those behind the place where the page before ended, of a list that is made as a whole."""
+    ordered = sorted(rows, key=lambda row: tuple(view.place(row)))
+    if asked.after is None:
+        return ordered
+    return [row for row in ordered if tuple(view.place(row)) > tuple(asked.after)]
+
+
+def _satisfaction(by: Sequence[str], of: Summary) -> dict[str, Any]:
+    measure, rate = of.measure, of.response_rate
+    value, low, high = (round(x, 3) for x in (measure.value, measure.low, measure.high)) if measure else (None,) * 3
+    group: Mapping[str, Any] = dict(zip(by, of.group, strict=True))
+    return {
+        "metric": of.metric,
+        "scale": of.scale,
+        "group": group,
+        "invited": of.invited,
+        "bounced": of.bounced,
+        "declined": of.declined,
+        "answered": of.answered,
+        "partial": of.partial,
+        "n": of.n,
+        "suppressed": of.suppressed,
+        "score": value,
+        "low": low,
+        "high": high,
+        "mean": None if of.mean is None else round(of.mean, 3),
+        "method": measure.method if measure else None,
+        "response": None if rate is None else round(rate, 3),
+    }
