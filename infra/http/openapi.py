@@ -116,17 +116,12 @@ def document(app: FastAPI) -> dict[str, Any]:
 
 def endpoints(app: FastAPI) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     """Path, method and the scopes of which a caller needs one; none where no token is asked for."""
-    for route in flattened(app.routes):
+    for route in app.routes:
+        if not isinstance(route, APIRoute):
+            continue
         needs = [one.call.scopes for one in route.dependant.dependencies if isinstance(one.call, Needs)]
         for method in sorted(route.methods or ()):
             yield route.path_format, method.lower(), needs[0] if needs else ()
-
-
-def flattened(routes: Any) -> Iterator[APIRoute]:
-    """The endpoints among the routes."""
-    for route in routes:
-        if isinstance(route, APIRoute):
-            yield route
 
 
 def _describe(operation: dict[str, Any], method: str, path: str, told: Told, needs: tuple[str, ...]) -> None:
@@ -150,7 +145,8 @@ def _describe(operation: dict[str, Any], method: str, path: str, told: Told, nee
         operation["security"] = [{"token": [scope]} for scope in needs]
         operation["description"] += f"\n\nNeeds the scope {' or '.join(f'`{scope}`' for scope in needs)}."
     by_status: dict[int, list[type[Problem]]] = {}
-    for one in (*own, *_SERVER):
+    every: tuple[type[Problem], ...] = (*own, *_SERVER)
+    for one in every:
         by_status.setdefault(one.status, []).append(one)
     for status in sorted(by_status):
         words = " ".join(dict.fromkeys(one.title() for one in by_status[status]))

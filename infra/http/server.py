@@ -27,7 +27,8 @@ def run(settings: HttpSettings, postgres: str, kafka: str, accepted: Accepted) -
     """Serve until SIGTERM or SIGINT; what is in work is answered. Raises OpenToAll and NotListening."""
     check_listens_safely(settings)
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    # By its protocol asyncio knows that it may send small answers at once.
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((settings.host, settings.port))

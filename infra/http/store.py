@@ -137,7 +137,7 @@ class Store:
 
     def _open(self, limit: str) -> Connection:
         options = (
-            f"-c timezone=UTC -c lock_timeout=3s -c statement_timeout={limit}"
+            f"-c timezone=UTC -c search_path=kehu -c lock_timeout=3s -c statement_timeout={limit}"
             f" -c idle_in_transaction_session_timeout={LONG}s"
         )
         return psycopg.connect(

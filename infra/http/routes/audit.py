@@ -14,7 +14,7 @@ from infra.http.security import Needs
 from infra.postgres.access_log import accesses
 from infra.postgres.questions.answer import Row
 
-router = APIRouter(tags=["audit"])
+router = APIRouter(prefix="/v1", tags=["audit"])
 Auditor = Annotated[Caller, Depends(Needs(AUDIT))]
 
 

@@ -19,7 +19,7 @@ from infra.kafka.producer import HEADERS
 from infra.publishing import Checked, Headers, checked
 from infra.remedies import UNREADABLE
 
-router = APIRouter(tags=["events"])
+router = APIRouter(prefix="/v1", tags=["events"])
 Channel = Annotated[Caller, Depends(Needs(EVENTS))]
 BATCH = "application/cloudevents-batch+json"
 JSON = "application/json"

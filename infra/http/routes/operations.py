@@ -21,7 +21,7 @@ from infra.postgres.questions.answer import Connection, Row
 from infra.postgres.receipts import receipts
 from infra.remedies import meaning
 
-router = APIRouter(tags=["operations"])
+router = APIRouter(prefix="/v1", tags=["operations"])
 Operator = Annotated[Caller, Depends(Needs(SERVICE))]
 Sender = Annotated[Caller, Depends(Needs(EVENTS, SERVICE))]
 RECEIPT = ("source", "id", "outcome", "position", "stream", "parked", "rule", "dead_letters")

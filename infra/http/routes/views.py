@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 from starlette.responses import Response
 
 from infra.http import answers
-from infra.http.asking import Asked, Text, View, WantedMoment, WantedView, ask, moment, one
+from infra.http.asking import MOST, Asked, Text, View, WantedMoment, WantedView, ask, moment, one
 from infra.http.callers import VIEWS, Caller
 from infra.http.problems import Forbidden, Invalid, NotFound
 from infra.http.rows import CaseRow, CustomerRow, QueueRow, RiskRow, SatisfactionRow, TimelineRow
@@ -24,7 +24,7 @@ from projections.retention_risk import RETENTION_RISK
 from projections.satisfaction import DIMENSIONS, SATISFACTION, Summary
 from projections.service_queues import SERVICE_QUEUES
 
-router = APIRouter(tags=["read models"])
+router = APIRouter(prefix="/v1", tags=["read models"])
 Reader = Annotated[Caller, Depends(Needs(VIEWS))]
 CustomerId = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[\w.:/@+-]{1,64}$")]
 Band = Literal["high", "medium", "low", "unknown", "closed"]
@@ -233,7 +233,7 @@ async def customer(
         risk = risk_of(answer, customer_id, now)
         if _hidden(caller, risk):
             raise NotFound()
-        found = list(open_cases(answer, now, customer_id=customer_id, rows=seen))
+        found = list(open_cases(answer, now, MOST, customer_id=customer_id, rows=seen))
         if risk is None and not found and not list(timeline(answer, customer_id, 1)):
             raise NotFound()
         row = {"customer_id": customer_id, "risk": risk, "cases": found}
