@@ -15,6 +15,7 @@ from infra.cli.events import every_event
 from infra.cli.output import Csv, Json, Ndjson, print_rows
 from infra.cli.servers import OptionalPostgres
 from infra.errors import KehuError, Unreadable
+from infra.http import openapi
 from infra.kafka import codec, contracts
 from infra.postgres import migrate
 from infra.postgres.mapper import to_recorded
@@ -66,6 +67,11 @@ def _for_people(row: dict[str, Any]) -> dict[str, Any]:
 def _stale_contracts() -> Iterator[str]:
     for path in contracts.stale(ROOT / contracts.REFERENCE):
         yield f"{contracts.REFERENCE / path} differs from the models: run `python -m infra.kafka.contracts`"
+
+
+def _stale_openapi() -> Iterator[str]:
+    if openapi.stale(ROOT):
+        yield f"{openapi.FILE} differs from the endpoints: run `python -m infra.http.openapi`"
 
 
 def _broken_contracts() -> Iterator[str]:
@@ -122,6 +128,7 @@ def _migrations() -> Iterator[str]:
 
 CHECKS: dict[str, Callable[[], Iterator[str]]] = {
     "the generated contracts are up to date": _stale_contracts,
+    "the OpenAPI document is up to date": _stale_openapi,
     "released contracts are kept": _broken_contracts,
     "every version has the upcasters it needs": _registry,
     "an example of every version is still read": _golden,
