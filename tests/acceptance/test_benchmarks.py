@@ -31,6 +31,9 @@ FIGURES = {
         "queues_p99_ms",
         "satisfaction_p99_ms",
         "satisfaction_branches_p99_ms",
+        "http_customer_rps",
+        "http_customer_p99_ms",
+        "http_customer_us",
         "idle_cpu",
     },
     "scaling": {

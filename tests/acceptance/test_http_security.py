@@ -142,11 +142,12 @@ OF_OTHERS = {
 @pytest.mark.parametrize(("path", "claim"), list(product(OF_OTHERS, ("branches", "segments"))))
 @pytest.mark.parametrize("allowed", [["Elsewhere"], [], None, "Elsewhere"], ids=["another", "none", "absent", "text"])
 def test_rows_of_others_are_neither_listed_nor_readable(server: Served, path: str, claim: str, allowed: object) -> None:
-    answer = called(server, "get", path, server.bearer(**{claim: allowed}))
+    claims: dict[str, Any] = {claim: allowed}
+    answer = called(server, "get", path, server.bearer(**claims))
     assert answer.status_code == OF_OTHERS[path], answer.text
     assert answer.json().get("rows", []) == []
     assert answer.headers.get("kehu-next") is None
-    exported = server.get(path.replace("{customer_id}", "c-told") + "?format=ndjson", **{claim: allowed})
+    exported = server.get(path.replace("{customer_id}", "c-told") + "?format=ndjson", **claims)
     if path != "/v1/customers/{customer_id}":
         assert exported.status_code == OF_OTHERS[path]
         assert exported.status_code != 200 or exported.text == ""

@@ -135,7 +135,7 @@ def reader(postgres_server: EmbeddedPostgres, tmp_path_factory: pytest.TempPathF
         bootstrap.setup(env["KEHU_POSTGRES"], env["KEHU_KAFKA"])
         log = running.enter_context((folder / "worker.log").open("wb"))
         worker = subprocess.Popen([tools / "kehu", "worker"], cwd=folder, env=env, stdout=log, stderr=log)
-        serving = [tools / "kehu", "serve", "--port", str(port)]
+        serving = [str(tools / "kehu"), "serve", "--port", str(port)]
         server = subprocess.Popen(serving, cwd=folder, env=env, stdout=log, stderr=log)
         for process in (worker, server):
             running.callback(process.wait, 20)
