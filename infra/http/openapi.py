@@ -14,6 +14,7 @@ from pydantic.json_schema import models_json_schema
 
 from infra.http import problems, rows
 from infra.http.callers import SCOPES
+from infra.http.parameters import Parameters
 from infra.http.problems import MEDIA, Problem
 from infra.http.routes.audit import ACCESS_LOG
 from infra.http.routes.events import BATCH, JSON
@@ -106,6 +107,11 @@ def document(app: FastAPI) -> dict[str, Any]:
         schemas.pop(name, None)
     schemas |= described["$defs"] | {"Problem": _problem(), "CloudEvent": _CLOUDEVENT}
     components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}}
+    for route in app.routes:
+        if isinstance(route, APIRoute):
+            for method in route.methods or ():
+                operation = made["paths"][route.path_format][method.lower()]
+                operation["parameters"] = [*operation.get("parameters", ()), *_parameters(route)]
     for path, method, needs in endpoints(app):
         if (method, path) not in OPERATIONS:
             raise NotDescribed(f"{method.upper()} {path}")
@@ -119,9 +125,27 @@ def endpoints(app: FastAPI) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     for route in app.routes:
         if not isinstance(route, APIRoute):
             continue
-        needs = [one.call.scopes for one in route.dependant.dependencies if isinstance(one.call, Needs)]
+        needs = [one for one in _called(route) if isinstance(one, Needs)]
         for method in sorted(route.methods or ()):
-            yield route.path_format, method.lower(), needs[0] if needs else ()
+            yield route.path_format, method.lower(), needs[0].scopes if needs else ()
+
+
+def _called(route: APIRoute) -> list[object]:
+    return [one.call for one in route.dependant.dependencies]
+
+
+def _parameters(route: APIRoute) -> list[dict[str, Any]]:
+    """The query parameters of an endpoint, from the model that reads them."""
+    found = []
+    for one in _called(route):
+        if isinstance(one, Parameters):
+            described = one.model.model_json_schema(ref_template=_REF)
+            for name, schema in described["properties"].items():
+                told = {key: value for key, value in schema.items() if key not in ("title", "description")}
+                required = name in described.get("required", ())
+                more = {"description": schema["description"]} if "description" in schema else {}
+                found.append({"name": name, "in": "query", "required": required, "schema": told, **more})
+    return found
 
 
 def _describe(operation: dict[str, Any], method: str, path: str, told: Told, needs: tuple[str, ...]) -> None:

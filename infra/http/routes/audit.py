@@ -3,12 +3,13 @@
 from collections.abc import Iterable
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Request
 from pydantic import AwareDatetime
 from starlette.responses import Response
 
 from infra.http.asking import Asked, Text, View, Wanted, ask
 from infra.http.callers import AUDIT, Caller
+from infra.http.parameters import Parameters
 from infra.http.rows import AccessRow
 from infra.http.security import Needs
 from infra.postgres.access_log import accesses
@@ -30,7 +31,9 @@ ACCESS_LOG = View("access-log", AccessRow, (), (int,), lambda row: (row["id"],))
 
 
 @router.get("/access-log")
-async def access_log(request: Request, caller: Auditor, wanted: Annotated[WantedAccesses, Query()]) -> Response:
+async def access_log(
+    request: Request, caller: Auditor, wanted: Annotated[WantedAccesses, Depends(Parameters(WantedAccesses))]
+) -> Response:
     """Who read personal data, what, why and when, newest first."""
 
     def rows(asked: Asked) -> Iterable[Row]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Request
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
@@ -11,6 +11,7 @@ from domain.values import CustomerId, Meta
 from infra.http import answers
 from infra.http.asking import Asked, Text, View, Wanted, ask
 from infra.http.callers import EVENTS, SERVICE, Caller
+from infra.http.parameters import Parameters
 from infra.http.parts import parts_of
 from infra.http.problems import Invalid
 from infra.http.rows import DeadLetterRow, ParkedRow, ProjectionRow
@@ -91,7 +92,9 @@ PARKED = View("parked", ParkedRow, (), (int,), lambda row: (row["seq"],), person
 
 
 @router.get("/projections")
-async def projections(request: Request, caller: Operator, wanted: Annotated[WantedProjections, Query()]) -> Response:
+async def projections(
+    request: Request, caller: Operator, wanted: Annotated[WantedProjections, Depends(Parameters(WantedProjections))]
+) -> Response:
     """Every build of every read model: how far it is, whether it runs, and why it stopped if it did."""
 
     def rows(asked: Asked) -> Iterable[Row]:
@@ -102,7 +105,9 @@ async def projections(request: Request, caller: Operator, wanted: Annotated[Want
 
 
 @router.get("/dead-letters")
-async def dead_letters(request: Request, caller: Operator, wanted: Annotated[WantedDeadLetters, Query()]) -> Response:
+async def dead_letters(
+    request: Request, caller: Operator, wanted: Annotated[WantedDeadLetters, Depends(Parameters(WantedDeadLetters))]
+) -> Response:
     """Messages that can never apply, without their bytes, each with the remedy."""
 
     def rows(asked: Asked) -> Iterable[Row]:
@@ -116,7 +121,9 @@ async def dead_letters(request: Request, caller: Operator, wanted: Annotated[Wan
 
 
 @router.get("/parked")
-async def parked(request: Request, caller: Operator, wanted: Annotated[WantedParked, Query()]) -> Response:
+async def parked(
+    request: Request, caller: Operator, wanted: Annotated[WantedParked, Depends(Parameters(WantedParked))]
+) -> Response:
     """Messages that wait, without their bytes, each with what it waits for."""
 
     def rows(asked: Asked) -> Iterable[Row]:
@@ -128,7 +135,9 @@ async def parked(request: Request, caller: Operator, wanted: Annotated[WantedPar
 
 
 @router.get("/receipts")
-async def receipt(request: Request, caller: Sender, wanted: Annotated[WantedReceipt, Query()]) -> Response:
+async def receipt(
+    request: Request, caller: Sender, wanted: Annotated[WantedReceipt, Depends(Parameters(WantedReceipt))]
+) -> Response:
     """What became of one event: appended, duplicate, parked, dead, or unknown as long as no worker has read it."""
     return await _receipts(request, caller, [(wanted.source, wanted.id)])
 

@@ -5,13 +5,14 @@ from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Request
 from pydantic import Field, field_validator
 from starlette.responses import Response
 
 from infra.http import answers
 from infra.http.asking import MOST, Asked, Text, View, WantedMoment, WantedView, ask, moment, one
 from infra.http.callers import VIEWS, Caller
+from infra.http.parameters import Parameters
 from infra.http.problems import Forbidden, Invalid, NotFound
 from infra.http.rows import CaseRow, CustomerRow, QueueRow, RiskRow, SatisfactionRow, TimelineRow
 from infra.http.security import Needs, check_purpose, record
@@ -121,7 +122,9 @@ TIMELINE_VIEW = View(
 
 
 @router.get("/satisfaction")
-async def satisfaction(request: Request, caller: Reader, wanted: Annotated[WantedSatisfaction, Query()]) -> Response:
+async def satisfaction(
+    request: Request, caller: Reader, wanted: Annotated[WantedSatisfaction, Depends(Parameters(WantedSatisfaction))]
+) -> Response:
     """CSAT, NPS and CES with their 95 % intervals, and the response rate; suppressed below ten answers."""
     by = list(dict.fromkeys(name.strip() for name in wanted.by.split(",")))
     if unknown := [name for name in by if name not in DIMENSIONS]:
@@ -147,7 +150,9 @@ async def satisfaction(request: Request, caller: Reader, wanted: Annotated[Wante
 
 
 @router.get("/retention-risk")
-async def retention_risk(request: Request, caller: Reader, wanted: Annotated[WantedRisk, Query()]) -> Response:
+async def retention_risk(
+    request: Request, caller: Reader, wanted: Annotated[WantedRisk, Depends(Parameters(WantedRisk))]
+) -> Response:
     """The customers who are most likely to leave, with the reasons and their points."""
     filters = {**caller.rows(wanted.branch, wanted.segment), "manager_id": wanted.manager_id}
 
@@ -164,7 +169,9 @@ async def retention_risk(request: Request, caller: Reader, wanted: Annotated[Wan
 
 
 @router.get("/queues")
-async def queues(request: Request, caller: Reader, wanted: Annotated[WantedQueues, Query()]) -> Response:
+async def queues(
+    request: Request, caller: Reader, wanted: Annotated[WantedQueues, Depends(Parameters(WantedQueues))]
+) -> Response:
     """Each queue as it stands: what is open and how old, the next deadlines, what is overdue, what came and went.
 
     Its figures are over all branches, so that it needs a token for all of them.
@@ -179,7 +186,9 @@ async def queues(request: Request, caller: Reader, wanted: Annotated[WantedQueue
 
 
 @router.get("/cases")
-async def cases(request: Request, caller: Reader, wanted: Annotated[WantedCases, Query()]) -> Response:
+async def cases(
+    request: Request, caller: Reader, wanted: Annotated[WantedCases, Depends(Parameters(WantedCases))]
+) -> Response:
     """Open cases with their deadlines: the overdue first, then those at risk, then by deadline."""
     seen = caller.rows(wanted.branch, wanted.segment)
 
@@ -204,7 +213,10 @@ CASE_PLACE = ("case", "state", "statutory_due", "service_due")
 
 @router.get("/customers/{customer_id:path}/timeline")
 async def customer_timeline(
-    request: Request, caller: Reader, customer_id: CustomerId, wanted: Annotated[WantedTimeline, Query()]
+    request: Request,
+    caller: Reader,
+    customer_id: CustomerId,
+    wanted: Annotated[WantedTimeline, Depends(Parameters(WantedTimeline))],
 ) -> Response:
     """Everything that happened with one customer, newest first."""
     since = wanted.since.replace(tzinfo=UTC) if wanted.since and wanted.since.tzinfo is None else wanted.since
@@ -221,7 +233,10 @@ async def customer_timeline(
 
 @router.get("/customers/{customer_id:path}", response_model=None)
 async def customer(
-    request: Request, caller: Reader, customer_id: CustomerId, wanted: Annotated[WantedCustomer, Query()]
+    request: Request,
+    caller: Reader,
+    customer_id: CustomerId,
+    wanted: Annotated[WantedCustomer, Depends(Parameters(WantedCustomer))],
 ) -> Response:
     """One customer: the risk of leaving, and the open cases that the token's branches and segments include."""
     purpose = check_purpose(request)
