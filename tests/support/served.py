@@ -1,5 +1,6 @@
 """The HTTP server in a thread of the test, on a free port, and a client with tokens of the test's own provider."""
 
+import re
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +13,8 @@ import httpx
 import uvicorn
 
 from infra import bootstrap
-from infra.http.app import application, parts
+from infra.http.app import application, parts, routed
+from infra.http.openapi import document
 from infra.http.parts import Parts
 from infra.http.settings import HttpSettings
 from infra.settings import Accepted
@@ -43,6 +45,22 @@ class Served:
         return {"authorization": f"Bearer {self.issuer.token(**claims)}"}
 
 
+DOCUMENT = document(routed())
+_PATHS = [(re.compile(re.sub(r"\{\w+\}", "[^/]+", path)), told) for path, told in DOCUMENT["paths"].items()]
+
+
+def _is_described(response: httpx.Response) -> None:
+    """Every answer that any test gets is one that the document knows, with its media type."""
+    operations = next((told for path, told in _PATHS if path.fullmatch(response.request.url.path)), {})
+    operation = operations.get(response.request.method.lower())
+    if operation is None:
+        return
+    known = operation["responses"].get(str(response.status_code))
+    assert known is not None, f"{response.request.method} {response.request.url}: {response.status_code}"
+    media = response.headers.get("content-type", "").partition(";")[0]
+    assert media in known.get("content", {"": None}), (response.request.url, response.status_code, media)
+
+
 @contextmanager
 def served(
     postgres: str, kafka: str, issuer: Issuer, now: Callable[[], datetime] = bootstrap.now, **given: Any
@@ -59,7 +77,7 @@ def served(
         thread.start()
         until(lambda: server.started)
         try:
-            with httpx.Client(base_url=url, timeout=30) as client:
+            with httpx.Client(base_url=url, timeout=30, event_hooks={"response": [_is_described]}) as client:
                 yield Served(url, issuer, client, of)
         finally:
             server.should_exit = True
