@@ -51,7 +51,8 @@ _PATHS = [(re.compile(re.sub(r"\{\w+\}", "[^/]+", path)), told) for path, told i
 
 def _is_described(response: httpx.Response) -> None:
     """Every answer that any test gets is one that the document knows, with its media type."""
-    operations = next((told for path, told in _PATHS if path.fullmatch(response.request.url.path)), {})
+    path = response.request.url.path
+    operations: dict[str, Any] = next((told for known, told in _PATHS if known.fullmatch(path)), {})
     operation = operations.get(response.request.method.lower())
     if operation is None:
         return
