@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import ingest, latency, profile, query, rebuild, scaling
+from benchmarks import ingest, latency, profile, query, rebuild, risk, scaling, subscribe
 from benchmarks.figures import Figure, Figures, Settings, as_json, show
 
 GROUPS: Mapping[str, Callable[[Settings], Figures]] = {
@@ -20,8 +20,10 @@ GROUPS: Mapping[str, Callable[[Settings], Figures]] = {
     "profile": profile.run,
     "query": query.run,
     "scaling": scaling.run,
+    "subscribe": subscribe.run,
+    "risk": risk.run,
 }
-IN_ALL = ("ingest", "latency", "rebuild", "query", "profile")
+IN_ALL = ("ingest", "latency", "rebuild", "query", "subscribe", "profile")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

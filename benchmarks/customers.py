@@ -2,6 +2,7 @@
 
 import psycopg
 
+from benchmarks import outcome_rows
 from infra.postgres.migrate import migrate
 from infra.postgres.read_models import PostgresReadModels
 from projections.catalogue import ALL
@@ -35,14 +36,49 @@ _TIMELINE = """INSERT INTO kehu.customer_timeline (customer_id, log_position, oc
         'transaction.posted', 'account-a-' || n, 'Card purchase -12.50 GBP on a-' || n, '/core-banking',
         'e-' || n::bigint * %(each)s + e, n::bigint * %(each)s + e
     FROM generate_series(1, %(customers)s) n, generate_series(1, %(each)s) e"""
+_CUSTOMERS = """INSERT INTO kehu.customers (customer_id, kind, country, customer_since, branch, segment, manager_id,
+        products, registered_at, set_by, position)
+    SELECT 'c-' || lpad(n::text, 9, '0'), 'person', 'GB', date '2010-01-01' + n %% 5000,
+        'Branch ' || n %% %(branches)s,
+        (ARRAY['mass', 'affluent', 'private', 'business'])[1 + n %% 4], 'm-' || n %% %(managers)s,
+        '["savings", "mortgage"]', now(), jsonb_build_object('', jsonb_build_array('/crm#e-' || n, n, now())), n
+    FROM generate_series(1, %(customers)s) n"""
+# One in fifty shares a phone with another; nobody else shares anything.
+_PERSONAL = """INSERT INTO kehu.customer_personal (customer_id, field, item, value, matched, occurred_at, source,
+        event_id, position)
+    SELECT 'c-' || lpad(n::text, 9, '0'), field, '', field || ' of ' || n, CASE field WHEN 'name' THEN NULL
+            WHEN 'phone' THEN 'phone of ' || n - CASE WHEN n %% 50 = 0 THEN 1 ELSE 0 END ELSE field || ' of ' || n END,
+        now(), '/crm', 'e-' || n, n
+    FROM generate_series(1, %(customers)s) n, unnest(ARRAY['name', 'email', 'phone', 'customer_number']) field"""
+_CONSENTS = """INSERT INTO kehu.customer_consents (customer_id, purpose, channel, status, since, expires_at, source,
+        event_id, position)
+    SELECT 'c-' || lpad(n::text, 9, '0'), 'marketing', channel,
+        (ARRAY['granted', 'denied', 'revoked'])[1 + n %% 3], now(),
+        CASE WHEN n %% 2 = 0 THEN now() + n %% 400 * interval '1 day' - interval '200 days' END, '/app', 'e-' || n, n
+    FROM generate_series(1, %(customers)s) n, unnest(ARRAY['email', 'phone']) channel WHERE n %% 4 = 0"""
+_PROJECTS = """INSERT INTO kehu.customer_projects (customer_id, project_id, first_at, last_at, events, position)
+    SELECT 'c-' || lpad(n::text, 9, '0'), 'p-' || n %% 1000, now(), now(), 3, n
+    FROM generate_series(1, %(customers)s) n WHERE n %% 30 = 0"""
+_ANSWERS = """INSERT INTO kehu.customer_answers (customer_id, metric, score, scale, answered_at, invitation_id, channel,
+        source, event_id, position)
+    SELECT 'c-' || lpad(n::text, 9, '0'), 'csat', 1 + n %% 5, 5, now(), 's-' || n, 'app', '/surveys', 'e-' || n, n
+    FROM generate_series(1, %(customers)s) n WHERE n %% 5 = 0"""
+# One in twenty is merged into the next.
+_ALIASES = """INSERT INTO kehu.customer_aliases (customer_id, into_id, active, since, reason, merged_by, source,
+        event_id, merged_at, position)
+    SELECT 'c-' || lpad(n::text, 9, '0'), 'c-' || lpad((n + 1)::text, 9, '0'), true, now(), 'the same', 'desk',
+        '/kehu/customers', 'e-' || n, n, n
+    FROM generate_series(1, %(customers)s - 1) n WHERE n %% 20 = 19"""
+_PEOPLE = (_CUSTOMERS, _PERSONAL, _CONSENTS, _PROJECTS, _ANSWERS, _ALIASES)
 # One customer in six had a case, one in thirty has one that is open; one in a thousand waits for an agent. Rows lie as
 # they came.
-_ITEMS = """INSERT INTO kehu.queue_items (item_id, kind, queue, status, open, customer_id, channel, priority, regime,
-        opened_at, waiting_since, statutory_from, statutory_due, service_from, service_due, due, at_risk_at, reopened,
-        branch, product, segment, position)
+_ITEMS = """INSERT INTO kehu.queue_items (item_id, kind, queue, status, case_type, open, customer_id, channel, priority,
+        regime, opened_at, waiting_since, statutory_from, statutory_due, service_from, service_due, due, at_risk_at,
+        reopened, branch, product, segment, position)
     SELECT CASE WHEN contact THEN 'contact-' ELSE 'complaint-' END || n,
         CASE WHEN contact THEN 'contact' ELSE 'case' END, 'queue ' || n / 30 %% %(queues)s,
-        CASE WHEN contact THEN 'waiting' WHEN open THEN 'assigned' ELSE 'closed' END, open,
+        CASE WHEN contact THEN 'waiting' WHEN open THEN 'assigned' ELSE 'closed' END,
+        CASE WHEN NOT contact THEN 'complaint' END, open,
         'c-' || lpad(n::text, 9, '0'), 'app', 3, 'uk-fca', opened_at, opened_at, opened_at,
         CASE WHEN open AND NOT contact THEN opened_at + interval '56 days' END, opened_at,
         CASE WHEN open AND NOT contact THEN opened_at + interval '10 days' END,
@@ -54,7 +90,7 @@ _ITEMS = """INSERT INTO kehu.queue_items (item_id, kind, queue, status, open, cu
                 AS opened_at
         FROM generate_series(1, %(customers)s) n WHERE n %% 6 = 0 OR n %% 1000 = 7) items ORDER BY opened_at"""
 _FLOW = """INSERT INTO kehu.queue_flow
-    SELECT 'queue ' || q, kind, current_date - d, 90, 88, 3, 5, 80, 70, 80, 60, 900, 9000, 300, 600, 1
+    SELECT 'queue ' || q, kind, current_date - d, 90, 88, 3, 5, 80, 70, 80, 60, 55, 20, 2, 18, 4, 900, 9000, 300, 600, 1
     FROM generate_series(0, %(queues)s - 1) q, unnest(ARRAY['case', 'contact']) kind, generate_series(0, 179) d"""
 # Nearly half of the customers were invited within half a year.
 _SATISFACTION = """INSERT INTO kehu.satisfaction_daily
@@ -101,7 +137,7 @@ def fill(postgres: str, customers: int) -> None:
     }
     with psycopg.connect(postgres, autocommit=True) as conn:
         conn.execute("SELECT setseed(0.7)")
-        for statement in (_RISK, _TIMELINE, _ITEMS, _FLOW, _SATISFACTION):
+        for statement in (_RISK, _TIMELINE, _ITEMS, _FLOW, _SATISFACTION, *_PEOPLE, *outcome_rows.STATEMENTS):
             conn.execute(statement.encode(), given)
         for dimension in ("", *TOTALLED):
             conn.execute(_totals(dimension).encode())

@@ -1,11 +1,14 @@
 """What the HTTP server does on one core: a customer's page, over connections that stay open, each with its token
-checked and its read recorded. Asked in a closed loop by a few connections at once.
+checked and its read recorded, asked in a closed loop by a few connections at once; and the memory that exports take.
 """
 
 import asyncio
 import random
 import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from http.client import HTTPConnection
 
 from benchmarks import customers
 from benchmarks.figures import Settings, percentile
@@ -31,13 +34,34 @@ class Asked:
     cpu: float
 
 
-def run(settings: Settings, database: str, number: int) -> list[Asked]:
-    """One finding for each round, of so many seconds; the first second is not counted."""
+@contextmanager
+def _serving(settings: Settings, database: str) -> Iterator[tuple[Process, int, str]]:
+    """A server of its own, its port, and a token that may read all views."""
     path, port = settings.folder / "development-key.json", free_port()
     key = DevelopmentKey(path)
     token = development_token(key, "kehu", 3600, [VIEWS], ["*"], ["*"], ["*"], "benchmark")
     with Process(settings.folder, "benchmarks.served", database, str(port), str(path)) as process:
         process.wait_until(lambda: answers(port))
+        yield process, port, token
+
+
+def exported(settings: Settings, database: str) -> tuple[int, float]:
+    """The rows of one export of all risks in each form, and the most memory of the server by then, in MiB."""
+    with _serving(settings, database) as (process, port, token), closing(HTTPConnection("127.0.0.1", port)) as asked:
+        rows = 0
+        for form in ("csv", "ndjson"):
+            asked.request("GET", f"/v1/retention-risk?format={form}", headers={"Authorization": f"Bearer {token}"})
+            answer, rows = asked.getresponse(), 0
+            if answer.status != 200:
+                raise WrongAnswer(answer.read().decode(errors="replace"))
+            while part := answer.read(1 << 16):
+                rows += part.count(b"\n")
+        return rows, process.peak_rss()
+
+
+def run(settings: Settings, database: str, number: int) -> list[Asked]:
+    """One finding for each round, of so many seconds; the first second is not counted."""
+    with _serving(settings, database) as (process, port, token):
         asyncio.run(_ask(port, token, number, 1.0))
         found = []
         for _ in range(settings.rounds):

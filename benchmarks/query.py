@@ -1,7 +1,7 @@
 """Group query: what is asked of the read models most, against a plain look-up by primary key on the same server.
 
 The questions are those of `kehu show`, each in a snapshot of its own that tells how fresh it is, without the start of a
-process and its connection; and one customer's page over HTTP. `--events` is the number of customers.
+process and its connection; one customer's page and exports over HTTP. `--events` is the number of customers.
 """
 
 import random
@@ -19,9 +19,10 @@ from benchmarks.servers import Process, fresh_database, start_broker, start_post
 from infra import bootstrap
 from infra.cli.servers import Connection, connected
 from infra.postgres.questions.answer import Answer
-from infra.postgres.questions.customers import ABOUT_ONE, risk_of, timeline
+from infra.postgres.questions.customers import ABOUT_ONE, open_cases_of, risk_of, timeline
 from infra.postgres.questions.queues import open_cases, summaries
 from infra.postgres.questions.satisfaction import scores
+from infra.whole_customer import whole_of
 from projections.satisfaction import SATISFACTION
 from projections.service_queues import SERVICE_QUEUES
 
@@ -41,16 +42,21 @@ def run(settings: Settings) -> Figures:
             with closing(connected(database)) as conn:
                 found = [_asked(conn, number) for _ in range(settings.rounds)]
             asked = http.run(settings, database, number)
+            rows, memory = http.exported(settings, database)
         with fresh_database(server) as database, start_broker(settings.broker, settings.folder) as kafka:
             bootstrap.setup(database, kafka)
             idle = _idle(settings, database, kafka)
     lookup, *times = ([percentile(one, 99) * 1000 for one in rounds] for rounds in zip(*found, strict=True))
     limit, of = middle(lookup), f"one row by its primary key, of {number:,} customers"
-    names = ("customer_p99_ms", "queue_p99_ms", "queues_p99_ms", "satisfaction_p99_ms", "satisfaction_branches_p99_ms")
+    names = (
+        *("customer_p99_ms", "whole_customer_p99_ms", "queue_p99_ms", "queues_p99_ms"),
+        *("satisfaction_p99_ms", "satisfaction_branches_p99_ms"),
+    )
     figures = {name: Figure(middle(one), "ms", limit, of) for name, one in zip(names, times, strict=True)}
     figures["http_customer_rps"] = Figure(middle([one.rate for one in asked]), "/s", 1000, "the bar, on one core")
     figures["http_customer_p99_ms"] = Figure(middle([one.p99 for one in asked]), "ms", 25, "the bar, at that rate")
     figures["http_customer_us"] = Figure(middle([one.cpu for one in asked]), "µs", 1000, "a core at the bar's rate")
+    figures["export_rss_mb"] = Figure(memory, "MiB", 200, f"the bar for 1,000,000 rows; here of {rows:,}")
     return {**figures, "idle_cpu": Figure(idle, "share of a core", 0.01, "the bar")}
 
 
@@ -66,13 +72,18 @@ def _asked(conn: Connection, number: int) -> list[list[float]]:
     def one_customer(customer: str, _queue: str) -> None:
         answer = Answer(conn, *ABOUT_ONE)
         risk_of(answer, customer, now)
-        list(open_cases(answer, now, customer_id=customer))
-        list(timeline(answer, customer, PAGE))
+        open_cases_of(answer, [customer], now)
+        list(timeline(answer, [customer], PAGE))
+
+    def whole_customer(customer: str, _queue: str) -> None:
+        answer = Answer(conn, *ABOUT_ONE)
+        whole_of(answer, customer, now)
+        list(timeline(answer, [customer], PAGE))
 
     def queue_page(_customer: str, queue: str) -> None:
         answer = Answer(conn, SERVICE_QUEUES)
-        summaries(answer, now, queue, "case")
-        list(open_cases(answer, now, PAGE, queue=queue))
+        summaries(answer, now, where={"queue": queue, "kind": "case"})
+        list(open_cases(answer, now, PAGE, {"queue": queue}))
 
     def all_queues(_customer: str, _queue: str) -> None:
         answer = Answer(conn, SERVICE_QUEUES)
@@ -83,7 +94,15 @@ def _asked(conn: Connection, number: int) -> list[list[float]]:
         scores(Answer(conn, SATISFACTION), (by,), {}, (now.date() - QUARTER, now.date()))
 
     branches = partial(quarter, by="branch")
-    ways: tuple[Callable[[str, str], None], ...] = (lookup, one_customer, queue_page, all_queues, quarter, branches)
+    ways: tuple[Callable[[str, str], None], ...] = (
+        lookup,
+        one_customer,
+        whole_customer,
+        queue_page,
+        all_queues,
+        quarter,
+        branches,
+    )
     times: list[list[float]] = [[] for _ in ways]
     for _ in range(ASKED):
         whom, which = customers.name(rng.randrange(number) + 1), f"queue {rng.randrange(customers.QUEUES)}"

@@ -116,17 +116,24 @@ class Projector:
     def _running(self) -> list[_Held]:
         standing = self.models.standing(self.projections)
         self.stopped = {name: one.error for name, one in standing.items() if one.error}
-        return [
-            self._since(projection, one)
-            for projection in self.projections
-            if (one := standing.get(projection.name)) and not one.error and not one.paused
-        ]
+        running = []
+        for projection in self.projections:
+            one = standing.get(projection.name)
+            if one is None or one.error or one.paused:
+                continue
+            try:
+                running.append(self._since(projection, one))
+            except ValueError as error:  # its model is none that this release can use
+                self._stop(projection, one.position, str(error))
+        return running
 
     def _since(self, projection: Projection, standing: Standing) -> _Held:
         """What is held of it; nothing when somebody else has saved since."""
         known = self._held.get(projection.name)
         if known and known.position == standing.position and known.mark == standing.mark:
             return known
+        if standing.model is not None and projection.using is not None:
+            projection = projection.using(standing.model)
 
         def load(table: Table, keys: Sequence[Key]) -> Mapping[Key, Row]:
             return self.models.load([(projection, table, keys)])[0]

@@ -32,6 +32,7 @@ class TransactionPosted(Dimensions):
     kind: Literal["card", "transfer", "salary", "standing_order", "cash", "fee", "interest", "loan", "other"] = "other"
     to_own_account_elsewhere: Flag = False
     balance: Annotated[Money | None, Says(description="of the account after this transaction")] = None
+    credit_limit: Annotated[Money | None, Says(description="of the account after this transaction")] = None
     text: Label | None = None
 
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import msgspec
 
-from domain import account, complaint, contact, customer, registry, survey
-from domain.values import Event, Fact, Meta, Recorded, StreamName
+from domain import account, action, complaint, contact, customer, registry, survey
+from domain.errors import Refused
+from domain.values import BANK, Event, Fact, Meta, Recorded, StreamName
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,13 @@ AGGREGATES = (
         account.evolve,
         account.AccountMonth,
     ),
+    Aggregate(
+        "action",
+        lambda data, _meta: action.stream_name(data.action_id),
+        action.decide,
+        action.evolve,
+        action.Action,
+    ),
 )
 
 _BY_KIND = {aggregate.kind: aggregate for aggregate in AGGREGATES}
@@ -80,9 +88,15 @@ def stream_of(fact: Fact) -> StreamName:
     return _BY_EVENT[type(fact.data)].stream(fact.data, fact.meta)
 
 
+class SubjectIsTheBank(Refused):
+    """The subject kehu:bank is kept for what the bank does itself. Publish the event with the id of the customer."""
+
+
 def handle(state: object | None, fact: Fact) -> tuple[object, tuple[Event, ...]]:
     """Decide on a fact: the state afterwards and the new events. Raises NotYet or Refused."""
     aggregate = aggregate_of(fact.data)
+    if fact.meta.customer_id == BANK and aggregate.state is not action.Action:
+        raise SubjectIsTheBank(BANK)
     events = aggregate.decide(state, fact)
     for event in events:
         state = aggregate.evolve(state, event, fact.meta)

@@ -112,7 +112,7 @@ class Survey(Value):
 
     `opening` and `answer` are the fingerprints of the invitation and of the last answer, to know them again when they
     are sent twice. An answer that was recorded but does not count (it is older than the one that does) leaves `score`
-    and `answered_at` as they are.
+    and `answered_at` as they are. `partial` says that no answer so far was finished.
     """
 
     customer_id: str
@@ -132,6 +132,7 @@ class Survey(Value):
     answered_at: datetime | None = None
     answer: str | None = None
     status: Status = "invited"
+    partial: bool = False
 
 
 def evolve(state: Survey | None, event: Event, meta: Meta) -> Survey:
@@ -156,7 +157,8 @@ def evolve(state: Survey | None, event: Event, meta: Meta) -> Survey:
         case SurveyAnswered():
             first = state.first_answered_at or meta.occurred_at
             answer = fingerprint(event, meta.occurred_at)
-            return replace(state, status="answered", first_answered_at=first, answer=answer)
+            partial = event.partial and (state.partial or state.status != "answered")
+            return replace(state, status="answered", first_answered_at=first, answer=answer, partial=partial)
         case SurveyScored():
             return replace(state, score=event.score, answered_at=meta.occurred_at)
         case SurveyDeclined():
@@ -221,7 +223,7 @@ def _answer(state: Survey, data: SurveyAnswered, meta: Meta) -> tuple[Event, ...
     if state.answered_at is not None and meta.occurred_at < state.answered_at:
         return (data,)  # kept, but an older answer does not replace a newer one
     if state.score == data.score:
-        return ()
+        return (data,) if state.partial and not data.partial else ()  # the same score, finished now
     scored = SurveyScored(
         invitation_id=data.invitation_id,
         metric=state.metric,

@@ -24,6 +24,8 @@ class Value(Struct, metaclass=_Kind, frozen=True):
 
 CustomerId = NewType("CustomerId", str)
 StreamName = NewType("StreamName", str)
+BANK = CustomerId("kehu:bank")
+"""The subject of what the bank does itself and that is about no customer. No customer may have it (docs/adr/0014)."""
 Position = NewType("Position", int)
 """Place of an event in the log: 1, 2, 3 … without gaps, in the order of commits."""
 

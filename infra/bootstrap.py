@@ -7,6 +7,7 @@ from functools import partial
 import faust
 from mode import Service
 
+from consumers.deadline_watch import DeadlineWatch
 from consumers.decoding import Decode, Decoded
 from consumers.ingest import Ingest
 from consumers.kafka_source import KafkaSource
@@ -16,6 +17,7 @@ from consumers.polling import Polling
 from consumers.projector import Projector
 from consumers.projector_service import ProjectorService
 from consumers.publisher import DeadLetterPublisher
+from consumers.view_publisher import ViewPublisher
 from domain import handling, registry
 from domain.ports import EventLog, Message
 from infra.failpoints import armed, reach
@@ -23,6 +25,7 @@ from infra.kafka import codec, raw
 from infra.kafka.faust_app import build_app
 from infra.kafka.limits import DEFAULT, Limits
 from infra.kafka.topics import DEAD_LETTERS, TOPICS, Topics
+from infra.kafka.views import COMPACTED, VIEW_TOPICS
 from infra.metrics_server import MetricsServer
 from infra.postgres.dead_letters import DeadLetterOutbox
 from infra.postgres.holdings import Holdings
@@ -30,6 +33,7 @@ from infra.postgres.log import PostgresLog
 from infra.postgres.migrate import migrate
 from infra.postgres.observed import ObservedLog
 from infra.postgres.read_models import PostgresReadModels
+from infra.postgres.running_deadlines import RunningDeadlines
 from infra.postgres.wake import Listener
 from infra.settings import Accepted, Settings
 from infra.telemetry import Telemetry
@@ -103,12 +107,13 @@ def setup(postgres: str, kafka: str, partitions: int = 4) -> tuple[list[str], li
     models.close()
     admin = Topics(kafka)
     made = admin.create(list(TOPICS.values()), partitions=partitions) + admin.create([DEAD_LETTERS], partitions=1)
+    made += admin.create(VIEW_TOPICS, partitions=partitions, settings=COMPACTED)
     admin.close()
     return done, made
 
 
 def worker(settings: Settings) -> faust.App:
-    """What one worker process runs: ingest, projector and dead letters, each with a connection of its own.
+    """What one worker process runs: ingest, projector, dead letters, clocks and views, each with its own connection.
 
     With a port for metrics also what serves them and asks the store what it holds; raises NotServed when it is taken.
     """
@@ -127,11 +132,20 @@ def worker(settings: Settings) -> faust.App:
             {"postgresql": lambda: servers.store.away, "kafka": lambda: servers.broker.away},
         )
         projector = Projector(PostgresLog(at), PostgresReadModels(at), ALL)
+        watch = DeadlineWatch(RunningDeadlines(at), settings.kafka, settings.report_missed_for, now, servers)
         return (
             *served,
+            *([watch] if settings.report_missed_for else []),
             ingest,
             ProjectorService(projector, now, Listener(at).wait, servers),
             DeadLetterPublisher(DeadLetterOutbox(at), settings.kafka, servers),
+            ViewPublisher(at, settings.kafka, Listener(at).wait, telemetry.published, servers),
         )
 
     return build_app(settings, services)
+
+
+def view_publisher(settings: Settings) -> faust.App:
+    """A process that publishes views and does nothing else."""
+    at = settings.postgres
+    return build_app(settings, lambda: (ViewPublisher(at, settings.kafka, Listener(at).wait),))

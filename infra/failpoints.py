@@ -27,6 +27,7 @@ STEPS = (
     "saving",  # its position moved in the open transaction
     "saved",  # rows and position are committed
     "filled",  # a slice of the customers is in the tables of new builds, not committed
+    "published",  # rows of a view are acknowledged, the mark is not saved
     "indexed",  # new builds have all rows and indexes, their positions are not moved
 )
 

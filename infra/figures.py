@@ -51,3 +51,5 @@ class Held:
     unpublished: int
     """Dead letters that are not on their topic yet; counted up to a bound."""
     unpublished_age: float
+    views: Mapping[str, float] = field(default_factory=dict)
+    """View -> seconds since the oldest of its changes that are not published; 0 without any."""

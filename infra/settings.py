@@ -1,14 +1,26 @@
 """Settings of a worker, from the environment: KEHU_POSTGRES, KEHU_KAFKA and so on."""
 
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
-from pydantic import AwareDatetime, Field, ValidationError
+from pydantic import AwareDatetime, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from infra.errors import KehuError
 
 T = TypeVar("T", bound="Checked")
+
+
+def _seconds(given: object) -> object:
+    """A number in the environment is a text, and a text of digits no duration: it means seconds."""
+    try:
+        return timedelta(seconds=float(given)) if isinstance(given, str) else given
+    except (ValueError, OverflowError):
+        return given
+
+
+Span = Annotated[timedelta, BeforeValidator(_seconds)]
+"""A length of time: seconds, or ISO 8601 (`PT24H`)."""
 
 
 class WrongSettings(KehuError):
@@ -36,7 +48,7 @@ class Accepted(Checked):
     """Objects and arrays of its JSON within each other."""
     max_digits: int = Field(40, ge=20, le=4000)
     """Digits of one number in its JSON."""
-    max_ahead: timedelta = Field(timedelta(hours=24), ge=timedelta(0), le=timedelta(days=366))
+    max_ahead: Span = Field(timedelta(hours=24), ge=timedelta(0), le=timedelta(days=366))
     """How far its event's time may be ahead of the worker's clock."""
     earliest: AwareDatetime = datetime(1900, 1, 1, tzinfo=UTC)
     """Events that happened before this time are refused."""
@@ -53,8 +65,10 @@ class Settings(Accepted):
     """The consumer group: workers of one group share the partitions."""
     max_records: int = Field(2000, ge=1, le=50_000)
     """Messages in one transaction at most."""
-    park_for: timedelta = Field(timedelta(hours=24), gt=timedelta(0))
+    park_for: Span = Field(timedelta(hours=24), gt=timedelta(0))
     """How long a message waits for what it needs before it becomes a dead letter."""
+    report_missed_for: Span = Field(timedelta(days=30), ge=timedelta(0))
+    """A deadline that passed no longer ago is reported as missed; 0 reports none. Imported history has many older."""
     metrics_port: int | None = Field(None, ge=1, le=65535)
     """Where Prometheus finds the worker's metrics; nowhere by default."""
     metrics_host: str = Field("127.0.0.1", min_length=1)

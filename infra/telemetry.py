@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 
 from domain.ports import Batch, Conflict, Fenced, Unavailable
 from infra.figures import Held, Reading
+from projections.views import VIEWS
 
 OUTCOMES = ("appended", "duplicate", "parked", "dead")
 REFUSALS = {Fenced: "fenced", Conflict: "conflict", Unavailable: "unavailable"}
@@ -58,6 +59,9 @@ class Telemetry:
                 self._messages.labels(topic, outcome)
         for reason in REFUSALS.values():
             self._refused.labels(reason)
+        self._rows = self._counter("view_messages", "Rows and tombstones of views that Kafka acknowledged.", "view")
+        for view in VIEWS:
+            self._rows.labels(view.name)
 
     @contextmanager
     def appending(self, batch: Batch) -> Iterator[None]:
@@ -80,6 +84,10 @@ class Telemetry:
         for topic, at in oldest.items():
             if at > 0:
                 self._delays.labels(topic).observe(max(0.0, now - at / 1000))
+
+    def published(self, view: str, messages: int) -> None:
+        """So many messages of a view were acknowledged."""
+        self._rows.labels(view).inc(messages)
 
     def ask(self, reading: Callable[[], Reading], away: Mapping[str, Callable[[], float | None]]) -> None:
         """Ask at each scrape what is read, and by server for how many seconds it is away; None when it is not."""
@@ -158,6 +166,7 @@ def _held(held: Held) -> Iterator[Metric]:
         "Age of the first of them; 0 without any.",
         _one(held.unpublished_age),
     )
+    yield _gauge("view_behind_seconds", "Seconds since the oldest change that is not published.", held.views, "view")
 
 
 def _one(value: float) -> Mapping[str, float]:

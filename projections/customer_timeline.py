@@ -1,7 +1,9 @@
 """Customer timeline: everything that happened with one customer, one row per event, newest first when read.
 
-Derived events (deadlines set, answers scored) stay out: the event they were derived from is there already. A summary
-says what happened in the words of the contract's own codes; names, addresses and free text stay in the log.
+Derived events (deadlines set, answers scored) stay out: the event they were derived from is there already. A missed
+deadline has a row, whoever found it. A summary says what happened in the words of the contract's own codes; names,
+addresses and free text stay in the log. `channel` is that of the events which say one; the others of their stream
+belong to the same.
 """
 
 from collections.abc import Callable
@@ -23,6 +25,7 @@ TIMELINE = Table(
         "source": "text",
         "event_id": "text",
         "project_id": "text",
+        "channel": "text",
     },
     indexes=(Index(("customer_id", "occurred_at", "log_position")),),
     appended=True,
@@ -107,6 +110,8 @@ SUMMARIES: dict[str, Callable[[Any], str]] = {
     "customer.consent-changed": lambda e: f"Consent {e.status} for {e.purpose} by {e.channel}",
     "customer.manager-assigned": lambda e: f"Relationship manager is {e.manager_id}",
     "customer.closed": lambda e: "Relationship ended",
+    "customer.merged": lambda e: f"Merged into {e.into}",
+    "customer.unmerged": lambda e: f"No longer merged into {e.into}",
     "contact.queued": lambda e: f"Waits in {e.queue} ({e.channel})" + (f": {e.reason}" if e.reason else ""),
     "contact.started": lambda e: "Contact answered" + (f" by {e.agent_id}" if e.agent_id else ""),
     "contact.transferred": _transferred,
@@ -119,6 +124,8 @@ SUMMARIES: dict[str, Callable[[Any], str]] = {
     "complaint.resumed": lambda e: f"Work on case {e.complaint_id} goes on",
     "complaint.escalated": _escalated,
     "complaint.extended": lambda e: f"Deadline of case {e.complaint_id} extended",
+    "complaint.policy-changed": lambda e: f"Case {e.complaint_id} goes on under other rules",
+    "complaint.deadline-missed": lambda e: f"Case {e.complaint_id} missed its {e.clock} deadline",
     "complaint.resolved": _resolved,
     "complaint.reopened": _reopened,
     "complaint.withdrawn": lambda e: f"Case {e.complaint_id} withdrawn",
@@ -130,6 +137,8 @@ SUMMARIES: dict[str, Callable[[Any], str]] = {
     "transaction.posted": _posted,
     "transaction.reversed": lambda e: f"Transaction {e.transaction_id} on {e.account_id} reversed",
 }
+
+SAY_A_CHANNEL = frozenset({"customer.consent-changed", "contact.queued", "complaint.opened", "survey.invited"})
 
 
 def keys(event: Recorded) -> tuple[tuple[Table, Key], ...]:
@@ -153,12 +162,13 @@ def fold(rows: Rows, event: Recorded) -> None:
         meta.source,
         meta.event_id,
         data.project_id if data.has_dimensions else None,
+        data.channel if name in SAY_A_CHANNEL else None,
     )
 
 
 CUSTOMER_TIMELINE = Projection(
     name="customer_timeline",
-    version=1,
+    version=2,
     tables=(TIMELINE,),
     handles=frozenset(SUMMARIES),
     keys=keys,

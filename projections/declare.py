@@ -35,6 +35,8 @@ class Table:
     Rows of an `appended` table are only appended, each key once; those of a `summed` one are counters that are only
     added to. Neither is ever loaded by the runner. When `clear_after` rows have changed, PostgreSQL clears the table
     up, and not only when a fifth has: an index alone tells what is there as long as nothing near it changed since.
+    Of a `followed` table is published what changes (`projections.views`): it has an index on `changed_at`, and the keys
+    of rows that are dropped stay for a while in a table beside it (docs/adr/0016).
     A table is itself only: two declarations are two tables.
     """
 
@@ -45,6 +47,17 @@ class Table:
     appended: bool = False
     summed: bool = False
     clear_after: int | None = None
+    followed: bool = False
+
+    @property
+    def every_index(self) -> tuple[Index, ...]:
+        """Those that are declared, and the one by which its changes are found."""
+        return (*self.indexes, Index(("changed_at",))) if self.followed else self.indexes
+
+    @property
+    def removed(self) -> str | None:
+        """The name of the table with the keys of its dropped rows; None where nobody asks, or nothing is dropped."""
+        return f"{self.name}_removed" if self.followed and not (self.appended or self.summed) else None
 
 
 class CannotFold(Exception):
@@ -116,6 +129,9 @@ class Projection:
     """Re-evaluates one row of the first table for a moment; for projections whose rows carry `next_change_at`."""
     finish: Callable[[Row], Row] | None = None
     """Fills what follows from the rest of a row of the first table, once for all events of a batch that touched it."""
+    using: "Callable[[bytes], Projection] | None" = None
+    """The same projection with a model that is data: for builds that name one. It may change only what `finish` and
+    `sweep` fill."""
 
 
 Mark = tuple[Any, ...]
@@ -129,7 +145,9 @@ class Standing:
     error: str | None = None
     paused: bool = False
     mark: Mark = ()
-    """Which build it is and when it was last saved. As long as that is the same, so are its rows."""
+    """Which build it is and when it was last saved. As long as that is the same, so are its rows and its model."""
+    model: bytes | None = None
+    """What the projection is made with by its `using`; None: as it is declared."""
 
 
 Wanted = tuple[Projection, Table, Sequence[Key]]

@@ -12,6 +12,7 @@ from hypothesis import settings
 from infra.embedded.broker import EmbeddedBroker
 from infra.embedded.postgres import EmbeddedPostgres
 from infra.kafka.topics import DEAD_LETTERS, TOPICS
+from infra.kafka.views import VIEW_TOPICS
 from infra.postgres.migrate import migrate
 from tests.support.apache_kafka import ApacheKafka
 from tests.support.ingesting import make_anew
@@ -55,5 +56,5 @@ def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture
 def topics(broker: Broker) -> str:
     """The address of the broker, with Kehu's topics new and empty."""
-    make_anew(broker.bootstrap_servers, [*TOPICS.values(), DEAD_LETTERS])
+    make_anew(broker.bootstrap_servers, [*TOPICS.values(), DEAD_LETTERS, *VIEW_TOPICS])
     return broker.bootstrap_servers

@@ -1,11 +1,12 @@
 """Statutory and service clocks: working calendars, versioned presets, deadlines and why they are what they are."""
 
 from domain.clocks.business_calendar import BusinessCalendar, Hours, Span
-from domain.clocks.calendars import CALENDARS
-from domain.clocks.deadlines import Pause, ack_due, due, elapsed_fraction, grant_extension
+from domain.clocks.calendars import CALENDARS, calendar
+from domain.clocks.deadlines import Pause, ack_due, due, elapsed_fraction, grant_extension, window_after_decision
 from domain.clocks.errors import ExtensionRefused, PresetNotInForce, TimeOutOfRange, UnknownPreset
 from domain.clocks.explanation import Explanation, Stretch, explain_due
-from domain.clocks.presets import PRESETS, Extension, Kind, Preset, pinned, preset
+from domain.clocks.policies import service_policy
+from domain.clocks.presets import PRESETS, Extension, Kind, Preset, Which, Window, pinned, preset
 
 __all__ = [
     "CALENDARS",
@@ -23,11 +24,16 @@ __all__ = [
     "Stretch",
     "TimeOutOfRange",
     "UnknownPreset",
+    "Which",
+    "Window",
     "ack_due",
+    "calendar",
     "due",
     "elapsed_fraction",
     "explain_due",
     "grant_extension",
     "pinned",
     "preset",
+    "service_policy",
+    "window_after_decision",
 ]

@@ -30,8 +30,8 @@ class Span(NamedTuple):
 class BusinessCalendar:
     """When a place works. `weekly` holds the hours of Monday to Sunday; several intervals a day leave room for breaks.
 
-    `half_days` gives single dates hours of their own and wins over weekends and holidays. `zone` is an IANA name.
-    Raises ValueError when `weekly` has not seven days, has no hours at all, or intervals overlap.
+    `half_days` gives single dates hours of their own, make-up working days too, and wins over weekends and holidays.
+    `zone` is an IANA name. Raises ValueError when `weekly` has not seven days or no hours at all, or intervals overlap.
     """
 
     name: str
@@ -39,6 +39,7 @@ class BusinessCalendar:
     weekly: tuple[tuple[Hours, ...], ...]
     holidays: frozenset[date] = frozenset()
     half_days: Mapping[date, tuple[Hours, ...]] = field(default_factory=dict, hash=False)
+    version: int = 1
 
     def __post_init__(self) -> None:
         if len(self.weekly) != 7:

@@ -6,11 +6,11 @@ the day of the start: from the day after to the date on which work goes on). So 
 """
 
 from calendar import monthrange
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 
 from domain.clocks.business_calendar import DAY, BusinessCalendar, Span
-from domain.clocks.calendars import CALENDARS
+from domain.clocks.calendars import calendar as calendar_of
 from domain.clocks.errors import ExtensionRefused, TimeOutOfRange
 from domain.clocks.presets import Extension, Kind, Preset
 
@@ -28,20 +28,22 @@ def due(
     pauses: Sequence[Pause] = (),
     as_of: datetime | None = None,
     calendar: BusinessCalendar | None = None,
+    cycles_end: date | None = None,
 ) -> datetime:
     """The last instant (UTC) at which the case is still in time.
 
     `extensions` is how many of the preset's extensions were granted. Pauses whose reason the preset does not list do
     not count; one that still lasts counts up to `as_of`, or not at all without it. `calendar` replaces the preset's
-    own, e.g. by that of a branch. Raises ExtensionRefused when the preset has fewer extensions, TimeOutOfRange.
+    own, e.g. by that of a branch. `cycles_end` is the end of the billing cycles that the preset knows: the deadline is
+    no later. Raises ExtensionRefused when the preset has fewer extensions, TimeOutOfRange.
     """
     count, kind = period(preset, extensions)
-    place = calendar or CALENDARS[preset.calendar]
+    place = calendar or calendar_of(preset.calendar, start)
     try:
         stopped = stopped_spans(preset, start, pauses, as_of)
         if kind == "BH":
             return _business_hours(place, start, count, stopped)
-        return _end(preset, place, last_day(preset, place, start, count, kind, stopped))
+        return _end(preset, place, last_day(preset, place, start, count, kind, stopped, cycles_end))
     except OverflowError as error:
         raise TimeOutOfRange(str(start)) from error
 
@@ -50,13 +52,30 @@ def ack_due(preset: Preset, start: datetime, *, calendar: BusinessCalendar | Non
     """Until when (UTC) the case must be acknowledged; None when the preset sets no time."""
     if preset.ack is None:
         return None
-    place = calendar or CALENDARS[preset.calendar]
+    place = calendar or calendar_of(preset.calendar, start)
     try:
         if preset.ack_kind == "BH":
             return _business_hours(place, start, preset.ack, [])
         return _end(preset, place, last_day(preset, place, start, preset.ack, preset.ack_kind, []))
     except OverflowError as error:
         raise TimeOutOfRange(str(start)) from error
+
+
+def window_after_decision(
+    preset: Preset, decided_at: datetime, *, calendar: BusinessCalendar | None = None
+) -> Mapping[str, datetime]:
+    """For each window of the preset the last instant (UTC) of the customer's time after the decision.
+
+    The day of the decision is not counted, and the last day counts to its end. Raises TimeOutOfRange.
+    """
+    place = calendar or calendar_of(preset.calendar, decided_at)
+    try:
+        return {
+            one.name: place.end_of_day(last_day(preset, place, decided_at, one.count, one.kind, []))
+            for one in preset.windows
+        }
+    except OverflowError as error:
+        raise TimeOutOfRange(str(decided_at)) from error
 
 
 def grant_extension(preset: Preset, already: int, provided: Collection[str]) -> Extension:
@@ -85,7 +104,7 @@ def elapsed_fraction(
 
     Counted in open hours for business days and business hours, else in calendar time, without the pauses.
     """
-    place = calendar or CALENDARS[preset.calendar]
+    place = calendar or calendar_of(preset.calendar, start)
     stopped = stopped_spans(preset, start, pauses, now)
 
     def running(end: datetime) -> float:
@@ -132,10 +151,16 @@ def paused_days(place: BusinessCalendar, start: datetime, stopped: Iterable[Span
 
 
 def last_day(
-    preset: Preset, place: BusinessCalendar, start: datetime, count: int, kind: Kind, stopped: Sequence[Span]
+    preset: Preset,
+    place: BusinessCalendar,
+    start: datetime,
+    count: int,
+    kind: Kind,
+    stopped: Sequence[Span],
+    cycles_end: date | None = None,
 ) -> date:
     """The local date on which a period of days, weeks or months ends, before it is moved to a working day."""
-    day = place.local_date(start)
+    first = day = place.local_date(start)
     if kind == "BD":
         left = count
     elif kind == "M":
@@ -150,7 +175,7 @@ def last_day(
         day += DAY
         if day not in paused and (kind != "BD" or place.is_business_day(day)):
             left -= 1
-    return day
+    return day if cycles_end is None or not preset.billing_cycles else max(first, min(day, cycles_end))
 
 
 def _end(preset: Preset, place: BusinessCalendar, day: date) -> datetime:

@@ -4,7 +4,7 @@ from domain.errors import DomainError, Refused
 
 
 class UnknownPreset(DomainError):
-    """No preset has this name and version. Use one of those listed here, or add it to `domain/clocks/presets.py`."""
+    """No preset has this name and version. Use one of those listed here, or add it to `domain/rules/presets.toml`."""
 
 
 class PresetNotInForce(UnknownPreset):

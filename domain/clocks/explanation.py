@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import Literal
 
 from domain.clocks.business_calendar import DAY, BusinessCalendar, Span
-from domain.clocks.calendars import CALENDARS
+from domain.clocks.calendars import calendar as calendar_of
 from domain.clocks.deadlines import Pause, due, last_day, paused_days, period, stopped_spans
 from domain.clocks.presets import Kind, Preset
 
@@ -44,6 +44,8 @@ class Explanation:
     kind: Kind
     extensions: int
     stretches: tuple[Stretch, ...]
+    cycles_end: date | None = None
+    """Where the billing cycles ended the period before its time."""
 
     def text(self) -> str:
         """A few lines for people, in the local time of the calendar."""
@@ -53,7 +55,8 @@ class Explanation:
         after = f" after {self.extensions} extension(s)" if self.extensions else ""
         lines = [
             f"{self.preset.name} version {self.preset.version} ({self.preset.basis}): "
-            f"{self.count} {UNITS[self.kind]}{after} from {self.preset.from_}, calendar {self.calendar.name}",
+            f"{self.count} {UNITS[self.kind]}{after} from {self.preset.from_}, calendar {self.calendar.name} "
+            f"version {self.calendar.version}",
             f"start {self.start.astimezone(tz):%a %Y-%m-%d %H:%M %Z}",
             *(
                 f"  {stretch.start.astimezone(tz):{layout}} to {stretch.end.astimezone(tz):{layout}}  "
@@ -62,6 +65,8 @@ class Explanation:
             ),
             f"due   {self.due.astimezone(tz):%a %Y-%m-%d %H:%M %Z}",
         ]
+        if self.cycles_end is not None:
+            lines.append(f"{self.preset.billing_cycles} billing cycles end on {self.cycles_end}, before that time")
         known = {day.year for day in self.calendar.holidays}
         if known and not {self.start.year, self.due.year} <= known:
             lines.append(f"holidays of calendar {self.calendar.name} are known for {min(known)} to {max(known)} only")
@@ -76,19 +81,30 @@ def explain_due(
     pauses: Sequence[Pause] = (),
     as_of: datetime | None = None,
     calendar: BusinessCalendar | None = None,
+    cycles_end: date | None = None,
 ) -> Explanation:
     """The same arguments, errors and deadline as `due`, with the time that was and was not counted."""
-    deadline = due(preset, start, extensions=extensions, pauses=pauses, as_of=as_of, calendar=calendar)
+    deadline = due(
+        preset, start, extensions=extensions, pauses=pauses, as_of=as_of, calendar=calendar, cycles_end=cycles_end
+    )
     count, kind = period(preset, extensions)
-    place = calendar or CALENDARS[preset.calendar]
+    place = calendar or calendar_of(preset.calendar, start)
     stopped = stopped_spans(preset, start, pauses, as_of)
+    counted_to: date | None = None
     if kind == "BH":
         stretches = tuple(_hours(place, start, deadline, stopped))
     else:
-        counted_to = last_day(preset, place, start, count, kind, stopped)
+        counted_to = last_day(preset, place, start, count, kind, stopped, cycles_end)
         paused = paused_days(place, start, stopped)
         stretches = tuple(_days(place, start, counted_to, place.local_date(deadline), kind, paused))
-    return Explanation(preset, place, start, deadline, count, kind, extensions, stretches)
+    ends_early = (
+        counted_to is not None
+        and counted_to == cycles_end
+        and counted_to < last_day(preset, place, start, count, kind, stopped)
+    )
+    return Explanation(
+        preset, place, start, deadline, count, kind, extensions, stretches, cycles_end if ends_early else None
+    )
 
 
 def _hours(place: BusinessCalendar, start: datetime, end: datetime, stopped: Sequence[Span]) -> Iterator[Stretch]:

@@ -1,7 +1,8 @@
 """Complaint (and every other case with a deadline). Stream `complaint-{complaint_id}`.
 
 The largest aggregate, and so a package. It is read in the order of the other aggregates: `events` (and the name of the
-stream), `state` (and `evolve`), `refusals`, `deadlines` (the clocks of a case), `decisions` (and `decide`).
+stream), `state` (and `evolve`), `refusals`, `deadlines` (the clocks of a case), `decisions` (and `decide`), `standing`
+(a case for people).
 """
 
 from domain.complaint.decisions import decide
@@ -10,9 +11,11 @@ from domain.complaint.events import (
     ComplaintAssigned,
     ComplaintClockSet,
     ComplaintClosed,
+    ComplaintDeadlineMissed,
     ComplaintEscalated,
     ComplaintExtended,
     ComplaintOpened,
+    ComplaintPolicyChanged,
     ComplaintReopened,
     ComplaintResolved,
     ComplaintResumed,
@@ -27,11 +30,16 @@ from domain.complaint.refusals import (
     ComplaintNotWaitingYet,
     ComplaintOpenedDifferently,
     ComplaintResolvedDifferently,
+    ExtensionTooLate,
+    ExtensionWouldBeLost,
+    HandlerIsConcerned,
     OnwardRightsMissing,
     PauseNeedsNotice,
     RedressIsNegative,
     RegimeNotInForce,
+    SameMatterNeedsCase,
     UnknownRegime,
+    WrongClock,
 )
 from domain.complaint.state import Clock, Complaint, evolve
 
@@ -42,6 +50,7 @@ __all__ = [
     "ComplaintAssigned",
     "ComplaintClockSet",
     "ComplaintClosed",
+    "ComplaintDeadlineMissed",
     "ComplaintEscalated",
     "ComplaintExtended",
     "ComplaintIsOver",
@@ -50,17 +59,23 @@ __all__ = [
     "ComplaintNotWaitingYet",
     "ComplaintOpened",
     "ComplaintOpenedDifferently",
+    "ComplaintPolicyChanged",
     "ComplaintReopened",
     "ComplaintResolved",
     "ComplaintResolvedDifferently",
     "ComplaintResumed",
     "ComplaintWaiting",
     "ComplaintWithdrawn",
+    "ExtensionTooLate",
+    "ExtensionWouldBeLost",
+    "HandlerIsConcerned",
     "OnwardRightsMissing",
     "PauseNeedsNotice",
     "RedressIsNegative",
     "RegimeNotInForce",
+    "SameMatterNeedsCase",
     "UnknownRegime",
+    "WrongClock",
     "decide",
     "evolve",
     "stream_name",

@@ -4,14 +4,24 @@ from collections.abc import Callable
 from typing import Any
 
 from domain import clocks, registry
-from domain.complaint.deadlines import SERVICE, clock_set, missed_clock, moved_clocks, pinned_preset, preset_of
+from domain.complaint.deadlines import (
+    after_miss,
+    changed_policy,
+    clock_set,
+    moved_clocks,
+    opening_clocks,
+    passed_deadlines,
+    pinned_preset,
+)
 from domain.complaint.events import (
     ComplaintAcknowledged,
     ComplaintAssigned,
     ComplaintClosed,
+    ComplaintDeadlineMissed,
     ComplaintEscalated,
     ComplaintExtended,
     ComplaintOpened,
+    ComplaintPolicyChanged,
     ComplaintReopened,
     ComplaintResolved,
     ComplaintResumed,
@@ -25,15 +35,15 @@ from domain.complaint.refusals import (
     ComplaintNotWaitingYet,
     ComplaintOpenedDifferently,
     ComplaintResolvedDifferently,
+    ExtensionTooLate,
+    HandlerIsConcerned,
     OnwardRightsMissing,
     PauseNeedsNotice,
     RedressIsNegative,
+    SameMatterNeedsCase,
 )
 from domain.complaint.state import OVER, Complaint, evolve
 from domain.values import Event, Fact, Meta, fingerprint, require_customer
-
-NEEDS_NOTICE = frozenset({"external_appraisal"})
-"""Pauses that stop a statutory clock only when the customer was told: CBIRC Order 3 of 2020, on external appraisal."""
 
 
 def _open(state: Complaint | None, data: ComplaintOpened, meta: Meta) -> tuple[Event, ...]:
@@ -41,12 +51,9 @@ def _open(state: Complaint | None, data: ComplaintOpened, meta: Meta) -> tuple[E
         if state.said[registry.of(data).name] == fingerprint(data, meta.occurred_at):
             return ()
         raise ComplaintOpenedDifferently(data.complaint_id)
-    start = data.received_at or meta.occurred_at
-    state = evolve(None, data, meta)
-    service = clock_set("service", preset_of(SERVICE, start), start, state, data)
-    if data.regime == SERVICE:
-        return (data, service)
-    return (data, clock_set("statutory", preset_of(data.regime, start), start, state, data), service)
+    if data.same_matter and data.related_to in (None, data.complaint_id):
+        raise SameMatterNeedsCase(data.complaint_id)
+    return (data, *opening_clocks(evolve(None, data, meta), data, data.received_at or meta.occurred_at))
 
 
 def _acknowledge(state: Complaint, data: ComplaintAcknowledged, meta: Meta) -> tuple[Event, ...]:
@@ -55,6 +62,7 @@ def _acknowledge(state: Complaint, data: ComplaintAcknowledged, meta: Meta) -> t
 
 def _assign(state: Complaint, data: ComplaintAssigned, meta: Meta) -> tuple[Event, ...]:
     _require_open(state)
+    _require_not_concerned(state, data.owner)
     return () if (state.owner, state.queue) == (data.owner, data.queue or state.queue) else (data,)
 
 
@@ -62,8 +70,8 @@ def _wait(state: Complaint, data: ComplaintWaiting, meta: Meta) -> tuple[Event, 
     _require_open(state)
     if state.status == "waiting" and (state.waiting_for, state.pauses[-1][2]) == (data.waiting_for, data.pause):
         return ()
-    stops = state.statutory is not None and data.pause in pinned_preset(state.statutory).pauses
-    if stops and data.pause in NEEDS_NOTICE and data.notice_id is None:
+    running = [pinned_preset(clock) for clock in (state.statutory, state.service) if clock is not None]
+    if data.notice_id is None and any(data.pause in preset.pauses & preset.notice_for for preset in running):
         raise PauseNeedsNotice(data.pause)
     return (data, *moved_clocks(state, data, meta))
 
@@ -85,7 +93,28 @@ def _extend(state: Complaint, data: ComplaintExtended, meta: Meta) -> tuple[Even
     clock = state.statutory or state.service
     if clock is not None:
         clocks.grant_extension(pinned_preset(clock), state.extensions, data.provided)
+        if clock.due_at is not None and meta.occurred_at > clock.due_at:
+            raise ExtensionTooLate(f"due {clock.due_at}")
     return (data, *moved_clocks(state, data, meta))
+
+
+def _change_policy(state: Complaint, data: ComplaintPolicyChanged, meta: Meta) -> tuple[Event, ...]:
+    _require_open(state)
+    changed = changed_policy(state, data, meta)
+    return (data, *changed) if changed else ()
+
+
+def _report_missed(state: Complaint, data: ComplaintDeadlineMissed, meta: Meta) -> tuple[Event, ...]:
+    """A report counts when this clock was really due then, in a case that is still open, and nobody said so before."""
+    clock = state.statutory if data.clock == "statutory" else state.service
+    if clock is None or state.status in OVER or (data.clock, data.due_at) in state.missed:
+        return ()
+    if (clock.preset, clock.version, clock.due_at) != (data.preset, data.preset_version, data.due_at):
+        return ()
+    if meta.occurred_at < data.due_at:
+        return ()
+    follows = after_miss(state, clock, data, meta.occurred_at) if data.clock == "statutory" else ()
+    return (data, *follows)
 
 
 def _resolve(state: Complaint, data: ComplaintResolved, meta: Meta) -> tuple[Event, ...]:
@@ -94,7 +123,9 @@ def _resolve(state: Complaint, data: ComplaintResolved, meta: Meta) -> tuple[Eve
             return ()
         raise ComplaintResolvedDifferently(f"{state.outcome}, not {data.outcome}")
     _require_open(state)
-    if state.case_type == "complaint" and data.onward_rights is None:
+    _require_not_concerned(state, data.by)
+    refused = state.case_type == "data_request" and data.outcome == "rejected"
+    if (state.case_type == "complaint" or refused) and data.onward_rights is None:
         raise OnwardRightsMissing(data.complaint_id)
     if data.redress is not None and data.redress.minor < 0:
         raise RedressIsNegative(data.complaint_id)
@@ -142,6 +173,7 @@ _DECISIONS: dict[type[Event], Callable[[Complaint, Any, Meta], tuple[Event, ...]
     ComplaintResumed: _resume,
     ComplaintEscalated: _escalate,
     ComplaintExtended: _extend,
+    ComplaintPolicyChanged: _change_policy,
     ComplaintResolved: _resolve,
     ComplaintReopened: _reopen,
     ComplaintWithdrawn: _withdraw,
@@ -160,7 +192,9 @@ def decide(state: Complaint | None, fact: Fact) -> tuple[Event, ...]:
         raise ComplaintNotOpenedYet(meta.event_id)
     if state.said.get(registry.of(data).name) == fingerprint(data, meta.occurred_at):
         return ()
-    missed = missed_clock(state, data, meta)
+    if isinstance(data, ComplaintDeadlineMissed):
+        return _report_missed(state, data, meta)
+    missed = passed_deadlines(state, data, meta)
     for event in missed:
         state = evolve(state, event, meta)
     events = _DECISIONS[type(data)](state, data, meta)
@@ -170,3 +204,8 @@ def decide(state: Complaint | None, fact: Fact) -> tuple[Event, ...]:
 def _require_open(state: Complaint) -> None:
     if state.status in OVER:
         raise ComplaintIsOver(state.status)
+
+
+def _require_not_concerned(state: Complaint, handler: str | None) -> None:
+    if handler is not None and handler == state.about_employee:
+        raise HandlerIsConcerned(handler)

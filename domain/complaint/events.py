@@ -1,15 +1,19 @@
 """What happens to a case. Names and fields are what is stored: change them only with a new version and an upcaster."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Literal
 
 from msgspec import Meta as Says
 
+from domain import clocks
 from domain.registry import register
-from domain.values import Dimensions, Event, Flag, Id, Label, Moment, Money, StreamName, Text
+from domain.values import Count, Dimensions, Event, Flag, Id, Label, Moment, Money, StreamName, Text
 
 CaseType = Literal["complaint", "consultation", "service_request", "dispute", "data_request"]
-ONWARD = "text on ombudsman or review; needed for a complaint"
+ONWARD = "text on ombudsman or review; needed for a complaint and for a refused data request"
+CONCERNED = "the employee whom it is about, who must not handle it"
+CYCLES = "the end of the second complete billing cycle after receipt, for us_reg_z"
+SAME_MATTER = "it repeats `related_to`, whose statutory clock runs on: it gets none of its own"
 Outcome = Literal["upheld", "partly_upheld", "rejected", "settled"]
 
 
@@ -35,6 +39,9 @@ class ComplaintOpened(Dimensions):
     received_at: Moment | None = None
     contact_id: Id | None = None
     related_to: Annotated[Id | None, Says(description="an earlier complaint about the same matter")] = None
+    same_matter: Annotated[Flag, Says(description=SAME_MATTER)] = False
+    about_employee: Annotated[Id | None, Says(description=CONCERNED)] = None
+    cycles_end_on: Annotated[date | None, Says(description=CYCLES)] = None
 
 
 class ComplaintAcknowledged(Event):
@@ -86,6 +93,29 @@ class ComplaintExtended(Event):
     notice_id: Id | None = None
 
 
+class ComplaintPolicyChanged(Event):
+    """The case goes on under the newest version of its presets, or under others that are named.
+
+    Beginning and pauses stay, and both deadlines are worked out anew. Granted extensions stay with the same preset.
+    """
+
+    complaint_id: Id
+    actor: Id
+    reason: Label
+    regime: Annotated[Label | None, Says(description="another statutory preset")] = None
+    service_policy: Annotated[Label | None, Says(description="another service preset")] = None
+
+
+class ComplaintDeadlineMissed(Event):
+    """A deadline passed while the case was open: once for each. Whoever reports it, only a real one is kept."""
+
+    complaint_id: Id
+    clock: clocks.Which
+    preset: Label
+    preset_version: Count
+    due_at: Moment
+
+
 class ComplaintResolved(Event):
     """The final response: outcome, reasons, and what the customer may do next."""
 
@@ -124,15 +154,17 @@ class ComplaintClockSet(Event):
     """Derived: a deadline as it stands from now on, under the preset version pinned on the case.
 
     `due_at` is None while the clock is stopped. `because` is the fact that set it (opened, extended, waiting, …).
+    `missed` tells that this deadline has passed and was reported before.
     """
 
     complaint_id: Id
-    clock: Literal["statutory", "service"]
+    clock: clocks.Which
     preset: Label
     preset_version: int
     starts_at: datetime
     due_at: datetime | None = None
     because: Label
+    missed: Flag = False
 
 
 register("complaint.opened", ComplaintOpened)
@@ -142,6 +174,8 @@ register("complaint.waiting", ComplaintWaiting)
 register("complaint.resumed", ComplaintResumed)
 register("complaint.escalated", ComplaintEscalated)
 register("complaint.extended", ComplaintExtended)
+register("complaint.policy-changed", ComplaintPolicyChanged)
+register("complaint.deadline-missed", ComplaintDeadlineMissed)
 register("complaint.resolved", ComplaintResolved)
 register("complaint.reopened", ComplaintReopened)
 register("complaint.withdrawn", ComplaintWithdrawn)

@@ -40,8 +40,30 @@ class PauseNeedsNotice(Refused):
 
 
 class OnwardRightsMissing(Refused):
-    """The final response to a complaint must tell the customer's onward rights. Add `onward_rights`."""
+    """The answer to a complaint and the refusal of a data request tell the onward rights. Add `onward_rights`."""
 
 
 class RedressIsNegative(Refused):
     """Redress is paid to the customer and cannot be negative. Correct the amount."""
+
+
+class ExtensionTooLate(Refused):
+    """The deadline was over when it was to be extended. Resolve the case; the miss stays on record."""
+
+
+class ExtensionWouldBeLost(Refused):
+    """The newest version has fewer extensions than this case was granted. Leave the case under its own version."""
+
+
+class HandlerIsConcerned(Refused):
+    """The complaint is about this employee, who must not handle or decide it. Assign somebody else."""
+
+
+class SameMatterNeedsCase(Refused):
+    """A repetition of the same matter must say which other case it repeats. Add `related_to`, or open it as its own."""
+
+
+class WrongClock(Refused):
+    """A service policy has no place on the statutory clock, nor a regime on the service clock. Name it in the other
+    field.
+    """

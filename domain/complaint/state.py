@@ -1,6 +1,6 @@
 """Where a case stands, and how each event moves it on."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Literal
 
 from msgspec import field
@@ -12,9 +12,11 @@ from domain.complaint.events import (
     ComplaintAcknowledged,
     ComplaintAssigned,
     ComplaintClockSet,
+    ComplaintDeadlineMissed,
     ComplaintEscalated,
     ComplaintExtended,
     ComplaintOpened,
+    ComplaintPolicyChanged,
     ComplaintReopened,
     ComplaintResolved,
     ComplaintResumed,
@@ -40,8 +42,9 @@ class Clock(Value):
 class Complaint(Value):
     """Where a case stands, and what a later decision needs to know.
 
-    `pauses` are (start, end, reason), the end None while it lasts. `said` holds the fingerprint of the last fact of
-    each type, to know it again when it is sent twice.
+    `pauses` are (start, end, reason), the end None while it lasts. `missed` are the deadlines whose passing is on
+    record, as (clock, due_at); `cycles_end_on` is a limit of the statutory clock. `said` holds the fingerprint of the
+    last fact of each type, to know it again when it is sent twice.
     """
 
     customer_id: str
@@ -60,6 +63,9 @@ class Complaint(Value):
     outcome: Outcome | None = None
     withdrawn: bool = False
     reopened: int = 0
+    missed: tuple[tuple[clocks.Which, datetime], ...] = ()
+    about_employee: str | None = None
+    cycles_end_on: date | None = None
     said: dict[str, str] = field(default_factory=dict)
 
 
@@ -68,7 +74,15 @@ def evolve(state: Complaint | None, event: Event, meta: Meta) -> Complaint:
     if isinstance(event, ComplaintOpened):
         said = {registry.of(event).name: fingerprint(event, meta.occurred_at)}
         return Complaint(
-            meta.customer_id, "open", event.case_type, event.queue, event.severity, meta.occurred_at, said=said
+            meta.customer_id,
+            "open",
+            event.case_type,
+            event.queue,
+            event.severity,
+            meta.occurred_at,
+            about_employee=event.about_employee,
+            cycles_end_on=event.cycles_end_on,
+            said=said,
         )
     assert state is not None
     if isinstance(event, ComplaintClockSet):
@@ -88,6 +102,10 @@ def evolve(state: Complaint | None, event: Event, meta: Meta) -> Complaint:
             return replace(state, said=said, queue=event.to_queue or state.queue)
         case ComplaintExtended():
             return replace(state, said=said, extensions=state.extensions + 1)
+        case ComplaintPolicyChanged():
+            return replace(state, said=said)
+        case ComplaintDeadlineMissed():
+            return replace(state, said=said, missed=(*state.missed, (event.clock, event.due_at)))
         case ComplaintResolved():
             return replace(
                 state,

@@ -4,9 +4,10 @@ from typing import Annotated, Any
 
 import typer
 
-from infra.cli.messages import Since, for_programs, in_utc, print_message
+from infra.cli.messages import for_programs, print_message
 from infra.cli.output import Csv, Json, Limit, Ndjson, print_json, print_rows, say
 from infra.cli.servers import Kafka, Postgres, asked, connected, require_kafka
+from infra.cli.times import Since, in_utc
 from infra.errors import KehuError
 from infra.kafka.limits import REPLAYED
 from infra.kafka.producer import Outgoing, publish

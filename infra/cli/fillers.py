@@ -1,7 +1,7 @@
 """The processes that fill new builds from the log: each takes a slice of the customers."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
 from contextlib import suppress
 from functools import partial
@@ -10,6 +10,8 @@ from multiprocessing import get_context, parent_process
 from threading import Thread
 from typing import Any
 
+import psycopg
+
 from consumers.filling import fill
 from domain import handling
 from domain.values import Position
@@ -17,6 +19,7 @@ from infra import garbage
 from infra.errors import KehuError
 from infra.postgres import indexes
 from infra.postgres.builds import Build
+from infra.postgres.risk_models import document
 from infra.postgres.slices import Slice
 from projections.catalogue import ALL
 from projections.declare import Projection
@@ -46,8 +49,10 @@ def fill_builds(
     context = get_context("spawn")
     read, over = context.Value("q", 0), context.Event()
     _share(read, over)
+    with psycopg.connect(postgres, application_name="kehu-fill") as conn:
+        models = {one.name: document(conn, one.model) for one in builds if one.model is not None}
     slices = processes * max(1, ceil(upto / (processes * MOST)))
-    works = [partial(_fill, postgres, builds, upto, number, slices) for number in range(slices)]
+    works = [partial(_fill, postgres, builds, models, upto, number, slices) for number in range(slices)]
     ours, others = works[::processes], [work for number, work in enumerate(works) if number % processes]
     pool = None
     if others:
@@ -92,14 +97,16 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _fill(postgres: str, builds: Sequence[Build], upto: Position, number: int, slices: int) -> None:
+def _fill(
+    postgres: str, builds: Sequence[Build], models: Mapping[str, bytes], upto: Position, number: int, slices: int
+) -> None:
     def told(events: int) -> None:
         if _over.is_set():
             raise Over
         with _read.get_lock():
             _read.value += events
 
-    projections = [_projection(build) for build in builds]
+    projections = [_projection(build, models.get(build.name)) for build in builds]
     wanted = frozenset().union(*(one.handles for one in projections))
     try:
         with Slice.begin(postgres, builds) as piece:
@@ -110,5 +117,6 @@ def _fill(postgres: str, builds: Sequence[Build], upto: Position, number: int, s
         raise
 
 
-def _projection(build: Build) -> Projection:
-    return next(projection for projection in ALL if projection.name == build.name)
+def _projection(build: Build, model: bytes | None = None) -> Projection:
+    found = next(projection for projection in ALL if projection.name == build.name)
+    return found if model is None or found.using is None else found.using(model)

@@ -11,10 +11,15 @@ import typer
 from domain.errors import DomainError
 from domain.ports import Unavailable
 from infra.cli import (
+    actions,
+    case,
     customer,
+    customers,
     dead_letters,
     doctor,
     events,
+    merging,
+    outcomes,
     parked,
     projections,
     publish,
@@ -23,13 +28,18 @@ from infra.cli import (
     reconciliation,
     repair,
     retention_risk,
+    risk,
+    risk_history,
+    risk_train,
     roles,
+    root_causes,
     run,
     satisfaction,
     serve,
     skip,
     trace,
     verify,
+    views,
 )
 from infra.cli.servers import AnyKafka, AnyPostgres
 from infra.errors import KehuError
@@ -48,6 +58,10 @@ dead_letter_commands = typer.Typer(
     no_args_is_help=True, help="Messages that can never apply, with the rule that refused them."
 )
 projection_commands = typer.Typer(no_args_is_help=True, help="The read models: how they stand, rest and go on.")
+view_commands = typer.Typer(no_args_is_help=True, help="Read models on compacted topics.")
+action_commands = typer.Typer(no_args_is_help=True, help="What the bank does about causes of complaints.")
+risk_commands = typer.Typer(no_args_is_help=True, help="Models of retention risk: train, compare, promote.")
+customer_commands = typer.Typer(no_args_is_help=True, help="Who is one with whom: merges, and whom to look at.")
 parked_commands = typer.Typer(no_args_is_help=True, help="Messages that cannot apply yet.")
 
 
@@ -65,10 +79,27 @@ app.command()(serve.token)
 app.add_typer(show, name="show")
 show.command()(reconciliation.reconciliation)
 show.command()(satisfaction.satisfaction)
+show.command("satisfaction-change")(satisfaction.satisfaction_change)
+show.command("answers")(satisfaction.list_answers)
+show.command("causes")(satisfaction.causes)
 show.command()(retention_risk.retention_risk)
 show.command()(queues.queues)
 show.command()(queues.cases)
+show.command()(case.case)
+show.command()(queues.staffing)
 show.command()(customer.customer)
+show.command()(outcomes.complaint_rate)
+show.command()(root_causes.root_causes)
+show.command()(outcomes.effect)
+show.command()(actions.action)
+show.command()(risk_history.risk_history)
+app.add_typer(risk_commands, name="risk")
+risk_commands.command()(risk_train.train)
+risk_commands.command()(risk.models)
+risk_commands.command()(risk.add)
+risk_commands.command()(risk.compare)
+risk_commands.command()(risk.promote)
+show.command()(customers.customers)
 app.command()(trace.trace)
 app.add_typer(dead_letter_commands, name="dead-letters")
 dead_letter_commands.command("list")(dead_letters.list_dead_letters)
@@ -88,6 +119,19 @@ projection_commands.command()(projections.resume)
 projection_commands.command()(projections.retry)
 projection_commands.command()(projections.check)
 app.command()(rebuild.rebuild)
+app.add_typer(view_commands, name="views")
+view_commands.command("list")(views.list_views)
+view_commands.command()(views.publish)
+view_commands.command()(views.republish)
+app.add_typer(action_commands, name="actions")
+action_commands.command("open")(actions.open_action)
+action_commands.command("close")(actions.close_action)
+action_commands.command("list")(actions.list_actions)
+app.add_typer(customer_commands, name="customers")
+customer_commands.command()(merging.merge)
+customer_commands.command()(merging.unmerge)
+customer_commands.command()(merging.aliases)
+customer_commands.command()(merging.duplicates)
 app.add_typer(event_commands, name="events")
 event_commands.command()(events.catalog)
 app.command()(doctor.doctor)

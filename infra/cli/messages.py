@@ -1,27 +1,16 @@
 """What dead letters and parked messages share: their bytes for people, and the remedy of the rule that held them."""
 
 from contextlib import suppress
-from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Any
 
 import orjson
-import typer
 from rich.table import Table
 from rich.text import Text
 
 from infra.cli.output import cell, console
 from infra.plain import text_of
 
-Since = Annotated[
-    datetime | None,
-    typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"], help="From this time (UTC) on."),
-]
 BYTES_SHOWN = 4000
-
-
-def in_utc(moment: datetime | None) -> datetime | None:
-    """A time as typed, which is meant in UTC."""
-    return None if moment is None else moment.replace(tzinfo=UTC)
 
 
 def for_programs(message: dict[str, Any], remedy: str) -> dict[str, Any]:

@@ -6,12 +6,11 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from infra import bootstrap, settings
+from infra import bootstrap, publishing, settings
 from infra.cli.output import console, say
-from infra.cli.servers import NotTold, OptionalKafka, require_kafka
+from infra.cli.servers import OptionalKafka, require_told_kafka
 from infra.errors import KehuError, Unreadable
 from infra.kafka.producer import send
-from infra.publishing import checked
 
 SHOWN = 5
 """How many wrong lines are told."""
@@ -31,24 +30,26 @@ def publish(
     Example: kehu publish events.jsonl --kafka broker:9092
     """
     messages, wrong = [], []
-    limits = bootstrap.limits(settings.accepted())
     for number, line in enumerate(file, 1):
         if not line.strip():
             continue
         try:
-            one = checked(line.strip(), bootstrap.now(), limits)
-            messages.append((one.topic, one.key, one.value))
+            messages.append(checked(line.strip()))
         except Unreadable as error:
             wrong.append(f"line {number}: {error.rule}: {error.detail}")
     if wrong:
         more = f" (and {len(wrong) - SHOWN} more)" if len(wrong) > SHOWN else ""
         raise NothingSent("; ".join(wrong[:SHOWN]) + more)
     if not dry_run:
-        if not kafka:
-            raise NotTold("Kafka: give --kafka host:9092 or set KEHU_KAFKA; --dry-run needs none")
-        require_kafka(kafka)
+        require_told_kafka(kafka)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=console(stderr=True)) as progress:
             task = progress.add_task("publishing", total=len(messages))
             asyncio.run(send(kafka, messages, lambda n: progress.update(task, completed=n)))
     say(f"{len(messages)} events {'are valid' if dry_run else 'published'}")
+
+
+def checked(line: bytes) -> tuple[str, bytes, bytes]:
+    """Topic, key and value of a CloudEvent in JSON. Raises Unreadable when no worker would accept it."""
+    one = publishing.checked(line, bootstrap.now(), bootstrap.limits(settings.accepted()))
+    return one.topic, one.key, one.value

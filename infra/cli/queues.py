@@ -1,6 +1,6 @@
-"""`kehu show queues` and `kehu show cases`: what waits, since when and until when."""
+"""`kehu show queues`, `cases` and `staffing`: what waits, since when and until when, and who is needed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any
@@ -10,17 +10,38 @@ import typer
 from infra.cli.output import Csv, Json, Limit, Ndjson, fresh_line, percent, print_rows, say, span, when
 from infra.cli.reading import WAIT, At, KnownAt, MinPosition, Wait, reading
 from infra.cli.servers import Postgres
-from infra.postgres.questions.queues import open_cases, summaries
-from projections.service_queues import SERVICE_QUEUES
+from infra.postgres.questions.forecast import Forecasts
+from infra.postgres.questions.queues import CHOOSABLE, STATES, open_cases, summaries
+from infra.postgres.questions.staffing import WINDOWS, staffing_of
+from projections.service_queues import DIMENSIONS, SERVICE_QUEUES
 
 Queue = Annotated[str | None, typer.Option(help="Only this queue.")]
+Where = Annotated[list[str] | None, typer.Option(help="Only where NAME=VALUE; repeatable.")]
 KINDS = ("contact", "case")
+
+
+def chosen(where: Sequence[str] | None, names: Sequence[str], **given: str | None) -> dict[str, str | None]:
+    """The conditions of --where and of the options that name one. Raises typer.BadParameter."""
+    found = dict(given)
+    for one in where or ():
+        name, equals, value = one.partition("=")
+        if not equals or name not in names:
+            raise typer.BadParameter(f"write NAME=VALUE with one of {', '.join(names)}", param_hint=f"--where {one}")
+        if found.get(name) is not None:
+            raise typer.BadParameter(f"{name} is given twice, and nothing has two values", param_hint=f"--where {one}")
+        if name == "priority" and value not in ("1", "2", "3", "4"):
+            raise typer.BadParameter("a priority is 1, 2, 3 or 4", param_hint=f"--where {one}")
+        found[name] = value
+    return found
 
 
 def queues(
     postgres: Postgres = "",
+    by: Annotated[str, typer.Option(help=f"One line for each {', '.join(DIMENSIONS)}.")] = "queue",
     queue: Queue = None,
     kind: Annotated[str | None, typer.Option(help="Only contact or case.")] = None,
+    where: Where = None,
+    forecast: Annotated[bool, typer.Option("--forecast", help="How many deadlines each queue will miss.")] = False,
     limit: Limit = 50,
     min_position: MinPosition = 0,
     wait: Wait = WAIT,
@@ -34,44 +55,66 @@ def queues(
 
     Ages are the median, the 90th percentile and the greatest; in/out is of today (UTC) and of 7 days. Next due and
     overdue are by the statutory and by the service clock. Level is the share of contacts of the last 7 days that were
-    answered within 20 seconds; work is how many days the open items take at the pace of the last 28 days.
+    answered in time; work is how many days the open items take at the pace of the last 28 days. JSON and CSV have more:
+    ages in business time, abandonment, reopening, first-contact resolution, and what was in time.
 
-    Example: kehu show queues --kind case
+    Example: kehu show queues --by branch --kind case --where product=cards
     """
     if kind not in (None, *KINDS):
         raise typer.BadParameter(f"use {' or '.join(KINDS)}", param_hint=f"--kind {kind}")
+    if by not in DIMENSIONS:
+        raise typer.BadParameter(f"use {', '.join(DIMENSIONS)}", param_hint=f"--by {by}")
+    conditions = chosen(where, DIMENSIONS, queue=queue) | {"kind": kind}
     with reading(postgres, SERVICE_QUEUES, min_position=min_position, wait=wait, at=at, known_at=known_at) as (
         answer,
         now,
     ):
-        rows = [asdict(one) for one in summaries(answer, now, queue, kind)]
+        if forecast:
+            expected = Forecasts(answer, now).expected()
+            print_rows("Breaches to expect", expected, as_json, as_csv, as_ndjson, people=_expected, fresh=answer.fresh)
+            return
+        rows = [_named(asdict(one), by) for one in summaries(answer, now, by, conditions)]
     if as_json or as_csv or as_ndjson:
         shown = rows[: limit or None]
         print_rows("Service queues", shown, as_json, as_csv, as_ndjson, limit=limit, fresh=answer.fresh)
         return
     contacts, waiting_cases = ([row for row in rows if row["kind"] == one][: limit or None] for one in KINDS)
     if kind != "case":
-        print_rows("Queues of contacts", contacts, people=_contacts_for_people, limit=limit)
+        print_rows("Queues of contacts", contacts, people=lambda row: _contacts_for_people(row, by), limit=limit)
     if kind != "contact":
-        print_rows("Queues of cases", waiting_cases, people=lambda row: _cases_for_people(row, now), limit=limit)
+        print_rows("Queues of cases", waiting_cases, people=lambda row: _cases_for_people(row, by, now), limit=limit)
     say(fresh_line(answer.fresh[0]), "dim")
 
 
-def _contacts_for_people(row: Mapping[str, Any]) -> dict[str, Any]:
+def _named(row: dict[str, Any], by: str) -> dict[str, Any]:
+    return {by: row.pop("group"), **row}
+
+
+def _expected(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        **_both_for_people(row),
+        "queue": row["queue"],
+        "in 24 h": f"{row['expected_24h']:.1f}",
+        "in 7 d": f"{row['expected_7d']:.1f}",
+        "cannot tell": row["untold"],
+    }
+
+
+def _contacts_for_people(row: Mapping[str, Any], by: str) -> dict[str, Any]:
+    return {
+        **_both_for_people(row, by),
         "left\n7 d": row["abandoned_7d"],
         "level\n7 d": percent(row["service_level"]),
         "answer\nafter": span(row["speed_of_answer"]),
         "handling\ntime": span(row["handling_time"]),
+        "first\n28 d": percent(row["first_contact"]),
     }
 
 
-def _cases_for_people(row: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+def _cases_for_people(row: Mapping[str, Any], by: str, now: datetime) -> dict[str, Any]:
     dues = (row["next_statutory_due"], row["next_service_due"])
     due = ["–" if one is None else str(span((one - now).total_seconds())) for one in dues]
     return {
-        **_both_for_people(row),
+        **_both_for_people(row, by),
         "next due\nlaw, service": None if due == ["–", "–"] else ", ".join(due),
         "over-\ndue": f"{row['overdue_statutory']}/{row['overdue_service']}",
         "at\nrisk": row["at_risk"],
@@ -79,9 +122,9 @@ def _cases_for_people(row: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     }
 
 
-def _both_for_people(row: Mapping[str, Any]) -> dict[str, Any]:
+def _both_for_people(row: Mapping[str, Any], by: str) -> dict[str, Any]:
     return {
-        "\nqueue": row["queue"],
+        f"\n{by.replace('_', ' ')}": row[by] or "(none)",
         "open/\nwait": f"{row['open']}/{row['waiting']}",
         "age\np50": span(row["age_p50"]),
         "\np90": span(row["age_p90"]),
@@ -95,7 +138,9 @@ def cases(
     postgres: Postgres = "",
     queue: Queue = None,
     customer: Annotated[str | None, typer.Option(help="Only cases of this customer.")] = None,
+    state: Annotated[str | None, typer.Option(help=f"Only {', '.join(STATES)}.")] = None,
     overdue: Annotated[bool, typer.Option("--overdue", help="Only what missed a deadline.")] = False,
+    where: Where = None,
     limit: Limit = 50,
     min_position: MinPosition = 0,
     wait: Wait = WAIT,
@@ -108,17 +153,23 @@ def cases(
     """Open cases with their statutory and service deadlines: the overdue first, then those at risk, then by deadline.
 
     At risk is a case that has used three quarters of the time to its next deadline. A clock that is stopped or unknown
-    shows no deadline.
+    shows no deadline. Breach is the probability that the next deadline is missed, from how long such cases take; absent
+    where too few were finished to tell.
 
-    Example: kehu show cases --overdue --queue complaints
+    Example: kehu show cases --state "at risk" --where branch=Leeds --where case_type=complaint
     """
+    if overdue:
+        state = state or "overdue"
+    if state not in (None, *STATES):
+        raise typer.BadParameter(f"use {', '.join(STATES)}", param_hint=f"--state {state}")
+    conditions = chosen(where, CHOOSABLE, queue=queue, customer_id=customer)
     with reading(postgres, SERVICE_QUEUES, min_position=min_position, wait=wait, at=at, known_at=known_at) as (
         answer,
         now,
     ):
         print_rows(
             "Open cases",
-            open_cases(answer, now, limit, queue=queue, customer_id=customer, overdue=overdue),
+            open_cases(answer, now, limit, conditions, state, Forecasts(answer, now)),
             as_json,
             as_csv,
             as_ndjson,
@@ -139,4 +190,48 @@ def _case_for_people(row: Mapping[str, Any], now: datetime) -> dict[str, Any]:
         "age": span(row["age_seconds"]),
         "due\nby law": when(row["statutory_due"], now),
         "due by\nservice": when(row["service_due"], now),
+        "breach": percent(row["breach"]),
+    }
+
+
+def staffing(
+    postgres: Postgres = "",
+    queue: Queue = None,
+    days: Annotated[int, typer.Option(help=f"Arrivals of the last {' or '.join(map(str, WINDOWS))} days.")] = 28,
+    hours: Annotated[float, typer.Option(min=0.1, max=24, help="Hours a day in which contacts come.")] = 8.0,
+    min_position: MinPosition = 0,
+    wait: Wait = WAIT,
+    at: At = None,
+    known_at: KnownAt = None,
+    as_json: Json = False,
+    as_csv: Csv = False,
+    as_ndjson: Ndjson = False,
+) -> None:
+    """How many agents each live queue needs on its busiest day and on a mean one, by Erlang C.
+
+    From how many contacts came and how long they took; evenly spread over --hours a day, so a peak within the day needs
+    more. Erlang C knows nobody who hangs up, and says nothing about cases.
+
+    Example: kehu show staffing --queue cards --days 7
+    """
+    if days not in WINDOWS:
+        raise typer.BadParameter(f"use {' or '.join(map(str, WINDOWS))}", param_hint=f"--days {days}")
+    with reading(postgres, SERVICE_QUEUES, min_position=min_position, wait=wait, at=at, known_at=known_at) as (
+        answer,
+        now,
+    ):
+        rows = staffing_of(answer, now, days, hours, queue)
+    print_rows(f"Agents needed, from {days} days", rows, as_json, as_csv, as_ndjson, people=_staff, fresh=answer.fresh)
+
+
+def _staff(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "queue": row["queue"],
+        "day": row["day"],
+        "contacts": row["contacts"],
+        "handling": span(row["handling_time"]),
+        "agents": row["agents"],
+        "level": percent(row["service_level"]),
+        "answer after": span(row["speed_of_answer"]),
+        "occupied": percent(row["occupancy"]),
     }

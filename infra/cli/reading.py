@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from time import monotonic
 from typing import Annotated
 
@@ -14,6 +14,7 @@ from domain.values import Position
 from infra import bootstrap
 from infra.cli.output import console
 from infra.cli.servers import Connection, connected
+from infra.cli.times import MINUTES, in_utc
 from infra.postgres.past import Moment, known_position
 from infra.postgres.questions.answer import Answer
 from infra.postgres.read_models import PostgresReadModels
@@ -25,14 +26,13 @@ MinPosition = Annotated[
 ]
 Wait = Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait for --min-position at most.")]
 WAIT = 5.0
-FORMATS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"]
 At = Annotated[
     datetime | None,
-    typer.Option(formats=FORMATS, help="As of this time (UTC): by what had happened until then. May lie ahead."),
+    typer.Option(formats=MINUTES, help="As of this time (UTC): by what had happened until then. May lie ahead."),
 ]
 KnownAt = Annotated[
     datetime | None,
-    typer.Option(formats=FORMATS, help="Only by what had been recorded until this time (UTC): what the bank knew."),
+    typer.Option(formats=MINUTES, help="Only by what had been recorded until this time (UTC): what the bank knew."),
 ]
 EVERYBODY: Sequence[str] = ()
 
@@ -54,7 +54,7 @@ def reading(
     asked as they are. Raises Behind when to show `min_position` takes too long.
     """
     present = bootstrap.now()
-    at, known_at = (None if one is None else one.replace(tzinfo=UTC) for one in (at, known_at))
+    at, known_at = in_utc(at), in_utc(known_at)
     now = at or known_at or present
     past = known_at is not None or now < present
     if past and min_position:

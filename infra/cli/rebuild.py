@@ -36,6 +36,7 @@ from infra.postgres.compare import Compared, compare, snapshot
 from infra.postgres.completeness import first_hole
 from infra.postgres.log import PostgresLog
 from infra.postgres.read_models import PostgresReadModels
+from infra.postgres.risk_models import as_scored
 from projections.declare import CannotFold, Projection
 
 BATCH = 10_000
@@ -209,7 +210,8 @@ class Rebuild:
                     return None, []
                 fold.to(live.position)
                 seen = stack.enter_context(snapshot(self.postgres))
-            return live.position, compare(seen, projection, live, candidate, bootstrap.now())
+            at = bootstrap.now()
+            return live.position, compare(seen, as_scored(seen, projection, at), live, candidate, at)
 
     def _prove(self, projection: Projection, build: Build) -> None:
         with connected(self.postgres) as conn:

@@ -5,14 +5,13 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from infra import bootstrap, settings
 from infra.cli.dead_letters import NoSuchLetter
 from infra.cli.output import print_json, say
-from infra.cli.servers import NotTold, OptionalKafka, Postgres, asked, connected, require_kafka
+from infra.cli.publish import checked
+from infra.cli.servers import OptionalKafka, Postgres, asked, connected, require_told_kafka
 from infra.errors import KehuError, Unreadable
 from infra.kafka.producer import HEADERS, publish
 from infra.postgres import ops
-from infra.publishing import checked
 
 REPAIRS = "kehu-repairs"
 """The header of a repaired event: the id of its dead letter."""
@@ -61,17 +60,15 @@ def repair(
             _remove(event, path)
         _link(event, letter_id, before)
         try:
-            message = checked(orjson.dumps(event), bootstrap.now(), bootstrap.limits(settings.accepted()))
+            topic, key, value = checked(orjson.dumps(event))
         except Unreadable as error:
             raise NotRepaired(f"{error.rule}: {error.detail}") from error
         if dry_run:
             print_json(event)
             return
-        if not kafka:
-            raise NotTold("Kafka: give --kafka host:9092 or set KEHU_KAFKA; --dry-run needs none")
-        require_kafka(kafka)
+        require_told_kafka(kafka)
         headers = [*HEADERS, (REPAIRS, str(letter_id).encode())]
-        asked(kafka, publish(kafka, [(message.topic, message.key, message.value, headers)]), 60)
+        asked(kafka, publish(kafka, [(topic, key, value, headers)]), 60)
         ops.mark_repaired(conn, letter_id, event["id"])
     say(f"dead letter {letter_id} was repaired and published as {event['id']}")
 

@@ -1,17 +1,20 @@
 """`kehu show retention-risk`: who is likely to leave, and why."""
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Annotated, Any
 
 import typer
 
 from infra.cli.output import Csv, Json, Limit, Ndjson, fresh_line, percent, print_rows, say
 from infra.cli.reading import WAIT, At, KnownAt, MinPosition, Wait, reading
+from infra.cli.risk import WHICH, chosen
 from infra.cli.servers import Postgres
 from infra.errors import KehuError
 from infra.postgres.questions.answer import Row
-from infra.postgres.questions.customers import BANDS, risk_of, riskiest
-from projections.retention_risk import BASE, RETENTION_RISK
+from infra.postgres.questions.customers import BANDS, risk_of, riskiest, scorer_at
+from infra.postgres.risk_models import usable
+from projections.retention_risk import RETENTION_RISK, points_of
 
 
 class UnknownCustomer(KehuError):
@@ -25,6 +28,7 @@ def retention_risk(
     segment: Annotated[str | None, typer.Option(help="Only this segment.")] = None,
     manager: Annotated[str | None, typer.Option(help="Only customers of this relationship manager.")] = None,
     customer: Annotated[str | None, typer.Option(help="This customer, with all reasons and their events.")] = None,
+    model: Annotated[str | None, typer.Option("--model", help=f"Beside it the score by another model. {WHICH}")] = None,
     limit: Limit = 20,
     min_position: MinPosition = 0,
     wait: Wait = WAIT,
@@ -36,8 +40,9 @@ def retention_risk(
 ) -> None:
     """The customers who are most likely to leave, with the reasons and their points, as of now.
 
-    Points add up on the scale of log odds, from a base of -3.0. A customer of whom nothing is known has the band
-    unknown and no probability. Scores that changed because time passed are computed anew.
+    Points add up on the scale of log odds, from the base of the model. A customer of whom nothing is known has the band
+    unknown and no probability. Scores that changed because time passed are computed anew. With --model each row has
+    beside it, as `other`, what that model says of the same features.
 
     Example: kehu show retention-risk --band high --branch Leeds
     """
@@ -47,18 +52,21 @@ def retention_risk(
         answer,
         now,
     ):
+        other = None if model is None else usable(answer.ask(lambda conn: chosen(conn, model)))
+        base = scorer_at(answer, now).model.base
         if customer is not None:
-            found = risk_of(answer, customer, now)
+            found = risk_of(answer, customer, now, other)
             if found is None:
                 raise UnknownCustomer(customer)
             filters = {"branch": branch, "segment": segment, "manager_id": manager, "band": band}
             rows = iter([found] if all(value in (None, found[name]) for name, value in filters.items()) else [])
             if not (as_json or as_csv or as_ndjson):
-                _print_customer(found)
+                _print_customer(found, base)
                 say(fresh_line(answer.fresh[0]), "dim")
                 return
         else:
-            rows = riskiest(answer, now, limit, band, {"branch": branch, "segment": segment, "manager_id": manager})
+            filters = {"branch": branch, "segment": segment, "manager_id": manager}
+            rows = riskiest(answer, now, limit, band, filters, other)
         print_rows(
             "Retention risk, highest first",
             rows,
@@ -77,6 +85,7 @@ def _for_people(row: Row) -> Row:
         "customer": row["customer_id"],
         "band": row["band"],
         "risk": percent(row["probability"], 1) or row["band"],
+        **({other["model"]: _other(other)} if (other := row.get("other")) else {}),
         "branch": row["branch"],
         "segment": row["segment"],
         "manager": row["manager_id"],
@@ -84,14 +93,20 @@ def _for_people(row: Row) -> Row:
     }
 
 
+def _other(said: Row) -> str:
+    return (
+        f"{said['band']}, {percent(said['probability'], 1)}" if said["probability"] is not None else str(said["band"])
+    )
+
+
 def _reason(reason: Mapping[str, Any]) -> str:
     return f"{float(reason['points']):+.1f} {reason['code'].replace('-', ' ')}: {reason['value']}"
 
 
-def _print_customer(row: Row) -> None:
+def _print_customer(row: Row, thousandths: int) -> None:
     reasons = [
         {
-            "points": f"{float(one['points']):+.1f}",
+            "points": f"{Decimal(one['points']):+}",
             "reason": one["code"].replace("-", " "),
             "seen": one["value"],
             "window": one["window"],
@@ -99,12 +114,15 @@ def _print_customer(row: Row) -> None:
         }
         for one in row["reasons"]
     ]
-    base = {"points": f"{BASE / 10:+.1f}", "reason": "base", "seen": None, "window": None, "events": None}
+    base = {"points": f"{points_of(thousandths):+}", "reason": "base", "seen": None, "window": None, "events": None}
     risk = percent(row["probability"], 1)
     title = f"Retention risk of {row['customer_id']}: {row['band']}" + (f", {risk}" if risk else "")
     print_rows(title, [base, *reasons] if risk else [], wide=("events", "seen", "window"))
     if risk:
-        say(f"Log odds {row['logit']:+.1f}: the sum of the points. The score stays until {_until(row)}.")
+        say(f"Log odds {row['logit']:+}: the sum of the points, {row['score']} on the scale of {row['model']}.")
+        say(f"The score stays until {_until(row)}.")
+        if other := row.get("other"):
+            say(f"By {other['model']}: {_other(other)}.")
     elif row["band"] == "unknown":
         say("Nothing is known that could be scored; unknown is no low risk.")
 

@@ -75,7 +75,7 @@ OptionalKafka = Annotated[
 
 def connected(postgres: str) -> Connection:
     """A connection whose rows are dictionaries and whose times are in UTC."""
-    options = "-c timezone=UTC"
+    options = "-c timezone=UTC -c search_path=kehu"
     return psycopg.connect(postgres, row_factory=dict_row, application_name="kehu-cli", options=options)
 
 
@@ -93,6 +93,13 @@ def require_kafka(kafka: str) -> None:
         else:
             return
     raise ServerUnavailable(f"Kafka at {kafka}: {told}")
+
+
+def require_told_kafka(kafka: str) -> None:
+    """The same for a command that --dry-run spares a broker. Raises NotTold, too."""
+    if not kafka:
+        raise NotTold("Kafka: give --kafka host:9092 or set KEHU_KAFKA; --dry-run needs none")
+    require_kafka(kafka)
 
 
 def held(kafka: str) -> Held:

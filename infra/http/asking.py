@@ -17,6 +17,7 @@ from infra.http.answers import Told
 from infra.http.callers import Caller
 from infra.http.cursors import Place
 from infra.http.parts import parts_of
+from infra.http.persons import Person, person
 from infra.http.problems import Invalid, NotFound
 from infra.http.security import check_purpose, record
 from infra.http.store import Past
@@ -95,6 +96,8 @@ class Asked:
     now: datetime
     limit: int
     after: Place | None
+    who: Person | None = None
+    """Whom it is about, where it is about one customer."""
 
 
 Rows = Callable[[Asked], Iterable[Row]]
@@ -110,7 +113,7 @@ async def ask(
     fields = answers.chosen(wanted.fields, view.fields)
     form = answers.form(request, wanted.format)
     filters = {**wanted.filters(), "customer": customer_id}
-    now, past = await moment(request, view.projections, wanted, customer_id)
+    now, past, who = await moment(request, view.projections, wanted, caller, customer_id)
     after: Place | None = None
     if wanted.cursor is not None:
         pinned, after = cursors.read(wanted.cursor, view.name, filters, view.kinds)
@@ -121,7 +124,7 @@ async def ask(
             await record(request, caller, purpose, status, customer_id, position, number)
 
     if wanted.limit is None and form != "json":
-        begin = _whole(rows, lambda answer: Asked(answer, now, 0, after), fields, form)
+        begin = _whole(rows, lambda answer: Asked(answer, now, 0, after, who), fields, form)
         export = parts.store.export(view.projections, past, begin)
         try:
             fresh = await export.begin()
@@ -139,7 +142,7 @@ async def ask(
     limit = wanted.limit or PAGE
 
     def page(answer: Answer) -> Told:
-        found = list(islice(rows(Asked(answer, now, limit + 1, after)), limit + 1))
+        found = list(islice(rows(Asked(answer, now, limit + 1, after, who)), limit + 1))
         shown = found[:limit]
         cursor = cursors.written(view.name, filters, now, view.place(shown[-1])) if len(found) > limit else None
         return answers.page(fresh_of(answer), shown, fields, cursor, form)
@@ -164,31 +167,38 @@ async def one(
 
 
 async def moment(
-    request: Request, projections: Sequence[Projection], wanted: BaseModel, customer_id: str | None = None
-) -> tuple[datetime, Past | None]:
-    """The time that is asked about, and what must be replayed for it; the present as new as was asked for.
+    request: Request,
+    projections: Sequence[Projection],
+    wanted: BaseModel,
+    caller: Caller,
+    customer_id: str | None = None,
+) -> tuple[datetime, Past | None, Person | None]:
+    """The time that is asked about, what must be replayed for it, and whom it is about; the present as new as was
+    asked for.
 
     Raises Behind when to show it takes too long.
     """
     parts = parts_of(request)
     now = parts.now()
     if not isinstance(wanted, WantedMoment):
-        return now, None
+        return now, None, None
     at = wanted.as_of or wanted.known_at or now
     if wanted.known_at is not None or at < now:
         if wanted.min_position:
             told = "it waits for the present: leave out as_of and known_at"
             raise Invalid(errors=[{"at": "query.min_position", "detail": told}])
-        return at, (Moment(at, wanted.known_at), (customer_id,) if customer_id else ())
+        who = None if customer_id is None else await person(parts.store, caller, customer_id, past=True)
+        return at, (Moment(at, wanted.known_at), who.linked if who else ()), who
     if wanted.min_position:
         seconds = min(wanted.wait, parts.settings.wait_seconds)
         await parts.store.wait_for(projections, wanted.min_position, seconds)
-    return at, None
+    who = None if customer_id is None else await person(parts.store, caller, customer_id, past=False)
+    return at, None, who
 
 
 def fresh_of(answer: Answer) -> Sequence[Freshness]:
     """How fresh an answer is; one about no read model shows the log as it stands."""
-    return answer.fresh or answers.log_freshness(answer.connection)
+    return answer.fresh or answer.ask(answers.log_freshness)
 
 
 def _whole(

@@ -36,9 +36,19 @@ class SatisfactionRow(_Row):
     score: float | None
     low: float | None
     high: float | None
-    mean: float | None
     method: str | None
+    mean: float | None
+    mean_low: float | None
+    mean_high: float | None
+    bottom_two: float | None
+    bottom_two_low: float | None
+    bottom_two_high: float | None
     response: float | None
+    response_low: float | None
+    response_high: float | None
+    partial_rate: float | None
+    partial_low: float | None
+    partial_high: float | None
 
 
 class RiskRow(_Row):
@@ -46,9 +56,11 @@ class RiskRow(_Row):
     band: str
     probability: float | None
     logit: float | None
+    score: int | None = Field(description="The logit in scaled points.")
     reasons: list[dict[str, Any]] | None
     scored_at: datetime | None
     next_change_at: datetime | None
+    model: str | None = Field(description="The id of the model that scored.")
     branch: str | None
     segment: str | None
     project_id: str | None
@@ -57,13 +69,16 @@ class RiskRow(_Row):
 
 
 class QueueRow(_Row):
-    queue: str
+    group: str = Field(description="The queue, or the value of what was asked by; '' where an item has none.")
     kind: Literal["contact", "case"]
     open: int
     waiting: int
     age_p50: int | None
     age_p90: int | None
     age_max: int | None
+    business_p50: int | None
+    business_p90: int | None
+    business_max: int | None
     next_statutory_due: datetime | None
     next_service_due: datetime | None
     overdue_statutory: int
@@ -73,12 +88,19 @@ class QueueRow(_Row):
     outflow_today: int
     inflow_7d: int
     outflow_7d: int
+    net_7d: int
     abandoned_7d: int
     reopened_7d: int
     service_level: float | None
+    abandonment: float | None
     speed_of_answer: float | None
     handling_time: float | None
     days_of_work: float | None
+    reopen_rate: float | None
+    first_contact: float | None
+    first_contact_final: float | None
+    in_time_statutory: float | None
+    in_time_service: float | None
 
 
 class CaseRow(_Row):
@@ -86,6 +108,7 @@ class CaseRow(_Row):
     state: str
     queue: str
     status: str
+    case_type: str | None
     customer_id: str
     owner: str | None
     priority: int | None
@@ -103,6 +126,10 @@ class CaseRow(_Row):
     age_seconds: int
 
 
+class ListedCaseRow(CaseRow):
+    breach: float | None = Field(description="How likely the next deadline is missed, 0..1; where that was asked for.")
+
+
 class TimelineRow(_Row):
     customer_id: str
     log_position: int
@@ -114,6 +141,7 @@ class TimelineRow(_Row):
     source: str | None
     event_id: str | None
     project_id: str | None
+    channel: str | None
     position: int
     changed_at: datetime
 
@@ -129,6 +157,8 @@ class ProjectionRow(_Row):
     paused: bool
     error: str | None
     updated_at: datetime
+    model: str | None = Field(description="The model that scores its rows, where one does.")
+    serial: int
 
 
 class DeadLetterRow(_Row):
@@ -197,7 +227,52 @@ class AccessRow(_Row):
     answered_rows: int | None
 
 
-class CustomerRow(_Row):
+class ContactRow(_Row):
+    contact: str
+    queue: str
+    status: str
+    channel: str | None
+    owner: str | None
+    opened_at: datetime
+    waiting_since: datetime | None
     customer_id: str
-    risk: RiskRow | None
+    age_seconds: int
+
+
+class ProfileField(_Row):
+    value: Any
+    event: str = Field(description="The source and the id of the event that set it.")
+    position: int
+    occurred_at: datetime
+    customer_id: str
+    others: list[dict[str, Any]] = Field(description="What the other ids have instead.")
+
+
+class Service(_Row):
+    open_cases: int
+    overdue: int
+    at_risk: int
+    next_due: datetime | None
+    contacts_waiting: int
+    contacts_active: int
+
+
+class Scores(_Row):
+    retention: RiskRow | None = Field(description="Of one who is merged: of all events, as those of one.")
+    retention_of_each: list[RiskRow] = Field(description="Of each id, where there are several.")
+    satisfaction: list[dict[str, Any]] = Field(description="The last answer for each metric.")
+    service: Service
+
+
+class CustomerRow(_Row):
+    customer_id: str = Field(description="As it was asked for.")
+    survivor: str = Field(description="The id into which the others were merged; the same where nobody was.")
+    ids: list[str] = Field(description="All that are one, the survivor first.")
+    merges: list[dict[str, Any]]
+    conflicts: list[dict[str, Any]] = Field(description="Strong ids that differ among them.")
+    profile: dict[str, ProfileField]
+    consents: list[dict[str, Any]]
+    projects: list[dict[str, Any]]
+    scores: Scores
     cases: list[CaseRow]
+    contacts: list[ContactRow]

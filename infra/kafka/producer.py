@@ -65,7 +65,9 @@ async def publish(
     return counts
 
 
-async def send(bootstrap: str, messages: Iterable[Encoded], progress: Callable[[int], None]) -> Counter[str]:
+async def send(
+    bootstrap: str, messages: Iterable[Encoded], progress: Callable[[int], None] = lambda _acknowledged: None
+) -> Counter[str]:
     """Publish structured-mode messages; see `publish`."""
     return await publish(bootstrap, ((topic, key, value, HEADERS) for topic, key, value in messages), progress)
 

@@ -30,6 +30,7 @@ TOPICS = {
     "complaint": "kehu.complaints",
     "survey": "kehu.surveys",
     "transaction": "kehu.transactions",
+    "action": "kehu.actions",
 }
 """First word of an event's name -> topic. The key of every message is the customer id."""
 
@@ -75,13 +76,20 @@ class Topics:
         self._bootstrap = bootstrap
         self._admin: KafkaAdminClient | None = None
 
-    def create(self, names: Sequence[str], *, partitions: int = 4, replication: int = 1) -> list[str]:
-        """Make the topics that are missing, and return their names."""
+    def create(
+        self,
+        names: Sequence[str],
+        *,
+        partitions: int = 4,
+        replication: int = 1,
+        settings: Mapping[str, str] | None = None,
+    ) -> list[str]:
+        """Make the topics that are missing, with these settings, and return their names."""
         missing = [name for name, known in self.ids(names).items() if known is None]
         made = []
         for name in missing:
             try:
-                self._client().create_topics([NewTopic(name, partitions, replication)])
+                self._client().create_topics([NewTopic(name, partitions, replication, topic_configs=settings)])
                 # Made is not known yet: on Apache Kafka the brokers hear of it a moment later.
                 self._client().wait_for_topics([name], timeout_ms=PATIENCE * 1000)
             except TopicAlreadyExistsError:
@@ -113,7 +121,7 @@ class Topics:
         try:
             # Asked first: the client itself would try again for long, and leave its sockets open when it gives up.
             _check_reachable(self._bootstrap)
-            if told := asyncio.run(security.refusal(self._bootstrap)):
+            if security.options() and (told := asyncio.run(security.refusal(self._bootstrap))):
                 raise ConnectionError(told)
             described = self._client().describe_topics(list(names))
         except (KafkaError, OSError) as error:

@@ -43,13 +43,16 @@ def accesses(
     conn: "psycopg.Connection[Any]",
     *,
     subject: str | None = None,
-    customer_id: str | None = None,
+    customers: Sequence[str] | None = None,
     since: datetime | None = None,
     before: int | None = None,
     limit: int | None = 100,
 ) -> Iterator[Row]:
-    """The newest reads that match; with `before` those before the one of this id. Without a limit when it is None."""
-    chosen = {"subject": subject, "customer_id": customer_id}
+    """The newest reads that match, of any of these customers; with `before` those before the one of this id.
+
+    Without a limit when it is None.
+    """
+    chosen = {"subject": subject, "customer_id": None if customers is None else list(customers)}
     where = matching(chosen)
     where += " AND at >= %(since)s" if since is not None else ""
     where += " AND id < %(before)s" if before is not None else ""

@@ -40,6 +40,10 @@ class Build:
     position: Position
     error: str | None
     paused: bool
+    model: str | None
+    """The id of the model that fills its rows, where its projection takes one; None: as it is declared."""
+    serial: int
+    """No other build had this number or will get it; `build` comes again when the last one was dropped."""
 
     @property
     def schema(self) -> str:
@@ -47,7 +51,7 @@ class Build:
         return f"{self.name}_v{self.version}" + (f"_b{self.build}" if self.build > 1 else "")
 
 
-_FIELDS = ("name", "version", "build", "state", "position", "error", "paused")
+_FIELDS = ("name", "version", "build", "state", "position", "error", "paused", "model", "serial")
 COLUMNS = ", ".join(_FIELDS)
 Conn = psycopg.Connection[dict[str, Any]]
 
@@ -103,7 +107,7 @@ class Builds:
             if live.version == projection.version:
                 _make_tables(conn, projection, live)
                 for table in projection.tables:
-                    for index in table.indexes:
+                    for index in table.every_index:
                         conn.execute(index_of(live.schema, table, index))
                 _show(conn, projection, live)
                 roles.grant(conn)
@@ -115,9 +119,10 @@ class Builds:
         """
         with self._connection.use() as conn, conn.transaction():
             conn.execute(
-                "INSERT INTO projection_builds (name, version, build, state, counted_from)"
-                " SELECT %(name)s, %(version)s, coalesce(max(build), 0) + 1, 'candidate', 0 FROM projection_builds"
-                " WHERE name = %(name)s AND version = %(version)s",
+                "INSERT INTO projection_builds (name, version, build, state, counted_from, model)"
+                " SELECT %(name)s, %(version)s, coalesce(max(build), 0) + 1, 'candidate', 0,"
+                " (SELECT model FROM projection_builds WHERE name = %(name)s AND state = 'live' FOR SHARE)"
+                " FROM projection_builds WHERE name = %(name)s AND version = %(version)s",
                 {"name": projection.name, "version": projection.version},
             )
             candidate = _locked(conn, projection.name, "candidate")
@@ -195,6 +200,8 @@ def _make_tables(conn: Conn, projection: Projection, build: Build, *, keyed: boo
     conn.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(sql.Identifier(build.schema)))
     for table in projection.tables:
         make_table(conn, build.schema, table, keyed=keyed)
+        if table.removed:
+            _make_removed(conn, build.schema, table, table.removed)
 
 
 def make_table(conn: psycopg.Connection[Any], schema: str, table: Table, *, keyed: bool) -> None:
@@ -210,6 +217,18 @@ def make_table(conn: psycopg.Connection[Any], schema: str, table: Table, *, keye
         )
     )
     _add_changed_at(conn, schema, table)
+
+
+def _make_removed(conn: Conn, schema: str, table: Table, name: str) -> None:
+    target = sql.Identifier(schema, name)
+    columns = [sql.SQL("{} {}").format(sql.Identifier(c), sql.SQL(t)) for c, t in table.key.items()]
+    conn.execute(
+        sql.SQL("CREATE TABLE IF NOT EXISTS {} ({}, removed_at timestamptz NOT NULL, PRIMARY KEY ({}))").format(
+            target, sql.SQL(", ").join(columns), names(table.key)
+        )
+    )
+    index = sql.Identifier(f"{name}_removed_at_idx")
+    conn.execute(sql.SQL("CREATE INDEX IF NOT EXISTS {} ON {} (removed_at)").format(index, target))
 
 
 def _clearing(table: Table) -> sql.Composable:
@@ -229,7 +248,8 @@ def _add_changed_at(conn: psycopg.Connection[Any], schema: str, table: Table) ->
     """What tables of former releases lack. Looked for first, since to add a column waits for every reader."""
     query = "SELECT FROM information_schema.columns WHERE (table_schema, table_name, column_name) = (%s, %s, %s)"
     if conn.execute(query, (schema, table.name, "changed_at")).fetchone() is None:
-        add = sql.SQL("ALTER TABLE {} ADD COLUMN changed_at timestamptz NOT NULL DEFAULT now()")
+        # Before every mark that anybody has: whoever has all rows up to one does not get the whole table again.
+        add = sql.SQL("ALTER TABLE {} ADD COLUMN changed_at timestamptz NOT NULL DEFAULT 'epoch'")
         conn.execute(add.format(sql.Identifier(schema, table.name)))
 
 

@@ -41,7 +41,8 @@ def write(conn: "psycopg.Connection[Any]", schema: str, table: Table, changed: C
     if said:
         conn.execute(_put(schema, table), (at, orjson.dumps(said, str).decode()))
     if changed.dropped:
-        conn.execute(_drop(schema, table), by_column(changed.dropped))
+        keys = by_column(changed.dropped)
+        conn.execute(_drop(schema, table), [*keys, at] if table.removed else keys)
 
 
 @cache
@@ -65,8 +66,14 @@ def _put(schema: str, table: Table) -> bytes:
 def _drop(schema: str, table: Table) -> bytes:
     query = sql.SQL("DELETE FROM {} AS t USING unnest({}) AS gone ({key}) WHERE ({}) = ({})")
     mine, theirs = (sql.SQL(", ").join(sql.Identifier(side, column) for column in table.key) for side in ("t", "gone"))
-    target = sql.Identifier(schema, table.name)
-    return query.format(target, _arrays(table), mine, theirs, key=names(table.key)).as_bytes(None)
+    target, key = sql.Identifier(schema, table.name), names(table.key)
+    drop = query.format(target, _arrays(table), mine, theirs, key=key)
+    if table.removed:
+        drop = sql.SQL(
+            "WITH dropped AS ({} RETURNING {}) INSERT INTO {} ({key}, removed_at) SELECT {key}, %s FROM dropped"
+            " ON CONFLICT ({key}) DO UPDATE SET removed_at = excluded.removed_at"
+        ).format(drop, mine, sql.Identifier(schema, table.removed), key=key)
+    return drop.as_bytes(None)
 
 
 def _arrays(table: Table) -> sql.Composed:

@@ -7,6 +7,8 @@ from psycopg.rows import tuple_row
 
 from infra.figures import Folding, Held
 from infra.postgres.connection import Connection
+from infra.postgres.view_marks import lag
+from projections.views import VIEWS
 
 MOST = 10_000
 """Unpublished dead letters that are counted at most."""
@@ -42,5 +44,6 @@ class Holdings:
             counted = conn.execute(COUNTED).fetchall()
             waiting = conn.execute(PARKED).fetchall()
             ((unpublished, age),) = conn.execute(UNPUBLISHED).fetchall()
+            lags = {view.name: lag(conn, view) for view in VIEWS}
         parked, dead = {topic: n for topic, n, _ in counted}, {topic: n for topic, _, n in counted}
-        return Held(at, head, foldings, parked, waiting[0][0] if waiting else 0.0, dead, unpublished, age)
+        return Held(at, head, foldings, parked, waiting[0][0] if waiting else 0.0, dead, unpublished, age, lags)

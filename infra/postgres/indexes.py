@@ -33,13 +33,13 @@ def statements(schema: str, table: Table) -> list[sql.Composed]:
 
 def _indexes(schema: str, table: Table) -> list[sql.Composed]:
     primary = [index_of(schema, table, Index(tuple(table.key)), primary=True)]
-    return primary + [index_of(schema, table, index) for index in table.indexes]
+    return primary + [index_of(schema, table, index) for index in table.every_index]
 
 
 def _last(schema: str, table: Table) -> list[sql.Composed]:
     """The key becomes the primary one; of the columns that a question may name the planner learns what is in them."""
     target, key = sql.Identifier(schema, table.name), sql.Identifier(f"{table.name}_pkey")
-    asked = dict.fromkeys((*table.key, *(column for index in table.indexes for column in index.columns)))
+    asked = dict.fromkeys((*table.key, *(column for index in table.every_index for column in index.columns)))
     analyze = sql.SQL("ANALYZE {} ({})").format(target, names(asked))
     if table.summed:
         return [analyze]

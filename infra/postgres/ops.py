@@ -259,7 +259,7 @@ def related(conn: Connection, event_ids: Sequence[str], correlation_ids: Sequenc
 def projections(conn: Connection) -> list[Row]:
     """Every build of every projection: how far it folded the log, whether it rests, and why it stopped if it did."""
     query = """SELECT name, version, build, state, position, head.n AS head, head.n - position AS behind, paused, error,
-            updated_at
+            updated_at, model, serial
         FROM kehu.projection_builds, (SELECT n FROM kehu.log_head) head ORDER BY name, version, build"""
     return _rows(conn, query, {})
 

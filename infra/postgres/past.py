@@ -18,7 +18,7 @@ from domain import registry
 from domain.values import Position, Recorded
 from infra.postgres import indexes
 from infra.postgres.builds import make_table
-from infra.postgres.read_models import add_up, copy_rows, copy_values, incoming
+from infra.postgres.read_models import add_up_all, write_new
 from infra.postgres.slices import AT_ONCE, decoded
 from projections.completeness import Folded
 from projections.declare import Changes, Projection
@@ -97,22 +97,11 @@ class Past:
     def write(self, projection: Projection, changes: Changes) -> None:
         """Write rows that were never written before; counters are added up at the end."""
         for table, changed in changes.items():
-            target = sql.Identifier(SCHEMA, table.name)
-            if changed.added:
-                copy_rows(self._conn, target, table, changed.added, self._moment.happened_by)
-            if changed.appended:
-                copy_values(self._conn, target, table, changed.appended, self._moment.happened_by)
-            if changed.summed:
-                copy_rows(
-                    self._conn, incoming(self._conn, SCHEMA, table), table, changed.summed, self._moment.happened_by
-                )
+            write_new(self._conn, SCHEMA, table, changed, self._moment.happened_by)
 
     def count(self, projection: Projection, folded: Folded) -> None:
         """Add the counters up. What was folded is a part of the log, and proves nothing."""
-        for table in projection.tables:
-            if table.summed:
-                incoming(self._conn, SCHEMA, table)
-                add_up(self._conn, SCHEMA, table)
+        add_up_all(self._conn, SCHEMA, projection.tables)
 
 
 def known_position(conn: "psycopg.Connection[Any]", known_by: datetime | None) -> Position:

@@ -21,7 +21,7 @@ from psycopg.rows import dict_row, tuple_row
 from domain.values import Position
 from infra.errors import KehuError
 from infra.failpoints import reach
-from infra.postgres import few_rows
+from infra.postgres import few_rows, risk_models
 from infra.postgres.builds import COLUMNS, Build, Builds, Conn, names, of_row
 from infra.postgres.connection import Connection
 from projections.completeness import Folded
@@ -52,6 +52,7 @@ class PostgresReadModels:
         self._conninfo = conninfo
         self._bound = {build.name: build.build for build in builds}
         self._builds: dict[str, Build] = {}
+        self._models: dict[str, bytes] = {}
         # Nobody waits for the disk: what a crash of the server takes back, rows with positions, is folded again.
         options = "-c search_path=kehu -c synchronous_commit=off"
         self._connection = Connection(conninfo, "kehu-projector", dict_row, options)
@@ -73,6 +74,8 @@ class PostgresReadModels:
         query = f"SELECT {COLUMNS}, updated_at FROM projection_builds WHERE name = ANY(%s)"  # noqa: S608
         with self._connection.use() as conn:
             rows = conn.execute(query, ([p.name for p in projections],)).fetchall()
+            for model in {row["model"] for row in rows} - {None, *self._models}:
+                self._models[model] = risk_models.document(conn, model)  # it never changes
         versions = {p.name: p.version for p in projections}
         found: dict[str, Standing] = {}
         for row in rows:
@@ -80,7 +83,8 @@ class PostgresReadModels:
             if build.version == versions[build.name] and self._ours(build):
                 self._builds[build.name] = build
                 mark = build.build, row["updated_at"]
-                found[build.name] = Standing(build.position, build.error, build.paused, mark)
+                model = None if build.model is None else self._models[build.model]
+                found[build.name] = Standing(build.position, build.error, build.paused, mark, model)
         return found
 
     def position(self, projection: Projection) -> Position:
@@ -252,6 +256,25 @@ def copy_values(
             write_row((*row, at))
 
 
+def write_new(conn: "psycopg.Connection[Any]", schema: str, table: Table, changed: Changed, at: datetime) -> None:
+    """Copy rows that were never written before; counters wait in `incoming` until they are added up."""
+    target = sql.Identifier(schema, table.name)
+    if changed.added:
+        copy_rows(conn, target, table, changed.added, at)
+    if changed.appended:
+        copy_values(conn, target, table, changed.appended, at)
+    if changed.summed:
+        copy_rows(conn, incoming(conn, schema, table), table, changed.summed, at)
+
+
+def add_up_all(conn: "psycopg.Connection[Any]", schema: str, tables: Iterable[Table]) -> None:
+    """Add up what waits for the summed ones of these tables."""
+    for table in tables:
+        if table.summed:
+            incoming(conn, schema, table)
+            add_up(conn, schema, table)
+
+
 def add_up(conn: "psycopg.Connection[Any]", schema: str, table: Table) -> None:
     """Add what was copied into `incoming` in this transaction to a summed table."""
 
@@ -294,20 +317,15 @@ def _write(conn: "psycopg.Connection[Any]", schema: str, table: Table, changed: 
     if not _many(changed):
         few_rows.write(conn, schema, table, changed, at)
         return
-    target = sql.Identifier(schema, table.name)
-    if changed.added:
-        copy_rows(conn, target, table, changed.added, at)
-    if changed.appended:
-        copy_values(conn, target, table, changed.appended, at)
+    write_new(conn, schema, table, changed, at)
     if changed.summed:
-        copy_rows(conn, incoming(conn, schema, table), table, changed.summed, at)
         add_up(conn, schema, table)
     if changed.replaced:
         new = incoming(conn, schema, table)
         copy_rows(conn, new, table, changed.replaced, at)
         conn.execute(
             sql.SQL("INSERT INTO {} ({cols}) SELECT {cols} FROM {} ON CONFLICT ({}) DO UPDATE SET {}").format(
-                target,
+                sql.Identifier(schema, table.name),
                 new,
                 names(table.key),
                 sql.SQL(", ").join(

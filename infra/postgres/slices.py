@@ -6,7 +6,7 @@ slices are there.
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -18,7 +18,7 @@ from domain.values import Position, Recorded
 from infra.failpoints import reach
 from infra.postgres.builds import Build
 from infra.postgres.mapper import to_recorded
-from infra.postgres.read_models import add_up, copy_rows, copy_values, count, incoming
+from infra.postgres.read_models import add_up_all, count, write_new
 from projections.completeness import Folded
 from projections.declare import CannotFold, Changes, Projection
 
@@ -39,7 +39,10 @@ class Slice:
     def __init__(self, conn: "psycopg.Connection[tuple[Any, ...]]", builds: Sequence[Build]) -> None:
         self.conn = conn
         self._builds: Mapping[str, Build] = {build.name: build for build in builds}
-        self._begun = datetime.now(UTC)
+        # By the clock of the server, which also says when the builds are filled: no row is newer than its build.
+        row = conn.execute("SELECT clock_timestamp()").fetchone()
+        assert row is not None
+        self._begun: datetime = row[0]
 
     @classmethod
     @contextmanager
@@ -68,21 +71,12 @@ class Slice:
         """Write rows that were never written before; counters are added up when the slice is counted."""
         schema = self._builds[projection.name].schema
         for table, changed in changes.items():
-            target = sql.Identifier(schema, table.name)
-            if changed.added:
-                copy_rows(self.conn, target, table, changed.added, self._begun)
-            if changed.appended:
-                copy_values(self.conn, target, table, changed.appended, self._begun)
-            if changed.summed:
-                copy_rows(self.conn, incoming(self.conn, schema, table), table, changed.summed, self._begun)
+            write_new(self.conn, schema, table, changed, self._begun)
 
     def count(self, projection: Projection, folded: Folded) -> None:
         """Add the counters up and keep what was folded. Another slice that does so at the same time is waited for."""
         build = self._builds[projection.name]
-        for table in projection.tables:
-            if table.summed:
-                incoming(self.conn, build.schema, table)
-                add_up(self.conn, build.schema, table)
+        add_up_all(self.conn, build.schema, projection.tables)
         count(self.conn, [(build, folded)])
 
 

@@ -21,6 +21,12 @@ def csat_change(before: Sequence[int], after: Sequence[int]) -> Change | None:
     return change(before, after, lambda histogram: (sum(histogram[4:6]), 0), 1.0)
 
 
+def ces_change(before: Sequence[int], after: Sequence[int], scale: int = 7) -> Change | None:
+    """Change of the share that found it easy, Wald interval; None when a period has no answer."""
+    lowest = 5 if scale == 7 else 4
+    return change(before, after, lambda histogram: (sum(histogram[lowest : scale + 1]), 0), 1.0)
+
+
 def ces(histogram: Sequence[int], scale: int = 7) -> Measure | None:
     """Customer effort: the share that found it easy, >= 5 of 7 or >= 4 of 5, with Wilson's interval."""
     return share(histogram, 5 if scale == 7 else 4, scale, f"top share of {scale}")

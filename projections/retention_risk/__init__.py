@@ -2,19 +2,47 @@
 
 A customer of whom nothing is known has no score, and neither has one who has left: that is not a risk any more. A row
 is scored when events come, at the time of the latest, and again when its `next_change_at` has come; for any other
-moment call `score` with the row's features. A score follows from the features and its moment, not from the scores
-before, so it is made once for all events of a batch.
+moment call `score` with the row's features. A score follows from the features, the model and its moment, not from the
+scores before, so it is made once for all events of a batch.
+
+The model is data that comes in from outside: `scored_by` gives the projection that scores by it. Features are folded in
+the same way whatever the model.
 """
 
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import lru_cache, partial
 from typing import Any
 
 from domain.values import Recorded
 from projections.declare import Index, Key, Projection, Row, Rows, Table
-from projections.retention_risk.features import STEPS, forget_old_days
-from projections.retention_risk.scorecard import BASE, Features, Reason, Scored, score, second_of
+from projections.retention_risk.features import STEPS, forget_old_days, identity
+from projections.retention_risk.measures import Features
+from projections.retention_risk.model import COLD_START, RELEASED, Model, NoModel, from_json, to_json
+from projections.retention_risk.scorecard import COLD, Reason, Scored, Scorer, points_of, score
+from projections.retention_risk.windows import second_of
 
-__all__ = ["BASE", "RETENTION_RISK", "RISK", "Features", "Reason", "Scored", "score", "sweep"]
+__all__ = [
+    "COLD",
+    "COLD_START",
+    "RELEASED",
+    "RETENTION_RISK",
+    "RISK",
+    "Features",
+    "Model",
+    "NoModel",
+    "Reason",
+    "Scored",
+    "Scorer",
+    "from_json",
+    "points_of",
+    "reason_as_json",
+    "score",
+    "scored_by",
+    "sweep",
+    "swept",
+    "to_json",
+]
 
 RANKED = ("band", "probability", "customer_id")
 """The order in which customers are listed."""
@@ -25,7 +53,8 @@ RISK = Table(
     columns={
         "band": "text",
         "probability": "double precision",
-        "logit": "numeric(4,1)",
+        "logit": "numeric(7,3)",
+        "score": "integer",
         "reasons": "jsonb",
         "scored_at": "timestamptz",
         "next_change_at": "timestamptz",
@@ -33,11 +62,16 @@ RISK = Table(
         "segment": "text",
         "project_id": "text",
         "manager_id": "text",
+        "model": "text",
         "features": "jsonb",
     },
     indexes=tuple(map(Index, (("next_change_at",), RANKED, ("branch", *RANKED), ("manager_id", *RANKED)))),
+    followed=True,
 )
-"""One customer. `band` is low (below 10 %), medium (below 30 %) or high; or unknown or closed, without a score."""
+"""One customer. `band` is low, medium or high, as the model says; or unknown or closed, without a score.
+
+`score` is the logit in scaled points, `model` the id of the model that the row was scored by.
+"""
 
 NEW: Row = dict.fromkeys(RISK.columns)
 ABOUT_THE_CUSTOMER = frozenset({"customer.registered", "customer.profile-changed"})
@@ -62,7 +96,7 @@ def fold(rows: Rows, event: Recorded) -> None:
     last = features.get("at")
     if last is None or at > last:
         features["at"] = at
-    STEPS[name](features, data, at, f"{meta.source}#{meta.event_id}")
+    STEPS[name](features, data, at, identity(meta))
     if data.has_dimensions:
         # Where nobody is registered, the first event that says so names the branch; a registration knows better.
         better = name in ABOUT_THE_CUSTOMER
@@ -78,31 +112,34 @@ def fold(rows: Rows, event: Recorded) -> None:
         row["scored_at"] = occurred_at
 
 
-def finish(row: Row) -> Row:
+def finished(scorer: Scorer, row: Row) -> Row:
     """The row scored at its `scored_at`, without what no score needs any more."""
     forget_old_days(row["features"])
-    return _scored(row, row["scored_at"].astimezone(UTC))
+    return _scored(scorer, row, row["scored_at"].astimezone(UTC))
 
 
-def sweep(row: Row, now: datetime) -> Row:
+def swept(scorer: Scorer, row: Row, now: datetime) -> Row:
     """The row scored at `now`, or at its last moment if that is later."""
-    return _scored(row, max(now, row["scored_at"]))
+    return _scored(scorer, row, max(now, row["scored_at"]))
 
 
-def _scored(row: Row, at: datetime) -> Row:
-    scored = score(row["features"], at)
+def _scored(scorer: Scorer, row: Row, at: datetime) -> Row:
+    scored = scorer.score(row["features"], at)
     return {
         **row,
         "band": scored.band,
         "probability": scored.probability,
         "logit": scored.logit,
-        "reasons": [_as_json(reason) for reason in scored.reasons],
+        "score": scored.score,
+        "reasons": [reason_as_json(reason) for reason in scored.reasons],
         "scored_at": at,
         "next_change_at": scored.next_change_at,
+        "model": scorer.model.id,
     }
 
 
-def _as_json(reason: Reason) -> dict[str, Any]:
+def reason_as_json(reason: Reason) -> dict[str, Any]:
+    """The reason as a row keeps it."""
     return {
         "code": reason.code,
         "points": str(reason.points),
@@ -112,13 +149,26 @@ def _as_json(reason: Reason) -> dict[str, Any]:
     }
 
 
+@lru_cache(maxsize=8)
+def scored_by(document: bytes) -> Projection:
+    """The projection that scores by the model in a document. Raises NoModel."""
+    scorer = Scorer(from_json(document))
+    return replace(RETENTION_RISK, sweep=partial(swept, scorer), finish=partial(finished, scorer))
+
+
+def sweep(row: Row, now: datetime) -> Row:
+    """The row scored at `now` by the scorecard without labels, or at its last moment if that is later."""
+    return swept(COLD, row, now)
+
+
 RETENTION_RISK = Projection(
     name="retention_risk",
-    version=1,
+    version=2,
     tables=(RISK,),
     handles=frozenset(STEPS),
     keys=keys,
     fold=fold,
     sweep=sweep,
-    finish=finish,
+    finish=partial(finished, COLD),
+    using=scored_by,
 )

@@ -9,15 +9,17 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from typing import Any
 
-from projections.retention_risk.scorecard import (
-    CONTACT_MONTH,
-    CONTACT_YEAR,
+from domain.values import Meta
+from projections.retention_risk.measures import PERIODS_OF_QUARTER, PERIODS_OF_YEAR, Features
+from projections.retention_risk.windows import (
     DAY,
     EPOCH,
+    MONTH,
+    PERIOD,
     QUARTER,
+    SALARIES,
     SOURCES,
-    TEN_DAYS,
-    Features,
+    YEAR,
     day_of,
     second_of,
 )
@@ -25,10 +27,15 @@ from projections.retention_risk.scorecard import (
 OPEN_CASES = 20
 REOPENS = 5
 ACCOUNTS = 20
-LONGEST = {"contacts": CONTACT_MONTH + CONTACT_YEAR, "posted": 2 * QUARTER}
-"""Days that are kept of each series."""
-PERIODS = 19
-"""Ten-day periods of balances: the 18 of both quarters, and the last known before them."""
+LONGEST = {"contacts": (1, MONTH + YEAR), "posted": (1, 2 * QUARTER), "year": (PERIOD, PERIODS_OF_YEAR)}
+"""Days that a number of each series stands for, and how many numbers are kept."""
+PERIODS = 2 * PERIODS_OF_QUARTER + 1
+"""Ten-day periods of balances: those of both quarters, and the last known before them."""
+
+
+def identity(meta: Meta) -> str:
+    """How a source event is named: `source#event_id`."""
+    return f"{meta.source}#{meta.event_id}"
 
 
 def _see(features: Features, at: int, source: str) -> None:
@@ -82,11 +89,11 @@ def _keep(features: Features, name: str, one: Any, most: int) -> None:
 def forget_old_days(features: Features) -> None:
     """Drop the days that no window reaches any more; whether after each event or after many makes no difference."""
     today = features["at"] // DAY
-    for name, days in LONGEST.items():
+    for name, (length, kept) in LONGEST.items():
         series = features.get(name)
-        if series is not None and series[0] and series[0][0] <= today - days:
-            start = bisect_left(series[0], today - days + 1)
-            features[name] = [series[0][start:], series[1][start:]]
+        if series is not None and series[0] and series[0][0] <= (oldest := today // length - kept):
+            start = bisect_right(series[0], oldest)
+            features[name] = [column[start:] for column in series]
 
 
 def _registered(features: Features, data: Any, at: int, source: str) -> None:
@@ -176,32 +183,55 @@ def _posted(features: Features, data: Any, at: int, source: str) -> None:
     day = min(data.booked_on.toordinal() - EPOCH, at // DAY)
     _count(features, "posted", day)
     _keep(features, "posted_sources", source, SOURCES)
+    moved = data.amount.currency
+    if features.setdefault("moved", moved) != moved:
+        minor = 0
+    _add_up(features, day // PERIOD, abs(minor))
     if kind == "salary" and minor > 0:
         days = features.get("salaries", [])
         if day not in days:
-            features["salaries"] = sorted([*days, day])[-3:]
+            features["salaries"] = sorted([*days, day])[-SALARIES:]
             if features["salaries"][-1] == day:
                 features["salary_source"] = source
     if data.balance is not None:
-        _balance_known(features, data.account_id, data.balance, at, source)
+        _balance_known(features, data, at, source)
 
 
-def _balance_known(features: Features, account: str, balance: Any, at: int, source: str) -> None:
+def _add_up(features: Features, period: int, amount: int) -> None:
+    """One more transaction of this amount in a ten-day period. Amounts add up in the currency of the first."""
+    series = features.get("year")
+    if series is None:
+        series = features["year"] = [[], [], []]
+    periods, counts, amounts = series
+    if periods and period == periods[-1]:
+        index = -1
+    else:
+        index = bisect_left(periods, period)
+        if index == len(periods) or periods[index] != period:
+            periods.insert(index, period)
+            counts.insert(index, 0)
+            amounts.insert(index, 0)
+    counts[index] += 1
+    amounts[index] += amount
+
+
+def _balance_known(features: Features, data: Any, at: int, source: str) -> None:
     """Keep the last balance of each ten-day period. One that arrives late says nothing of today and is left out."""
-    period = at // DAY // TEN_DAYS
+    account, balance, period = data.account_id, data.balance, at // DAY // PERIOD
     balances = features.get("balances")
     if balances is None:
         balances = features["balances"] = {}
     known = balances.get(account)
     if known is None:
         if len(balances) < ACCOUNTS:
-            balances[account] = {
+            known = balances[account] = {
                 "currency": balance.currency,
                 "periods": [period],
                 "minor": [balance.minor],
                 "at": at,
                 "source": source,
             }
+            _limit_known(known, data)
     elif at >= known["at"]:
         periods, minor = known["periods"], known["minor"]
         if periods[-1] == period:
@@ -212,19 +242,38 @@ def _balance_known(features: Features, account: str, balance: Any, at: int, sour
             if len(periods) > PERIODS:
                 del periods[0], minor[0]
         known["currency"], known["at"], known["source"] = balance.currency, at, source
+        _limit_known(known, data)
     features.setdefault("currency", balance.currency)
 
 
+def _limit_known(known: dict[str, Any], data: Any) -> None:
+    """Keep the credit limit that came with the balance, in its currency; no limit is told by none at all."""
+    limit = data.credit_limit
+    if limit is not None and limit.currency == data.balance.currency:
+        known["limit"] = limit.minor
+
+
 def _reversed(features: Features, data: Any, at: int, source: str) -> None:
-    """Take the posting back where it was counted: on the day it was booked, or just before it."""
-    days, counts = features.get("posted", ([], []))
+    """Take the posting back where it was counted: on the day it was booked, or just before it.
+
+    The event does not tell the amount, so that one stays, unless nothing else was posted in the period.
+    """
     booked = day_of(data.booked_on)
-    index = bisect_right(days, booked) - 1
-    if index < 0 or days[index] < booked - 1:
+    _take_back(features, "posted", booked, booked - 1)
+    _take_back(features, "year", booked // PERIOD, (booked - 1) // PERIOD)
+
+
+def _take_back(features: Features, name: str, latest: int, earliest: int) -> None:
+    series = features.get(name)
+    if series is None:
         return
-    counts[index] -= 1
-    if not counts[index]:
-        del days[index], counts[index]
+    index = bisect_right(series[0], latest) - 1
+    if index < 0 or series[0][index] < earliest:
+        return
+    series[1][index] -= 1
+    if not series[1][index]:
+        for column in series:
+            del column[index]
 
 
 STEPS: dict[str, Callable[[Features, Any, int, str], None]] = {

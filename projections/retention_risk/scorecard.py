@@ -1,47 +1,21 @@
-"""The cold-start scorecard: points with reasons on the scale of log odds, from a base of -3.0.
-
-There are no labels yet, so these are rules that an expert can argue about; points and thresholds are proposals to
-calibrate. The score is additive: base plus points of the reasons is the logit, exactly.
+"""Scores by a model: base plus points of the reasons is the logit, exactly; with the worst reason first.
 
 `features` hold seconds and days since 1970-01-01 (UTC); `projections.retention_risk.features` makes them.
 """
 
-import math
-from bisect import bisect_right
-from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache
+from math import ceil, floor
 from operator import itemgetter
-from typing import Any
 
 from domain.values import Value
 from projections.measures.ranks import logistic
-
-Features = dict[str, Any]
-
-BASE = -30
-"""Points are kept in tenths, so that they add up exactly."""
-DAY = 86_400
-EPOCH = date(1970, 1, 1).toordinal()
-LAST_SECOND = 253_402_300_799
-"""The end of the calendar: 9999-12-31T23:59:59Z."""
-QUARTER = 90
-TEN_DAYS = 10
-COMPLAINT_AGE = 15 * DAY
-REJECTED_FOR = 180 * DAY
-SALARY_STOPS = 45
-"""Days without a salary, after three that came regularly, that count as a stop."""
-SALARY_REGULAR = 100
-"""Three salaries within this many days are regular."""
-CONTACT_MONTH = 30
-CONTACT_YEAR = 12 * CONTACT_MONTH
-TENURE = 1826
-"""Five years in days."""
-OF_CASES = ("cases", "rejected", "reopened", "late")
-SOURCES = 3
-"""How many sources are named of things that are counted; the timeline has them all."""
+from projections.retention_risk.measures import FEATURES, Feature, Features, Number, Sheet, Steps
+from projections.retention_risk.model import COLD_START, Model, NoModel, Term, check
+from projections.retention_risk.windows import LAST_SECOND, second_of
 
 
 class Reason(Value):
@@ -60,12 +34,14 @@ class Reason(Value):
 class Scored(Value):
     """A score. `logit` is the base plus the points of the reasons, exactly; None when there is nothing to score.
 
-    Until `next_change_at` the score and its reasons stay as they are unless an event comes; None: for ever.
+    `score` is the same in scaled points: the higher it is, the safer. Until `next_change_at` the score and its reasons
+    stay as they are unless an event comes; None: for ever.
     """
 
     band: str
     logit: Decimal | None = None
     probability: float | None = None
+    score: int | None = None
     reasons: tuple[Reason, ...] = ()
     next_change_at: datetime | None = None
 
@@ -74,236 +50,159 @@ UNKNOWN = Scored("unknown")
 CLOSED = Scored("closed")
 
 
-@dataclass(slots=True)
-class Sheet:
-    """A score in the making: what applies at second `at`, and the next second at which any of it can change."""
+Find = Callable[[Sequence[float], float], int]
+"""How many of the cuts lie below a number, or below or at it."""
 
-    features: Features
-    at: int
-    today: int
-    reasons: list[tuple[int, Reason]]
-    next: int = LAST_SECOND
 
-    def add(self, code: str, tenths: int, value: str, window: str, sources: list[str]) -> None:
-        self.reasons.append((tenths, Reason(code, _points(tenths), value, window, tuple(sources))))
+class _Single:
+    """A term of one feature, ready to be looked up."""
 
-    def changes(self, second: int) -> None:
-        """Something changes at this second, if it is still to come."""
-        if self.at < second < self.next:
-            self.next = second
+    __slots__ = ("code", "cuts", "feature", "find", "points")
+
+    def __init__(self, term: Term) -> None:
+        self.code, self.points, self.cuts = term.code, term.points, term.cuts[0]
+        self.feature = FEATURES[term.features[0]]
+        self.find = _find(term)
+
+    def reason(self, points: int, sheet: Sheet, number: Number) -> Reason:
+        value, sources = _told(self.feature, sheet, number)
+        return Reason(self.code, points_of(points), value, self.feature.window, tuple(sources))
+
+
+class _Pair:
+    """A term of two features together."""
+
+    __slots__ = ("code", "cuts", "features", "find", "indexes", "points", "width")
+
+    def __init__(self, term: Term, places: Sequence[str]) -> None:
+        self.code, self.points, self.cuts = term.code, term.points, term.cuts
+        self.features = [FEATURES[name] for name in term.features]
+        self.indexes = [places.index(name) for name in term.features]
+        self.width = len(term.cuts[1]) + 2
+        self.find = _find(term)
+
+    def of(self, numbers: Sequence[Number]) -> int:
+        a, b = (numbers[index] for index in self.indexes)
+        row = 0 if a is None else self.find(self.cuts[0], a) + 1
+        column = 0 if b is None else self.find(self.cuts[1], b) + 1
+        return self.points[row * self.width + column]
+
+    def reason(self, points: int, sheet: Sheet, numbers: Sequence[Number]) -> Reason:
+        told = [_told(f, sheet, numbers[i]) for f, i in zip(self.features, self.indexes, strict=True)]
+        values, windows = "; ".join(value for value, _ in told), "; ".join(f.window for f in self.features)
+        sources = dict.fromkeys(source for _, sources in told for source in sources)
+        return Reason(self.code, points_of(points), values, windows, tuple(sources))
+
+
+def _find(term: Term) -> Find:
+    return bisect_right if term.closed == "left" else bisect_left
+
+
+def _told(feature: Feature, sheet: Sheet, number: Number) -> tuple[str, Sequence[str]]:
+    """What was seen, and in which events; nothing was seen in the event that first told of the customer."""
+    if number is None:
+        return "not known", [sheet.features["seen"][1]]
+    return feature.shown(sheet, number), feature.sources(sheet) or [sheet.features["seen"][1]]
+
+
+class Scorer:
+    """A model that scores. Only the features that it uses are measured."""
+
+    def __init__(self, model: Model) -> None:
+        """Raises NoModel when it uses a feature that this release does not know."""
+        check(model)
+        if unknown := {name for term in model.terms for name in term.features} - FEATURES.keys():
+            raise NoModel(f"{model.id}: this release has no feature {', '.join(sorted(unknown))}")
+        self.model = model
+        names = list(dict.fromkeys(name for term in model.terms for name in term.features))
+        singles = [_Single(term) for term in model.terms if len(term.features) == 1]
+        # One look for each feature: what it needs, how it is measured, and the terms that it decides alone.
+        self._measured = [
+            (
+                FEATURES[name].needs,
+                FEATURES[name].measure,
+                _steps(model, name),
+                [(one.cuts, one.points, one.find, one) for one in singles if one.feature is FEATURES[name]],
+            )
+            for name in names
+        ]
+        self._pairs = [_Pair(term, names) for term in model.terms if len(term.features) == 2]
+        self._medium, self._high = model.bands.medium, model.bands.high
+        self.of_logit = cache(self._of_logit)
+
+    def score(self, features: Features, at: datetime) -> Scored:
+        """The score at a moment.
+
+        It must not lie before the last event that `features` know of: what was older than a window then is gone.
+        """
+        if features.get("closed"):
+            return CLOSED
+        if "seen" not in features:
+            return UNKNOWN
+        sheet = Sheet(features, second_of(at))
+        numbers: list[Number] = []
+        following = LAST_SECOND
+        reasons: list[tuple[int, Reason]] = []
+        for needs, measure, steps, lookups in self._measured:
+            number = None
+            if needs is None or needs in features:
+                number, changes = measure(sheet, steps)
+                if changes < following:
+                    following = changes
+            numbers.append(number)
+            for cuts, points_of_bins, find, term in lookups:
+                if points := points_of_bins[0 if number is None else find(cuts, number) + 1]:
+                    reasons.append((points, term.reason(points, sheet, number)))
+        reasons += [
+            (points, pair.reason(points, sheet, numbers)) for pair in self._pairs if (points := pair.of(numbers))
+        ]
+        reasons.sort(key=itemgetter(0), reverse=True)
+        total = sum(map(itemgetter(0), reasons), self.model.base)
+        probability, band, scaled = self.of_logit(total)
+        change = datetime.fromtimestamp(following, UTC) if following < LAST_SECOND else None
+        return Scored(band, points_of(total), probability, scaled, tuple(reason for _, reason in reasons), change)
+
+    def thousandths(self, numbers: Mapping[str, Number]) -> int:
+        """The logit of a customer with these features."""
+        total = self.model.base
+        for term in self.model.terms:
+            index, find = 0, _find(term)
+            for name, cuts in zip(term.features, term.cuts, strict=True):
+                number = numbers[name]
+                index = index * (len(cuts) + 2) + (0 if number is None else find(cuts, number) + 1)
+            total += term.points[index]
+        return total
+
+    def _of_logit(self, thousandths: int) -> tuple[float, str, int]:
+        probability = round(logistic(thousandths / 1000), 6)
+        band = "low" if probability < self._medium else "medium" if probability < self._high else "high"
+        return probability, band, self.model.scaling.of(thousandths / 1000)
+
+
+def _steps(model: Model, name: str) -> Steps:
+    """The whole days at which a feature that counts days enters another bin of any term."""
+    steps = {
+        ceil(cut) if term.closed == "left" else floor(cut) + 1
+        for term in model.terms
+        for feature, cuts in zip(term.features, term.cuts, strict=True)
+        for cut in cuts
+        if feature == name
+    }
+    return tuple(sorted(steps))
 
 
 @cache
-def _points(tenths: int) -> Decimal:
-    return Decimal(tenths).scaleb(-1)
+def points_of(thousandths: int) -> Decimal:
+    """Points for people, in units of a logit: with one digit where that says all, else with three."""
+    if thousandths % 100:
+        return Decimal(thousandths).scaleb(-3)
+    return Decimal(thousandths // 100).scaleb(-1)
 
 
-@cache
-def _probability(tenths: int) -> float:
-    return round(logistic(tenths / 10), 6)
-
-
-def _band(probability: float) -> str:
-    return "low" if probability < 0.10 else "medium" if probability < 0.30 else "high"
-
-
-# --- the scorecard ---
-
-
-def _inactivity(sheet: Sheet) -> None:
-    at, source = sheet.features.get("active") or sheet.features["seen"]
-    for days, tenths in ((90, 15), (60, 9), (30, 4)):
-        since = at + days * DAY
-        if sheet.at >= since:
-            sheet.add("inactive", tenths, f"since {_iso(at // DAY)}", f"{days} d", [source])
-            break
-        sheet.changes(since)
-
-
-def _balance(sheet: Sheet) -> None:
-    """Mean of the balances at the end of nine ten-day periods, this one included, against the nine before.
-
-    Accounts add up in the currency in which the first balance was known; the others are left out.
-    """
-    if "balances" not in sheet.features:
-        return
-    currency = sheet.features["currency"]
-    accounts = [a for a in sheet.features["balances"].values() if a["currency"] == currency]
-    period = sheet.today // TEN_DAYS
-    totals: list[int] = []
-    for p in range(period - 17, period + 1):
-        known = [n for account in accounts if (n := _balance_in(account, p)) is not None]
-        if known:
-            totals.append(sum(known))
-    if len(set(totals)) > 1:
-        sheet.changes((period + 1) * TEN_DAYS * DAY)
-    recent, prior = totals[-9:], totals[:-9]
-    before, now = sum(prior) * len(recent), sum(recent) * len(prior)
-    if before <= 0 or now * 10 > before * 7:
-        return
-    tenths = 12 if now * 10 < before * 4 else 6
-    sources = [a["source"] for a in sorted(accounts, key=lambda a: (a["at"], a["source"]))]
-    change = f"{round(100 * (now - before) / before)} %"
-    sheet.add("balance-falls", tenths, change, "90 d against the 90 d before", sources[-SOURCES:])
-
-
-def _balance_in(account: dict[str, Any], period: int) -> int | None:
-    """The last balance up to the end of a ten-day period; None before the first that is known."""
-    index = bisect_right(account["periods"], period)
-    balance: int = account["minor"][index - 1] if index else 0
-    return balance if index else None
-
-
-def _transactions(sheet: Sheet) -> None:
-    if "posted" not in sheet.features:
-        return
-    days, counts = sheet.features["posted"]
-    middle, start = bisect_right(days, sheet.today - QUARTER), bisect_right(days, sheet.today - 2 * QUARTER)
-    for first in days[middle : middle + 1]:
-        sheet.changes((first + QUARTER) * DAY)
-    for first in days[start : min(start + 1, middle)]:
-        sheet.changes((first + 2 * QUARTER) * DAY)
-    recent, prior = sum(counts[middle:]), sum(counts[start:middle])
-    if recent * 2 < prior:
-        sources = sheet.features.get("posted_sources", [])
-        sheet.add("fewer-transactions", 8, f"{recent} after {prior}", "90 d against the 90 d before", sources)
-
-
-def _complaints(sheet: Sheet) -> None:
-    if sheet.features.keys().isdisjoint(OF_CASES):
-        return
-    old: list[dict[str, Any]] = []
-    breached: list[str] = []
-    for case in sorted(sheet.features.get("cases", {}).values(), key=lambda case: (case["at"], case["source"])):
-        if case["complaint"]:
-            if sheet.at > case["at"] + COMPLAINT_AGE:
-                old.append(case)
-            else:
-                sheet.changes(case["at"] + COMPLAINT_AGE + 1)
-        due = min(case["due"].values(), default=None)
-        if due is not None:
-            if sheet.at > due:
-                breached.append(case["source"])
-            else:
-                sheet.changes(due + 1)
-    if old:
-        sources = [case["source"] for case in old][:SOURCES]
-        sheet.add("open-complaint", 9, f"open since {_iso(old[0]['at'] // DAY)}", "more than 15 d", sources)
-    if rejected := sheet.features.get("rejected"):
-        if sheet.at < rejected[0] + REJECTED_FOR:
-            sheet.add("complaint-rejected", 5, f"on {_iso(rejected[0] // DAY)}", "180 d", [rejected[1]])
-        sheet.changes(rejected[0] + REJECTED_FOR)
-    _service(sheet, breached)
-
-
-def _service(sheet: Sheet, breached: list[str]) -> None:
-    """Two cases reopened, or one deadline missed, by a case that is still open or by one that was resolved too late."""
-    window = QUARTER * DAY
-    reopened = [one for one in sheet.features.get("reopened", []) if sheet.at < one[0] + window]
-    late = [one for one in sheet.features.get("late", []) if sheet.at < one[0] + window]
-    for at, _ in reopened + late:
-        sheet.changes(at + window)
-    missed = len(breached) + len(late)
-    if missed or len(reopened) >= 2:
-        sources = [*breached, *(source for _, source in late + reopened)]
-        value = f"{missed} deadline(s) missed, {len(reopened)} reopened"
-        sheet.add("service-failed", 5, value, "90 d", sources[:SOURCES])
-
-
-def _answers(sheet: Sheet) -> None:
-    if (csat := sheet.features.get("csat")) and csat[1] * 5 <= 2 * csat[2]:
-        sheet.add("dissatisfied", 7, f"CSAT {csat[1]} of {csat[2]}", "last answer", [csat[3]])
-    if (nps := sheet.features.get("nps")) and nps[1] <= 6:
-        sheet.add("detractor", 6, f"NPS {nps[1]}", "last answer", [nps[3]])
-
-
-def _contacts(sheet: Sheet) -> None:
-    """More than three times the customer's own monthly mean of the year before.
-
-    The mean is over the months that the log covers, and there must be one at least.
-    """
-    if "contacts" not in sheet.features:
-        return
-    days, counts = sheet.features["contacts"]
-    middle = bisect_right(days, sheet.today - CONTACT_MONTH)
-    start = bisect_right(days, sheet.today - CONTACT_MONTH - CONTACT_YEAR)
-    for first in days[middle : middle + 1]:
-        sheet.changes((first + CONTACT_MONTH) * DAY)
-    for first in days[start : min(start + 1, middle)]:
-        sheet.changes((first + CONTACT_MONTH + CONTACT_YEAR) * DAY)
-    recent, before = sum(counts[middle:]), sum(counts[start:middle])
-    seen = sheet.features["seen"][0] // DAY
-    months = min(12, (sheet.today - seen) // CONTACT_MONTH - 1)
-    if days and months < 12:
-        sheet.changes((seen + (max(months, 0) + 2) * CONTACT_MONTH) * DAY)
-    if months >= 1 and recent >= 3 and recent * months > 3 * before:
-        value = f"{recent} after {before} in {months} month(s)"
-        sources = sheet.features.get("contact_sources", [])
-        sheet.add("contact-surge", 6, value, "30 d against the 12 months before", sources)
-
-
-def _salary(sheet: Sheet) -> None:
-    days = sheet.features.get("salaries", [])
-    if len(days) == 3 and days[-1] - days[0] <= SALARY_REGULAR:
-        stopped = days[-1] + SALARY_STOPS
-        if sheet.today >= stopped:
-            source = sheet.features["salary_source"]
-            sheet.add("salary-stopped", 13, f"last on {_iso(days[-1])}", f"{SALARY_STOPS} d", [source])
-        sheet.changes(stopped * DAY)
-
-
-def _loyalty(sheet: Sheet) -> None:
-    products = sheet.features.get("products")
-    if products and products[0] >= 3:
-        sheet.add("many-products", -6, f"{products[0]} products", "now", [products[1]])
-    if since := sheet.features.get("since"):
-        if sheet.today > since[0] + TENURE:
-            sheet.add("long-tenure", -4, f"since {_iso(since[0])}", "more than 5 years", [since[1]])
-        sheet.changes((since[0] + TENURE + 1) * DAY)
-
-
-SCORECARD: tuple[Callable[[Sheet], None], ...] = (
-    _inactivity,
-    _balance,
-    _transactions,
-    _complaints,
-    _answers,
-    _contacts,
-    _salary,
-    _loyalty,
-)
+COLD = Scorer(COLD_START)
+"""The scorecard without labels."""
 
 
 def score(features: Features, at: datetime) -> Scored:
-    """The score at a moment, with the worst reason first.
-
-    The moment must not lie before the last event that `features` know of: what was older than a window then is gone.
-    """
-    if features.get("closed"):
-        return CLOSED
-    if "seen" not in features:
-        return UNKNOWN
-    second = second_of(at)
-    sheet = Sheet(features, second, second // DAY, [])
-    for rule in SCORECARD:
-        rule(sheet)
-    sheet.reasons.sort(key=itemgetter(0), reverse=True)
-    tenths = sum(map(itemgetter(0), sheet.reasons), BASE)
-    reasons = tuple(map(itemgetter(1), sheet.reasons))
-    next_change = datetime.fromtimestamp(sheet.next, UTC) if sheet.next < LAST_SECOND else None
-    probability = _probability(tenths)
-    return Scored(_band(probability), _points(tenths), probability, reasons, next_change)
-
-
-def second_of(moment: datetime) -> int:
-    """Whole seconds since 1970."""
-    return math.floor(moment.timestamp())
-
-
-def day_of(day: date) -> int:
-    """Days since 1970."""
-    return day.toordinal() - EPOCH
-
-
-def _iso(day: int) -> str:
-    return date.fromordinal(EPOCH + day).isoformat()
+    """The score at a moment by the scorecard without labels."""
+    return COLD.score(features, at)

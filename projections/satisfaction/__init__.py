@@ -10,18 +10,22 @@ from typing import Any
 from domain.values import Recorded
 from projections.declare import Key, Projection, Rows, Table
 from projections.satisfaction.cells import DAILY, OUTCOMES, SCORES, TOTALLED, TOTALS, cell_key, count
-from projections.satisfaction.summaries import DIMENSIONS, Summary, summarise, totals_that_answer
+from projections.satisfaction.changes import Difference, compare
+from projections.satisfaction.summaries import DIMENSIONS, PERIODS, Summary, summarise, totals_that_answer
 
 __all__ = [
     "DAILY",
     "DIMENSIONS",
     "INVITATIONS",
     "OUTCOMES",
+    "PERIODS",
     "SATISFACTION",
     "SCORES",
     "TOTALLED",
     "TOTALS",
+    "Difference",
     "Summary",
+    "compare",
     "summarise",
     "totals_that_answer",
 ]
@@ -29,9 +33,21 @@ __all__ = [
 INVITATIONS = Table(
     name="satisfaction_invitations",
     key={"invitation_id": "text"},
-    columns={**DAILY.key, "outcome": "text"},
+    columns={
+        **DAILY.key,
+        "outcome": "text",
+        "customer_id": "text",
+        "about": "text",
+        "invited_at": "timestamptz",
+        "score": "smallint",
+        "previous": "smallint",
+        "scored_at": "timestamptz",
+    },
 )
-"""Where an invitation is counted, for what happens to it later."""
+"""One invitation: where it is counted, and the answer that counts as it was given, on its scale.
+
+`previous` is the score that it replaced. `outcome` is answered, partial, declined, bounced, or '' while there is none.
+"""
 
 # An answer beats whatever was reported before it, a finished answer stays finished, and a bounce or a refusal that is
 # reported after an answer changes nothing.
@@ -41,7 +57,15 @@ RANK = {"": 0, "bounced": 1, "declined": 2, "partial": 3, "answered": 4}
 def _invited(rows: Rows, event: Recorded) -> None:
     invited: Any = event.event
     cell = cell_key(invited, event.meta.occurred_at)
-    rows.put(INVITATIONS, (invited.invitation_id,), {**dict(zip(DAILY.key, cell, strict=True)), "outcome": ""})
+    row = {
+        **dict(zip(DAILY.key, cell, strict=True)),
+        "outcome": "",
+        "customer_id": event.meta.customer_id,
+        "about": invited.about,
+        "invited_at": event.meta.occurred_at,
+        **dict.fromkeys(("score", "previous", "scored_at")),
+    }
+    rows.put(INVITATIONS, (invited.invitation_id,), row)
     count(rows, cell, {"invited": 1})
 
 
@@ -52,6 +76,8 @@ def _scored(rows: Rows, event: Recorded) -> None:
         before = SCORES[scored.previous]
         changes[before] = changes.get(before, 0) - 1
     count(rows, cell_key(scored, scored.invited_at), changes)
+    if (invitation := rows.edit(INVITATIONS, (scored.invitation_id,))) is not None:
+        invitation.update(score=scored.score, previous=scored.previous, scored_at=event.meta.occurred_at)
 
 
 def _becomes(rows: Rows, invitation_id: str, outcome: str) -> None:
@@ -91,9 +117,9 @@ FOLDS: dict[str, Callable[[Rows, Recorded], None]] = {
 
 
 def keys(event: Recorded) -> tuple[tuple[Table, Key], ...]:
-    """The invitation; a score is only counted."""
+    """The invitation."""
     data: Any = event.event
-    return () if event.name == "survey.scored" else ((INVITATIONS, (data.invitation_id,)),)
+    return ((INVITATIONS, (data.invitation_id,)),)
 
 
 def fold(rows: Rows, event: Recorded) -> None:
@@ -103,7 +129,7 @@ def fold(rows: Rows, event: Recorded) -> None:
 
 SATISFACTION = Projection(
     name="satisfaction",
-    version=2,
+    version=3,
     tables=(DAILY, INVITATIONS, TOTALS),
     handles=frozenset(FOLDS),
     keys=keys,

@@ -17,6 +17,7 @@ DAILY = Table(
     key={"day": "date", "metric": "text", "scale": "smallint", **dict.fromkeys(TOTALLED, "text")},
     columns=dict.fromkeys(("invited", *OUTCOMES, *SCORES), "integer"),
     summed=True,
+    followed=True,
 )
 """One cell: the invitations sent on a day (UTC) with the same dimensions; an absent dimension is ''.
 

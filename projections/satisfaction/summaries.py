@@ -6,12 +6,14 @@ from typing import Any
 
 from domain.survey import RULES as SURVEYS
 from projections.declare import Row
-from projections.measures.intervals import Measure
-from projections.measures.surveys import average, ces, csat, nps, response_rate
+from projections.measures.intervals import Measure, wilson
+from projections.measures.surveys import average, ces, csat, csat_bottom, mean, nps, response_rate
 from projections.satisfaction.cells import DAILY, SCORES, TOTALLED
 
 DIMENSIONS = ("day", *TOTALLED)
 """What a summary can be grouped by, besides metric and scale, by which it always is."""
+PERIODS = ("week", "month", "quarter")
+"""And these, named by their first day; a week begins on Monday."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +31,23 @@ class Summary:
     suppressed: bool
     measure: Measure | None
     mean: float | None
+    mean_interval: tuple[float, float] | None
+    """Normal, 95 %; None with fewer than two answers."""
     bottom_two: float | None
-    """Share of the two lowest answers, 0..1; None for NPS, where detractors say it."""
+    """Share of the answers 1 and 2 of CSAT, 0..1; None for NPS, where detractors say it, and for CES."""
+    bottom_two_interval: tuple[float, float] | None
+    """Wilson's, like those of the rates."""
     invited: int
     bounced: int
     declined: int
     answered: int
     partial: int
     response_rate: float | None
-    """Finished answers of the invitations that arrived, 0..1."""
+    """Finished answers of the invitations that arrived, 0..1; None when fewer than the smallest n arrived."""
+    response_interval: tuple[float, float] | None
+    partial_rate: float | None
+    """Unfinished answers of the invitations that arrived, 0..1, under the same condition."""
+    partial_interval: tuple[float, float] | None
 
 
 def totals_that_answer(named: Collection[str]) -> str | None:
@@ -57,8 +67,9 @@ def summarise(
 
     In the order of group, metric and scale. Raises ValueError for a dimension that does not exist.
     """
-    if wrong := set(by) - set(DIMENSIONS):
-        raise ValueError(f"no dimension {', '.join(sorted(wrong))}: choose among {', '.join(DIMENSIONS)}")
+    known = (*DIMENSIONS, *PERIODS)
+    if wrong := set(by) - set(known):
+        raise ValueError(f"no dimension {', '.join(sorted(wrong))}: choose among {', '.join(known)}")
     groups: dict[tuple[tuple[Any, ...], str, int], dict[str, int]] = {}
     for row in rows:
         key = (tuple(row[name] for name in by), row["metric"], row["scale"])
@@ -72,25 +83,45 @@ def _summary(group: tuple[Any, ...], metric: str, scale: int, total: dict[str, i
     histogram = [total[name] for name in SCORES]
     n = sum(histogram)
     shown = n > 0 and n >= min_n
+    mean_of = mean(histogram) if shown else None
+    bottom = csat_bottom(histogram) if shown and (metric, scale) == ("csat", 5) else None
+    response, response_interval = _of_arrived(total, "answered", min_n)
+    partial, partial_interval = _of_arrived(total, "partial", min_n)
     return Summary(
         group=group,
         metric=metric,
         scale=scale,
         n=n,
         suppressed=not shown,
-        measure=_measure(metric, scale, histogram) if shown else None,
+        measure=measure_of(metric, scale, histogram) if shown else None,
         mean=average(histogram) if shown else None,
-        bottom_two=sum(histogram[1:3]) / n if shown and metric != "nps" else None,
+        mean_interval=(mean_of.low, mean_of.high) if mean_of else None,
+        bottom_two=bottom.value if bottom else None,
+        bottom_two_interval=(bottom.low, bottom.high) if bottom else None,
         invited=total["invited"],
         bounced=total["bounced"],
         declined=total["declined"],
         answered=total["answered"],
         partial=total["partial"],
-        response_rate=response_rate(total["answered"], total["invited"], total["bounced"]),
+        response_rate=response,
+        response_interval=response_interval,
+        partial_rate=partial,
+        partial_interval=partial_interval,
     )
 
 
-def _measure(metric: str, scale: int, histogram: list[int]) -> Measure | None:
+def _of_arrived(total: dict[str, int], name: str, min_n: int) -> tuple[float | None, tuple[float, float] | None]:
+    """The share of the invitations that arrived, with its interval."""
+    arrived = total["invited"] - total["bounced"]
+    if arrived < min_n:
+        return None, None
+    # More answers than invitations can be there: of invitations that are counted on other days, or in error.
+    interval = wilson(total[name], arrived) if 0 <= total[name] <= arrived != 0 else None
+    return response_rate(total[name], total["invited"], total["bounced"]), interval
+
+
+def measure_of(metric: str, scale: int, histogram: list[int]) -> Measure | None:
+    """CSAT, NPS or CES of a histogram; None where metric and scale have no convention."""
     match metric, scale:
         case "csat", 5:
             return csat(histogram)

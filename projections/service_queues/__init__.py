@@ -10,31 +10,42 @@ from domain.values import Recorded
 from projections.declare import Key, Projection, Row, Rows, Table
 from projections.service_queues import cases, contacts
 from projections.service_queues.cases import next_deadline
+from projections.service_queues.rules import RULES
 from projections.service_queues.summaries import (
     MONTH,
     QueueSummary,
     Standing,
+    first_day,
     is_at_risk,
     is_overdue,
     standings,
     summarise_queues,
+    with_ages,
     with_flow,
 )
-from projections.service_queues.tables import FLOW, ITEMS, seconds_between
+from projections.service_queues.tables import CELLS, DIMENSIONS, DURATIONS, FIRST, FLOW, ITEMS, rounded, seconds_between
 
 __all__ = [
+    "CELLS",
+    "DIMENSIONS",
+    "DURATIONS",
+    "FIRST",
     "FLOW",
     "ITEMS",
     "MONTH",
+    "RULES",
     "SERVICE_QUEUES",
     "QueueSummary",
     "Standing",
+    "first_day",
     "is_at_risk",
     "is_overdue",
     "next_deadline",
+    "rounded",
     "seconds_between",
     "standings",
     "summarise_queues",
+    "with_ages",
     "with_flow",
 ]
 
@@ -43,11 +54,13 @@ ARRIVALS: dict[str, Callable[[Rows, Recorded], None]] = {
     "complaint.opened": cases.opened,
 }
 STEPS: dict[str, Callable[[Rows, Recorded, Row], None]] = {**contacts.STEPS, **cases.STEPS}
+FIRST_OR_LAST = frozenset({"contact.queued", "contact.ended"})
 
 
 def keys(event: Recorded) -> tuple[tuple[Table, Key], ...]:
-    """The item."""
-    return ((ITEMS, (event.originator_id,)),)
+    """The item, and for a contact that comes or ends what the customer's contacts solved lately."""
+    item = (ITEMS, (event.originator_id,))
+    return (item, (FIRST, (event.meta.customer_id,))) if event.name in FIRST_OR_LAST else (item,)
 
 
 def fold(rows: Rows, event: Recorded) -> None:
@@ -60,8 +73,8 @@ def fold(rows: Rows, event: Recorded) -> None:
 
 SERVICE_QUEUES = Projection(
     name="service_queues",
-    version=2,
-    tables=(ITEMS, FLOW),
+    version=3,
+    tables=(ITEMS, FLOW, CELLS, DURATIONS, FIRST),
     handles=frozenset(ARRIVALS) | frozenset(STEPS),
     keys=keys,
     fold=fold,

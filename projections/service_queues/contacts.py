@@ -6,16 +6,16 @@ from typing import Any
 
 from domain.values import Recorded
 from projections.declare import Row, Rows
+from projections.service_queues.first_contact import comes_back, solved
+from projections.service_queues.rules import RULES
 from projections.service_queues.tables import ITEMS, count, enter, move, put, seconds_between
-
-ANSWER_SECONDS = 20
-"""Service level 80/20: the share of contacts answered within this many seconds."""
 
 
 def queued(rows: Rows, event: Recorded) -> None:
     """A contact comes into its queue."""
     queued: Any = event.event
     enter(rows, event, "contact", status="waiting", priority=queued.priority)
+    comes_back(rows, event.meta.customer_id, queued.product, event.meta.occurred_at)
 
 
 def _started(rows: Rows, event: Recorded, item: Row) -> None:
@@ -25,8 +25,9 @@ def _started(rows: Rows, event: Recorded, item: Row) -> None:
         put(rows, event, item, owner=started.agent_id)
         return
     wait = seconds_between(item["waiting_since"], at)
-    in_time = int(wait <= ANSWER_SECONDS)
-    count(rows, item["queue"], "contact", at, answered=1, answered_in_time=in_time, wait_seconds=wait)
+    in_time = int(wait <= RULES.at(at).answer_within_seconds)
+    item["owner"] = started.agent_id
+    count(rows, item, at, answered=1, answered_in_time=in_time, wait_seconds=wait)
     put(rows, event, item, status="talking", owner=started.agent_id, started_at=at)
 
 
@@ -52,8 +53,7 @@ def _ended(rows: Rows, event: Recorded, item: Row) -> None:
     at = event.meta.occurred_at
     count(
         rows,
-        item["queue"],
-        "contact",
+        item,
         at,
         outflow=1,
         resolved=int(ended.resolved),
@@ -61,11 +61,13 @@ def _ended(rows: Rows, event: Recorded, item: Row) -> None:
         wrap_up_seconds=ended.wrap_up_seconds,
         **_handled(item, at),
     )
+    if ended.resolved:
+        solved(rows, item, at)
     rows.drop(ITEMS, (event.originator_id,))
 
 
 def _abandoned(rows: Rows, event: Recorded, item: Row) -> None:
-    count(rows, item["queue"], "contact", event.meta.occurred_at, outflow=1, abandoned=1)
+    count(rows, item, event.meta.occurred_at, outflow=1, abandoned=1)
     rows.drop(ITEMS, (event.originator_id,))
 
 

@@ -1,141 +1,195 @@
-"""Queues as they are asked for: what is open, how old and how urgent at a moment, and what came and went."""
+"""Queues as they are asked for: what is open, how old and how urgent at a moment, and what came and went.
 
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+A summary is of one queue, or of one branch, owner, priority, case type, product, segment or project, and of contacts or
+cases. Shares are of sums, never means of shares.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import Any
 
+from domain.clocks import CALENDARS
 from projections.declare import Row
-from projections.measures.ranks import nearest_rank
-from projections.service_queues.tables import FLOW, day_of, seconds_between
+from projections.measures.first_contact import FIRST_CONTACT
+from projections.service_queues.ages import business_ages, calendar_ages, ranked
+from projections.service_queues.rules import RULES
+from projections.service_queues.tables import FLOW, day_of
 
 WEEK = 7
 MONTH = 28
 
 
 @dataclass(frozen=True, slots=True)
-class QueueSummary:
-    """One queue as it stands at a moment. Ages are calendar time in seconds since the contact was queued or the case
-    was received; percentiles are nearest-rank. Level, speed and handling time are of the last seven days.
+class Standing:
+    """What is open at a moment in one group. Ages are seconds since the contact was queued or the case was received,
+    percentiles are nearest-rank; business time is by the calendar of the rules of queues.
     """
 
-    queue: str
+    group: str
+    """The queue, or the value of the dimension that was asked for; '' where an item has none."""
     kind: str
-    open: int
-    waiting: int
+    open: int = 0
+    waiting: int = 0
     """Contacts that no agent has answered, or cases that wait for somebody outside."""
-    age_p50: int | None
-    age_p90: int | None
-    age_max: int | None
-    next_statutory_due: datetime | None
-    next_service_due: datetime | None
-    overdue_statutory: int
-    overdue_service: int
-    at_risk: int
-    """Not overdue, but three quarters of the time to the earlier deadline are gone."""
-    inflow_today: int
-    outflow_today: int
-    inflow_7d: int
-    outflow_7d: int
-    abandoned_7d: int
-    reopened_7d: int
-    service_level: float | None
-    """Share of the contacts answered or abandoned that were answered within 20 seconds, 0..1."""
-    speed_of_answer: float | None
-    """Mean wait of the answered, seconds (ASA)."""
-    handling_time: float | None
-    """Talk, hold and wrap-up per handled contact, seconds (AHT)."""
-    days_of_work: float | None
-    """Open items at the mean daily outflow of the last 28 days; None when nothing went out."""
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What is open in one queue at a moment; the first part of its summary, with the same meanings."""
-
-    queue: str
-    kind: str
-    open: int
-    waiting: int
     age_p50: int | None = None
     age_p90: int | None = None
     age_max: int | None = None
+    business_p50: int | None = None
+    business_p90: int | None = None
+    business_max: int | None = None
     next_statutory_due: datetime | None = None
     next_service_due: datetime | None = None
     overdue_statutory: int = 0
     overdue_service: int = 0
     at_risk: int = 0
+    """Not overdue, but three quarters of the time to the earlier deadline are gone."""
 
 
-def summarise_queues(items: Iterable[Row], flow: Iterable[Row], now: datetime) -> tuple[QueueSummary, ...]:
-    """Rows of `queue_items` and `queue_flow` (with key columns) as one line per queue and kind, in that order.
+@dataclass(frozen=True, slots=True)
+class QueueSummary(Standing):
+    """The same with what came and went: today (UTC), and in the 7 and 28 days up to now."""
 
-    Of the flow only the 28 days up to `now` count.
+    inflow_today: int = 0
+    outflow_today: int = 0
+    inflow_7d: int = 0
+    outflow_7d: int = 0
+    net_7d: int = 0
+    """Inflow less outflow: by so many the backlog grew."""
+    abandoned_7d: int = 0
+    reopened_7d: int = 0
+    service_level: float | None = None
+    """Share of the contacts of 7 days answered or abandoned that were answered within the time of the rules, 0..1."""
+    abandonment: float | None = None
+    """Share of the same that were abandoned, 0..1."""
+    speed_of_answer: float | None = None
+    """Mean wait of the answered of 7 days, seconds (ASA)."""
+    handling_time: float | None = None
+    """Talk, hold and wrap-up per handled contact of 7 days, seconds (AHT)."""
+    days_of_work: float | None = None
+    """Open items at the mean daily outflow of 28 days; None when nothing went out."""
+    reopen_rate: float | None = None
+    """Reopened per finished case of 28 days."""
+    first_contact: float | None = None
+    """Share of the handled contacts of 28 days that solved it, with nothing new about the same since. Provisional."""
+    first_contact_final: float | None = None
+    """The same of the 28 days whose figures cannot change any more."""
+    in_time_statutory: float | None = None
+    """Share of the final responses of 28 days that were in time by law, 0..1."""
+    in_time_service: float | None = None
+    """The same by the service clock."""
+
+
+def summarise_queues(
+    items: Iterable[Row], flow: Iterable[Row], now: datetime, by: str = "queue"
+) -> tuple[QueueSummary, ...]:
+    """Rows of `queue_items`, and of `queue_flow` or `queue_cells`, as one line per group and kind, in that order.
+
+    Of the flow only the days that a figure looks at count.
     """
-    return with_flow(standings(items, now), flow, now)
+    return with_flow(standings(items, now, by), flow, now, by)
 
 
-def standings(items: Iterable[Row], now: datetime) -> tuple[Standing, ...]:
-    """The open ones of `queue_items` as one line per queue and kind."""
-    queues: dict[tuple[str, str], list[Row]] = {}
+def standings(items: Iterable[Row], now: datetime, by: str = "queue") -> tuple[Standing, ...]:
+    """The open ones of `queue_items` as one line per group and kind."""
+    groups: dict[tuple[str, str], list[Row]] = {}
     for item in items:
         if item["open"]:
-            queues.setdefault((item["queue"], item["kind"]), []).append(item)
-    return tuple(_standing(*key, items, now) for key, items in queues.items())
+            group = "" if item[by] is None else str(item[by])
+            groups.setdefault((group, item["kind"]), []).append(item)
+    counted = [
+        {
+            "group": group,
+            "kind": kind,
+            "open": len(members),
+            "waiting": sum(item["status"] == "waiting" for item in members),
+            "opened": ranked(item["opened_at"] for item in members),
+            "next_statutory_due": _next(members, "statutory_due", now),
+            "next_service_due": _next(members, "service_due", now),
+            "overdue_statutory": _overdue(members, "statutory_due", now),
+            "overdue_service": _overdue(members, "service_due", now),
+            "at_risk": sum(is_at_risk(item, now) for item in members),
+        }
+        for (group, kind), members in groups.items()
+    ]
+    return with_ages(counted, now)
 
 
-def with_flow(standings: Iterable[Standing], flow: Iterable[Row], now: datetime) -> tuple[QueueSummary, ...]:
-    """One line per queue and kind, in that order, of what is open and of the flow of the 28 days up to `now`."""
-    today = day_of(now)
+def with_ages(counted: Iterable[Mapping[str, Any]], now: datetime) -> tuple[Standing, ...]:
+    """Lines whose `opened` says since when the items are open that the ages are of."""
+    lines = list(counted)
+    every = [moment for line in lines for moment in line["opened"]]
+    business = iter(business_ages(CALENDARS[RULES.at(now).calendar], every, now))
+    calendar = iter(calendar_ages(every, now))
+
+    def standing(line: Mapping[str, Any]) -> Standing:
+        said: dict[str, Any] = {name: value for name, value in line.items() if name != "opened"}
+        for name, _ in zip(("p50", "p90", "max"), line["opened"], strict=False):
+            said[f"age_{name}"], said[f"business_{name}"] = next(calendar), next(business)
+        return Standing(**said)
+
+    return tuple(map(standing, lines))
+
+
+def first_day(now: datetime) -> date:
+    """The first day whose flow a summary looks at."""
+    return day_of(now) - timedelta(days=MONTH + FIRST_CONTACT.at(now).days)
+
+
+def with_flow(
+    standings: Iterable[Standing], flow: Iterable[Row], now: datetime, by: str = "queue"
+) -> tuple[QueueSummary, ...]:
+    """One line per group and kind, in that order, of what is open and of the flow up to `now`."""
+    today, first = day_of(now), first_day(now)
     flows: dict[tuple[str, str], list[Row]] = {}
     for row in flow:
-        if today - timedelta(days=MONTH) < row["day"] <= today:
-            flows.setdefault((row["queue"], row["kind"]), []).append(row)
-    known = {(one.queue, one.kind): one for one in standings}
+        if first < row["day"] <= today:
+            flows.setdefault((row[by], row["kind"]), []).append(row)
+    known = {(one.group, one.kind): one for one in standings}
     keys = sorted({*known, *flows})
-    return tuple(_summary(known.get(key) or Standing(*key, 0, 0), flows.get(key, []), today) for key in keys)
+    return tuple(_summary(known.get(key) or Standing(*key), flows.get(key, []), now) for key in keys)
 
 
-def _standing(queue: str, kind: str, items: list[Row], now: datetime) -> Standing:
-    ages = Counter(seconds_between(item["opened_at"], now) for item in items)
-    return Standing(
-        queue=queue,
-        kind=kind,
-        open=len(items),
-        waiting=sum(item["status"] == "waiting" for item in items),
-        age_p50=nearest_rank(ages, 0.5),
-        age_p90=nearest_rank(ages, 0.9),
-        age_max=max(ages),
-        next_statutory_due=_next(items, "statutory_due", now),
-        next_service_due=_next(items, "service_due", now),
-        overdue_statutory=_overdue(items, "statutory_due", now),
-        overdue_service=_overdue(items, "service_due", now),
-        at_risk=sum(is_at_risk(item, now) for item in items),
-    )
-
-
-def _summary(standing: Standing, flow: list[Row], today: date) -> QueueSummary:
-    day = _added([row for row in flow if row["day"] == today])
-    week = _added([row for row in flow if row["day"] > today - timedelta(days=WEEK)])
-    offered, handled = week["answered"] + week["abandoned"], week["handled"]
-    month_out = _added(flow)["outflow"]
+def _summary(standing: Standing, flow: list[Row], now: datetime) -> QueueSummary:
+    today = day_of(now)
+    day = _added(row for row in flow if row["day"] == today)
+    week = _added(row for row in flow if row["day"] > today - timedelta(days=WEEK))
+    month = _added(row for row in flow if row["day"] > today - timedelta(days=MONTH))
+    settled = today - timedelta(days=FIRST_CONTACT.at(now).days)
+    final = _added(row for row in flow if settled - timedelta(days=MONTH) < row["day"] <= settled)
+    offered = week["answered"] + week["abandoned"]
     return QueueSummary(
-        **asdict(standing),
+        **{name: getattr(standing, name) for name in Standing.__slots__},
         inflow_today=day["inflow"],
         outflow_today=day["outflow"],
         inflow_7d=week["inflow"],
         outflow_7d=week["outflow"],
+        net_7d=week["inflow"] - week["outflow"],
         abandoned_7d=week["abandoned"],
         reopened_7d=week["reopened"],
-        service_level=week["answered_in_time"] / offered if offered else None,
-        speed_of_answer=week["wait_seconds"] / week["answered"] if week["answered"] else None,
-        handling_time=(week["talk_seconds"] + week["wrap_up_seconds"]) / handled if handled else None,
-        days_of_work=standing.open * MONTH / month_out if month_out else None,
+        service_level=_share(week["answered_in_time"], offered),
+        abandonment=_share(week["abandoned"], offered),
+        speed_of_answer=_share(week["wait_seconds"], week["answered"]),
+        handling_time=_share(week["talk_seconds"] + week["wrap_up_seconds"], week["handled"]),
+        days_of_work=_share(standing.open * MONTH, month["outflow"]),
+        reopen_rate=_share(month["reopened"], month["outflow"]) if standing.kind == "case" else None,
+        first_contact=_share(month["first_contact"], month["handled"]),
+        first_contact_final=_share(final["first_contact"], final["handled"]),
+        in_time_statutory=_share(month["met_statutory"], month["met_statutory"] + month["missed_statutory"]),
+        in_time_service=_share(month["met_service"], month["met_service"] + month["missed_service"]),
     )
 
 
-def _added(flow: list[Row]) -> dict[str, int]:
-    return {name: sum(row[name] for row in flow) for name in FLOW.columns}
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def _added(flow: Iterable[Row]) -> dict[str, int]:
+    total = dict.fromkeys(FLOW.columns, 0)
+    for row in flow:
+        for name in total:
+            total[name] += row[name]
+    return total
 
 
 def is_overdue(due: datetime | None, now: datetime) -> bool:

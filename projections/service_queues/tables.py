@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from domain.values import Recorded, dimensions
-from projections.declare import Index, Row, Rows, Table
+from projections.declare import Index, Key, Row, Rows, Table
 
 ITEMS = Table(
     name="queue_items",
@@ -13,6 +13,7 @@ ITEMS = Table(
         "kind": "text",
         "queue": "text",
         "status": "text",
+        "case_type": "text",
         "open": "boolean",
         "customer_id": "text",
         "channel": "text",
@@ -29,6 +30,7 @@ ITEMS = Table(
         "due": "timestamptz",
         "at_risk_at": "timestamptz",
         "reopened": "smallint",
+        "resolved_at": "timestamptz",
         "branch": "text",
         "product": "text",
         "segment": "text",
@@ -45,22 +47,50 @@ ITEMS = Table(
         Index(("customer_id",)),
     ),
     clear_after=1000,
+    followed=True,
 )
 """One contact or case under its stream name. Status of a contact: waiting, talking. Of a case: open, acknowledged,
 assigned, waiting, escalated, resolved, withdrawn, closed. A due time is null while that clock is stopped or unknown.
 `due` is the earlier of the two, and at `at_risk_at` three quarters of the time to it are gone.
 """
 
+COUNTERS = (
+    *("inflow", "outflow", "reopened", "abandoned", "answered", "answered_in_time", "handled", "resolved"),
+    *("first_contact", "met_statutory", "missed_statutory", "met_service", "missed_service"),
+)
+SECONDS = ("wait_seconds", "talk_seconds", "hold_seconds", "wrap_up_seconds")
+
 FLOW = Table(
     name="queue_flow",
     key={"queue": "text", "kind": "text", "day": "date"},
-    columns=dict.fromkeys(
-        ("inflow", "outflow", "reopened", "abandoned", "answered", "answered_in_time", "handled", "resolved"), "integer"
-    )
-    | dict.fromkeys(("wait_seconds", "talk_seconds", "hold_seconds", "wrap_up_seconds"), "bigint"),
+    columns=dict.fromkeys(COUNTERS, "integer") | dict.fromkeys(SECONDS, "bigint"),
     summed=True,
 )
-"""Counters of one queue and day (UTC). `talk_seconds` runs from the answer to the end and includes `hold_seconds`."""
+"""Counters of one queue and day (UTC). `talk_seconds` runs from the answer to the end and includes `hold_seconds`.
+`met_` and `missed_` are the deadlines of cases that got their final response that day.
+"""
+
+DIMENSIONS = ("queue", "branch", "owner", "priority", "case_type", "product", "segment", "project_id")
+"""What queues can be looked at by."""
+
+CELLS = Table(
+    name="queue_cells",
+    key={"day": "date", "kind": "text", **dict.fromkeys(DIMENSIONS, "text")},
+    columns=FLOW.columns,
+    summed=True,
+)
+"""The same counters for each combination of dimensions; an absent one is ''. The owner is the one of that moment."""
+
+DURATIONS = Table(
+    name="queue_durations",
+    key={"queue": "text", "case_type": "text", "hours": "integer"},
+    columns={"finished": "integer"},
+    summed=True,
+)
+"""How many cases took so long from their receipt to their first final response, in hours as `rounded` gives them."""
+
+FIRST = Table(name="queue_first_contacts", key={"customer_id": "text"}, columns={"contacts": "jsonb"})
+"""What a customer's contacts solved lately, by product: when, and in which cell it counts."""
 
 _NEW_ITEM: Row = dict.fromkeys(ITEMS.columns)
 
@@ -75,16 +105,44 @@ def seconds_between(start: datetime, end: datetime) -> int:
     return max(0, int((end - start).total_seconds()))
 
 
-def count(rows: Rows, queue: str, kind: str, at: datetime, **counts: int) -> None:
-    """Add to the counters of a queue and day."""
-    rows.add(FLOW, (queue, kind, day_of(at)), **counts)
+def cell_of(item: Row, at: datetime) -> Key:
+    """The cell that something about an item counts in."""
+    priority = item["priority"]
+    return (
+        day_of(at),
+        item["kind"],
+        item["queue"],
+        item["branch"] or "",
+        item["owner"] or "",
+        "" if priority is None else str(priority),
+        item["case_type"] or "",
+        item["product"] or "",
+        item["segment"] or "",
+        item["project_id"] or "",
+    )
+
+
+def count_in(rows: Rows, cell: Key, **counts: int) -> None:
+    """Add to the counters of a cell, and of its queue and day."""
+    rows.add(CELLS, cell, **counts)
+    rows.add(FLOW, (cell[2], cell[1], cell[0]), **counts)
+
+
+def count(rows: Rows, item: Row, at: datetime, **counts: int) -> None:
+    """Add to the counters of an item's cell, and of its queue and day."""
+    count_in(rows, cell_of(item, at), **counts)
+
+
+def rounded(hours: int) -> int:
+    """Whole hours for three days, then whole days, so that a histogram stays small; monotone."""
+    return hours if hours < 72 else hours // 24 * 24
 
 
 def enter(rows: Rows, event: Recorded, kind: str, **more: Any) -> None:
     """A contact or case comes into the queue that its first event names; `more` are columns that the two differ in."""
     entered: Any = event.event
     at = event.meta.occurred_at
-    item = {
+    item: Row = {
         **_NEW_ITEM,
         "kind": kind,
         "queue": entered.queue,
@@ -98,7 +156,7 @@ def enter(rows: Rows, event: Recorded, kind: str, **more: Any) -> None:
         **more,
     }
     rows.put(ITEMS, (event.originator_id,), item)
-    count(rows, entered.queue, kind, at, inflow=1)
+    count(rows, item, at, inflow=1)
 
 
 def put(rows: Rows, event: Recorded, item: Row, **changed: Any) -> None:
@@ -112,8 +170,8 @@ def move(rows: Rows, item: Row, queue: str | None, at: datetime, **left: int) ->
     old: str = item["queue"]
     if queue is None or queue == old:
         if left:
-            count(rows, old, item["kind"], at, **left)
+            count(rows, item, at, **left)
         return old
-    count(rows, old, item["kind"], at, outflow=1, **left)
-    count(rows, queue, item["kind"], at, inflow=1)
+    count(rows, item, at, outflow=1, **left)
+    count(rows, {**item, "queue": queue}, at, inflow=1)
     return queue

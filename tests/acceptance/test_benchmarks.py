@@ -27,6 +27,7 @@ FIGURES = {
     "profile": {"event_us"} | {f"{step}_share" for step in STEPS},
     "query": {
         "customer_p99_ms",
+        "whole_customer_p99_ms",
         "queue_p99_ms",
         "queues_p99_ms",
         "satisfaction_p99_ms",
@@ -34,8 +35,10 @@ FIGURES = {
         "http_customer_rps",
         "http_customer_p99_ms",
         "http_customer_us",
+        "export_rss_mb",
         "idle_cpu",
     },
+    "subscribe": {"publish_rps"},
     "scaling": {
         *(f"workers_{number}{what}" for number in (1, 2, 4) for what in ("", "_cpu_us")),
         "stored_events_bytes",

@@ -44,7 +44,7 @@ NOWHERE = ("--postgres", "host=/nowhere dbname=x")
     ("asked", "code", "told"),
     [
         (("show", "satisfaction", "--where", "colour=red"), 2, "write DIMENSION=VALUE with one of metric"),
-        (("show", "satisfaction", "--where", "branch=a", "--where", "branch=b"), 2, "branch is given twice"),
+        (("show", "queues", "--where", "branch=a", "--where", "branch=b"), 2, "branch is given twice"),
         (("show", "satisfaction", "--where", "day=monday"), 2, "a day is written like day=2026-03-02"),
         (("show", "satisfaction", "--where", "scale=ten"), 2, "a scale is written like scale=5"),
         (("show", "satisfaction", "--by", "colour"), 2, "use day, channel"),

@@ -164,7 +164,7 @@ def test_one_customers_risk_names_the_events_behind_each_reason(history: History
 def test_a_score_whose_time_has_come_is_computed_anew(copied: History) -> None:
     with psycopg.connect(copied.postgres) as conn:
         conn.execute(
-            "UPDATE retention_risk_v1.retention_risk SET band = 'low', probability = 0.01, reasons = '[]',"
+            "UPDATE retention_risk_v2.retention_risk SET band = 'low', probability = 0.01, reasons = '[]',"
             " next_change_at = now() - interval '1 h' WHERE customer_id = 'c-told'"
         )
     old = kehu("show", "retention-risk", "--postgres", copied.postgres, "--customer", "c-told", "--json").rows[0]
@@ -177,7 +177,7 @@ def test_a_score_whose_time_has_come_is_computed_anew(copied: History) -> None:
 def test_a_customer_of_whom_nothing_is_known_is_unknown_and_last(copied: History) -> None:
     with psycopg.connect(copied.postgres) as conn:
         conn.execute(
-            "INSERT INTO retention_risk_v1.retention_risk (customer_id, band, reasons, features, scored_at, position)"
+            "INSERT INTO retention_risk_v2.retention_risk (customer_id, band, reasons, features, scored_at, position)"
             " VALUES ('c-nobody', 'unknown', '[]', '{}', now(), 1)"
         )
     asked = ("show", "retention-risk", "--postgres", copied.postgres)
@@ -210,9 +210,8 @@ def test_cases_are_listed_with_the_overdue_first(history: History) -> None:
     rows = history("show", "cases", "--json", "--limit", "1000").rows
     states = [row["state"] for row in rows]
     assert states == sorted(states, key=("overdue", "at risk", "in time").index)
-    assert history("show", "cases", "--json", "--overdue", "--limit", "1000").rows == [
-        row for row in rows if row["state"] == "overdue"
-    ]
+    overdue = history("show", "cases", "--json", "--overdue", "--limit", "1000").rows
+    assert [row["case"] for row in overdue] == [row["case"] for row in rows if row["state"] == "overdue"]
     (told,) = history("show", "cases", "--queue", "told", "--json").rows
     assert (told["case"], told["customer_id"], told["state"]) == ("told-2", "c-told", "overdue")
     assert datetime.fromisoformat(told["statutory_due"]) < history.now
@@ -239,22 +238,28 @@ def test_a_case_at_risk_comes_before_one_with_an_earlier_deadline(copied: Histor
 
 def test_a_customers_timeline_is_filtered(history: History) -> None:
     rows = history("show", "customer", "c-told", "--json").rows
-    assert [row["event_id"] for row in rows] == ["told-resolved", "told-again", "told-opened"]
+    assert [(row["event_id"], row["type"].removeprefix("complaint.")) for row in rows] == [
+        ("told-resolved", "resolved"),
+        ("told-resolved", "deadline-missed"),  # of both clocks
+        ("told-resolved", "deadline-missed"),
+        ("told-again", "opened"),
+        ("told-opened", "opened"),
+    ]
     assert history("show", "customer", "c-told", "--kind", "survey", "--json").rows == []  # the answer waits
     assert len(history("show", "customer", "c-told", "--kind", "complaint.opened", "--json").rows) == 2
     since = (history.now - timedelta(days=110)).date().isoformat()
-    assert len(history("show", "customer", "c-told", "--since", since, "--json").rows) == 2
+    assert len(history("show", "customer", "c-told", "--since", since, "--json").rows) == 4
     assert len(history("show", "customer", "c-told", "--limit", "1", "--json").rows) == 1
 
 
 def test_a_customer_is_shown_with_risk_and_open_cases(history: History) -> None:
     told = json.loads(history("show", "customer", "c-told", "--json", "--kind", "survey").out)
-    assert (told["customer"], told["rows"]) == (
+    assert (told["scores"]["retention"], told["rows"]) == (
         history("show", "retention-risk", "--customer", "c-told", "--json").rows[0],
         [],
     )
     assert [case["case"] for case in told["cases"]] == ["told-2"]
-    assert set(told["freshness"]) == {"customer_timeline", "retention_risk", "service_queues"}
+    assert set(told["freshness"]) == {"customers", "customer_timeline", "retention_risk", "service_queues"}
     shown = history("show", "customer", "c-told").out
     assert "retention risk" in shown
     assert "told-2" in shown
@@ -266,6 +271,9 @@ LISTS = (
     ("show", "queues"),
     ("show", "cases"),
     ("show", "customer", "c-told"),
+    ("show", "complaint-rate", "--by", "branch"),
+    ("show", "root-causes", "--all"),
+    ("show", "customers"),
     ("dead-letters", "list"),
     ("parked", "list"),
     ("events", "catalog"),
@@ -369,3 +377,104 @@ def test_a_moment_that_lies_ahead_has_the_cases_of_today_with_its_clock(history:
 def test_waiting_for_a_position_is_for_the_present(history: History) -> None:
     done = history("show", "queues", "--at", "2026-01-01", "--min-position", "5")
     assert (done.code, "leave out --at and --known-at" in done.err) == (2, True)
+
+
+def test_queues_are_shown_by_any_dimension_with_filters(history: History) -> None:
+    whole = history("show", "queues", "--json").rows
+    for by in ("branch", "owner", "priority", "case_type", "product", "segment"):
+        rows = history("show", "queues", "--by", by, "--limit", "0", "--json").rows
+        assert sum(row["open"] for row in rows) == sum(row["open"] for row in whole), by
+        assert len({(row[by], row["kind"]) for row in rows}) == len(rows), by
+    york = history("show", "queues", "--by", "queue", "--where", "branch=Leeds", "--kind", "case", "--json").rows
+    cases = history("show", "cases", "--where", "branch=Leeds", "--limit", "0", "--json").rows
+    assert sum(row["open"] for row in york) == len(cases) > 0
+    assert {row["branch"] for row in cases} == {"Leeds"}
+
+
+def test_cases_have_a_state_and_are_chosen_by_it(history: History) -> None:
+    every = history("show", "cases", "--limit", "0", "--json").rows
+    for state in ("overdue", "at risk", "in time"):
+        rows = history("show", "cases", "--state", state, "--limit", "0", "--json").rows
+        assert {row["state"] for row in rows} <= {state}
+        assert len(rows) == sum(row["state"] == state for row in every)
+    assert all(row["breach"] is None or 0 <= row["breach"] <= 1 for row in every)
+    done = history("show", "cases", "--state", "fine")
+    assert (done.code, "use overdue, at risk, in time, no deadline" in done.err) == (2, True)
+
+
+def test_what_is_to_be_expected_and_who_is_needed_is_shown(history: History) -> None:
+    foretold = history("show", "queues", "--forecast", "--json").rows
+    assert all(0 <= row["expected_24h"] <= row["expected_7d"] for row in foretold)
+    rows = history("show", "staffing", "--json").rows
+    assert {row["day"] for row in rows} == {"busiest", "mean"}
+    assert all(row["agents"] >= 1 and row["service_level"] >= 0.8 for row in rows)
+    assert "Agents needed, from 7 days" in history("show", "staffing", "--days", "7").out
+    wrong = history("show", "queues", "--where", "mood=good")
+    assert (wrong.code, "write NAME=VALUE with one of queue, branch" in wrong.err) == (2, True)
+
+
+def test_satisfaction_is_grouped_by_several_dimensions_and_by_periods(history: History) -> None:
+    whole = history("show", "satisfaction", "--by", "channel", "--limit", "0", "--json").rows
+    for by in ("channel,branch", "month", "quarter,channel", "week"):
+        rows = history("show", "satisfaction", "--by", by, "--limit", "0", "--json").rows
+        assert sum(row["invited"] for row in rows) == sum(row["invited"] for row in whole), by
+        assert all(name in row for row in rows for name in by.split(","))
+    two = [row for row in whole if row["channel"] in ("app", "email")]
+    chosen = history("show", "satisfaction", "--where", "channel=app", "--where", "channel=email", "--json").rows
+    assert sum(row["invited"] for row in chosen) == sum(row["invited"] for row in two) > 0
+    wrong = history("show", "satisfaction", "--by", "mood")
+    assert (wrong.code, "use day, channel" in wrong.err) == (2, True)
+
+
+def test_rolling_windows_are_those_of_the_days(history: History) -> None:
+    asked = ("show", "satisfaction", "--by", "channel", "--limit", "0", "--json")
+    series = history(*asked, "--rolling", "30", "--every", "10").rows
+    ends = sorted({row["until"] for row in series})
+    assert len(ends) > 2
+    last = history(*asked, "--days", "30").rows
+    newest = [{n: v for n, v in row.items() if n != "until"} for row in series if row["until"] == ends[-1]]
+    assert newest == last
+
+
+def test_a_change_is_told_with_both_periods(history: History) -> None:
+    middle = history.now.date() - timedelta(days=30)
+    before = f"{middle - timedelta(days=400)}..{middle - timedelta(days=1)}"
+    after = f"{middle}..{history.now.date()}"
+    asked = ("show", "satisfaction-change", "--before", before, "--after", after)
+    rows = history(*asked, "--min-n", "1", "--json").rows
+    assert rows
+    shown = [row for row in rows if row["delta"] is not None]
+    assert shown
+    assert all(row["low"] <= row["delta"] <= row["high"] for row in shown)
+    assert all(row["n_before"] and row["n_after"] for row in shown)
+    assert "Change of satisfaction" in history(*asked).out
+    wrong = history("show", "satisfaction-change", "--before", "2026-03", "--after", after)
+    assert (wrong.code, "write 2026-01-01..2026-03-31" in wrong.err) == (2, True)
+
+
+def test_answers_are_exported_row_by_row_with_filters(history: History) -> None:
+    summary = history("show", "satisfaction", "--by", "channel", "--limit", "0", "--json").rows
+    exported = history("show", "answers", "--limit", "0", "--csv")
+    rows = list(csv.DictReader(exported.out.splitlines()))
+    assert len(rows) == sum(row["n"] for row in summary) > 0
+    assert len({row["invitation_id"] for row in rows}) == len(rows)
+    best = history(
+        "show", "answers", "--where", "metric=nps", "--where", "score=10", "--where", "score=9", "--json"
+    ).rows
+    assert {row["score"] for row in best} <= {9, 10}
+    everybody = history("show", "answers", "--all", "--limit", "0", "--json").rows
+    assert len(everybody) == sum(row["invited"] for row in summary)
+
+
+def test_causes_are_counted_among_all_answers(history: History) -> None:
+    rows = history("show", "causes", "--min-n", "1", "--json").rows
+    summary = history("show", "satisfaction", "--by", "channel", "--limit", "0", "--json").rows
+    assert {row["cause"] for row in rows} == {"reopened", "overdue", "transferred", "waited"}
+    for metric in ("csat", "nps", "ces"):
+        [one] = [
+            row for row in rows if (row["metric"], row["cause"]) == (metric, "waited") and row["scale"] in (5, 7, 10)
+        ][:1]
+        n = sum(row["n"] for row in summary if (row["metric"], row["scale"]) == (metric, one["scale"]))
+        assert one["low"] + one["others"] == n
+        assert one["low_with"] <= one["low"]
+    assert "What came before low answers" in history("show", "causes", "--where", "metric=csat").out

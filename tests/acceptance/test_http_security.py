@@ -132,7 +132,7 @@ OF_OTHERS = {
     "/v1/satisfaction": 200,
     "/v1/retention-risk": 200,
     "/v1/cases": 200,
-    "/v1/queues": 403,
+    "/v1/queues": 200,
     "/v1/customers/{customer_id}": 404,
     "/v1/customers/{customer_id}/timeline": 404,
 }

@@ -19,7 +19,7 @@ from infra.embedded.postgres import EmbeddedPostgres
 from infra.http.routes.audit import ACCESS_LOG
 from infra.http.routes.operations import DEAD_LETTERS, PARKED, PROJECTIONS
 from infra.http.routes.views import CASES_VIEW, QUEUES_VIEW, RISK_VIEW, SATISFACTION_VIEW, TIMELINE_VIEW
-from infra.http.rows import CustomerRow, Receipt
+from infra.http.rows import CaseRow, CustomerRow, Receipt, Scores, Service
 from tests.support.cli import History
 from tests.support.issuer import Issuer, issuing
 from tests.support.served import Served, served
@@ -108,8 +108,10 @@ def test_a_row_has_the_fields_that_the_document_describes(server: Served, path: 
 def test_a_customer_and_a_receipt_have_the_fields_that_the_document_describes(server: Served) -> None:
     (row,) = asked(server, "/v1/customers/c-told")["rows"]
     _describes(CustomerRow, row)
-    _describes(RISK_VIEW.fields, row["risk"])
-    _describes(CASES_VIEW.fields, row["cases"][0])
+    _describes(Scores, row["scores"])
+    _describes(RISK_VIEW.fields, row["scores"]["retention"])
+    _describes(Service, row["scores"]["service"])
+    _describes(CaseRow, row["cases"][0])
     _describes(Receipt, asked(server, "/v1/receipts?source=/told&id=told-opened")["rows"][0])
 
 
@@ -250,8 +252,16 @@ def test_filters_choose(server: Served, still: History) -> None:
     assert {row["type"].partition(".")[0] for row in asked(server, f"{TIMELINE}?kind=complaint")["rows"]} == {
         "complaint"
     }
-    since = (still.now - timedelta(days=3)).isoformat().replace("+", "%2B")
-    assert len(asked(server, f"{TIMELINE}?since={since}")["rows"]) == 1
+    middle = still.now - timedelta(days=3)
+    everything = [row["log_position"] for row in asked(server, TIMELINE)["rows"]]
+    later, earlier = (
+        [row["log_position"] for row in asked(server, TIMELINE, **{name: middle.isoformat()})["rows"]]
+        for name in ("since", "until")
+    )
+    assert later + earlier == everything
+    assert 0 < len(later) < len(everything)
+    assert asked(server, TIMELINE, channel="branch")["rows"] == []
+    assert [row["log_position"] for row in asked(server, TIMELINE, channel="app")["rows"]] == everything
     assert [row["outcome"] for row in asked(server, "/v1/receipts?source=/told&id=told-answer")["rows"]] == ["parked"]
 
 

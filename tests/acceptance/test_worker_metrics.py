@@ -21,6 +21,9 @@ SURVEYS = "kehu.surveys"
 GOOD = [codec.structured(one) for number in range(100) for one in survey(number)]
 
 
+PARTITIONS = 2 * len(TOPICS)
+
+
 @pytest.fixture
 def port(monkeypatch: pytest.MonkeyPatch) -> int:
     """Where the workers of a test serve their metrics."""
@@ -46,7 +49,7 @@ def test_a_worker_tells_what_became_of_messages_and_how_everything_stands(kehu: 
     invited, answered = survey(1000)
     messages = [*GOOD, *GOOD[:7], *[(b"c", b"{no", [])] * 3, codec.structured(answered)]
     with kehu.worker():
-        until(lambda: ready(port, "partitions", 2 * len(TOPICS), state="read"))
+        until(lambda: ready(port, "partitions", PARTITIONS, state="read"))
         asyncio.run(publish(kehu.kafka, messages))
         until(lambda: read(scrape(port)) == len(messages))
         until(lambda: scrape(port)("projection_position", projection="satisfaction") == 300)
@@ -57,7 +60,7 @@ def test_a_worker_tells_what_became_of_messages_and_how_everything_stands(kehu: 
         assert seen.by("topic", "parked_messages")[SURVEYS] == 1
         assert seen.by("topic", "dead_letters")[SURVEYS] == 3
         assert seen.by("topic", "unread_messages") == dict.fromkeys(TOPICS.values(), 0)
-        assert seen.by("state", "partitions") == {"assigned": 10, "read": 10, "standing": 0}
+        assert seen.by("state", "partitions") == {"assigned": PARTITIONS, "read": PARTITIONS, "standing": 0}
         assert seen.by("projection", "projection_behind_events") == {one.name: 0 for one in ALL}
         assert seen.by("projection", "projection_stopped") == {one.name: 0 for one in ALL}
         assert seen.by("server", "server_up") == {"postgresql": 1, "kafka": 1}
@@ -80,7 +83,7 @@ def test_while_a_server_is_away_the_metrics_say_so_and_the_log_says_it_once(tmp_
         kehu.done("setup", "--partitions", "2")
         log = tmp_path / "worker.log"
         with kehu.worker() as worker:
-            until(lambda: ready(port, "partitions", 10, state="read"))
+            until(lambda: ready(port, "partitions", PARTITIONS, state="read"))
             asyncio.run(publish(kehu.kafka, GOOD[:100]))
             until(lambda: read(scrape(port)) == 100)
             assert log.read_bytes() == b""
@@ -90,7 +93,7 @@ def test_while_a_server_is_away_the_metrics_say_so_and_the_log_says_it_once(tmp_
             # All services have asked in vain, and several times, when the store is away for so long.
             until(lambda: (scrape(port)("server_away_seconds", server="postgresql") or 0) > 8)
             away = scrape(port)
-            assert away.by("state", "partitions") == {"assigned": 10, "read": 0, "standing": 0}
+            assert away.by("state", "partitions") == {"assigned": PARTITIONS, "read": 0, "standing": 0}
             assert away("server_up", server="kafka") == 1
             assert away("log_position") is None
             assert lines(log) == ["waiting for PostgreSQL"]
@@ -140,17 +143,17 @@ def test_metrics_are_served_on_loopback_and_only_when_asked_for(kehu: Kehu, monk
     port = free_port()
     monkeypatch.setenv("KEHU_METRICS_PORT", str(port))
     with kehu.worker("told") as worker:
-        until(lambda: ready(port, "partitions", 10, state="read"))
+        until(lambda: ready(port, "partitions", PARTITIONS, state="read"))
         assert listening(worker.pid) == {("127.0.0.1", port)}
     monkeypatch.setenv("KEHU_METRICS_HOST", "0.0.0.0")
     with kehu.worker("open") as worker:
-        until(lambda: ready(port, "partitions", 10, state="read"))
+        until(lambda: ready(port, "partitions", PARTITIONS, state="read"))
         assert listening(worker.pid) == {("0.0.0.0", port)}
 
 
 def claimed(kehu: Kehu) -> bool:
     """Whether a worker has claimed all partitions."""
-    return bool(kehu.one("SELECT count(*) = 10 FROM kehu.positions"))
+    return bool(kehu.one("SELECT count(*) FROM kehu.positions") == PARTITIONS)
 
 
 def listening(pid: int) -> set[tuple[str, int]]:

@@ -35,6 +35,9 @@ STATE = {
     "queues": "to_jsonb(t) - 'position' - 'changed_at' FROM kehu.queue_items t",
     "flow": "to_jsonb(t) - 'position' - 'changed_at' FROM kehu.queue_flow t",
     "timeline": "customer_id, occurred_at, summary FROM kehu.customer_timeline",
+    "customers": "to_jsonb(t) - 'position' - 'changed_at' - 'set_by' FROM kehu.customers t",
+    "consents": "to_jsonb(t) - 'position' - 'changed_at' FROM kehu.customer_consents t",
+    "projects": "to_jsonb(t) - 'position' - 'changed_at' FROM kehu.customer_projects t",
     "features": "customer_id, features FROM kehu.retention_risk",
 }
 

@@ -66,7 +66,7 @@ def test_messages_of_the_official_sdk_are_accepted(golden: Golden, make: Callabl
 @pytest.mark.parametrize("golden", PUBLISHED, ids=lambda golden: golden.topic)
 def test_both_modes_of_every_type_have_the_same_identity_and_content(golden: Golden) -> None:
     topic = topic_of(golden.topic)
-    first = codec.decode(as_message((b"c-100023", orjson.dumps(golden.event), []), topic), NOON)
+    first = codec.decode(as_message((golden.key, orjson.dumps(golden.event), []), topic), NOON)
     for mode in (codec.structured, codec.binary):
         again = codec.decode(as_message(mode(first), topic), NOON)
         assert again == first
@@ -273,7 +273,7 @@ def test_any_data_is_read_or_refused(golden: Golden, draw: st.DataObject, given_
     if in_binary:
         value = orjson.dumps(data)
         headers = [(f"ce_{name}", str(one).encode()) for name, one in golden.event.items() if name != "data"]
-    assert _read_or_refused(as_message((b"c-100023", value, headers), topic))
+    assert _read_or_refused(as_message((golden.key, value, headers), topic))
 
 
 def _read_or_refused(message: Message) -> bool:

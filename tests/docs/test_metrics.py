@@ -22,7 +22,8 @@ def served() -> dict[str, tuple[str, frozenset[str]]]:
     """Name -> type and labels of every metric of a worker in which everything has happened."""
     telemetry = Telemetry([SURVEYS.topic])
     telemetry.ask(lambda: Reading(1, 1, 0, {SURVEYS.topic: 1}), {"postgresql": lambda: None})
-    telemetry.show(Held(1, 1, [Folding("satisfaction", 1, 0, 0, False, False)], {"t": 1}, 1, {"t": 1}, 1, 1))
+    telemetry.show(Held(1, 1, [Folding("satisfaction", 1, 0, 0, False, False)], {"t": 1}, 1, {"t": 1}, 1, 1, {"v": 1}))
+    telemetry.published("satisfaction", 1)
     telemetry.batch(0.1, {SURVEYS.topic: 1})
     with telemetry.appending(Batch(moves=[Move(SURVEYS, 0, 1, appended=1)])):
         pass

@@ -84,6 +84,7 @@ class Servers:
             "KEHU_KAFKA": self.kafka.bootstrap_servers,
             "KEHU_MAX_RECORDS": str(MAX_RECORDS),
             "KEHU_FAIL": fail,
+            "KEHU_REPORT_MISSED_FOR": "0",  # what is published is counted, also on the days after the bank's last one
         }
         with (self.folder / log).open("ab") as out:
             return subprocess.Popen(

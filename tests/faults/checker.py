@@ -151,6 +151,10 @@ _COUNTS = {
         "SELECT count(*) FILTER (WHERE topic NOT IN ('complaint.clock-set.v1', 'survey.scored.v1')),"
         " count(*) FILTER (WHERE topic NOT IN ('complaint.clock-set.v1', 'survey.scored.v1')) FROM kehu.stored_events",
     ),
+    "customers": (
+        "SELECT count(*) FROM kehu.customers",
+        "SELECT count(*) FILTER (WHERE topic = 'customer.registered.v1') FROM kehu.stored_events",
+    ),
     "retention_risk": (
         "SELECT count(*) FROM kehu.retention_risk",
         "SELECT count(DISTINCT customer_id) FROM kehu.stored_events",

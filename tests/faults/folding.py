@@ -14,7 +14,7 @@ from infra.postgres.log import PostgresLog
 from projections.catalogue import ALL
 from projections.declare import Projection
 
-TIMED = {"band", "probability", "logit", "reasons", "scored_at", "next_change_at"}
+TIMED = {"band", "probability", "logit", "score", "model", "reasons", "scored_at", "next_change_at"}
 """Columns that also change because time passes, of a projection that is swept."""
 
 

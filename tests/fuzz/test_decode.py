@@ -63,4 +63,4 @@ def test_a_short_way_that_is_wrong_is_found(
     exec(source.replace(right, wrong), made)
     monkeypatch.setattr(envelopes, "read", made["read"])
     monkeypatch.setattr(decode, "SEEDS", tmp_path / "fuzz")
-    assert decode.run(8_000, seed=1, say=lambda _line: None).failures
+    assert decode.run(20_000, seed=1, say=lambda _line: None).failures

@@ -13,6 +13,7 @@ from infra.errors import KehuError
 from infra.kafka import codec, security
 from infra.kafka.producer import HEADERS, Outgoing, publish
 from infra.kafka.topics import DEAD_LETTERS, extents
+from infra.kafka.views import VIEW_TOPICS, Encoded, ViewProducer
 from infra.settings import Settings, WrongSettings
 from tests.support.apache_kafka import ApacheKafka, jars
 from tests.support.cli import kehu
@@ -20,7 +21,12 @@ from tests.support.ingesting import ingesting, survey
 from tests.support.markdown import blocks
 from tests.support.project import ROOT
 
-USERS = {"kehu-worker": "of-the-worker", "kehu-channel": "of-a-channel", "kehu-operator": "of-operators"}
+USERS = {
+    "kehu-worker": "of-the-worker",
+    "kehu-channel": "of-a-channel",
+    "kehu-subscriber": "of-a-subscriber",
+    "kehu-operator": "of-operators",
+}
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +69,13 @@ def messages(number: int) -> list[Outgoing]:
     return [("kehu.surveys", key, value, headers) for key, value, headers in encoded]
 
 
+async def sent(servers: str, topic: str, rows: list[Encoded]) -> None:
+    """Send messages of a view."""
+    producer = ViewProducer(servers)
+    await producer.send(topic, rows)
+    await producer.close()
+
+
 @pytest.mark.kafka
 def test_each_user_can_do_its_work(database: str, as_user: Callable[..., str]) -> None:
     made = kehu("setup", "--postgres", database, "--kafka", as_user("kehu-operator"))
@@ -78,6 +91,10 @@ def test_each_user_can_do_its_work(database: str, as_user: Callable[..., str]) -
     assert asyncio.run(work())[Outcome.APPENDED] == 40
     published = asyncio.run(publish(as_user("kehu-worker"), [(DEAD_LETTERS, b"k", b"v", HEADERS)]))
     assert published == {DEAD_LETTERS: 1}
+    row: list[Encoded] = [(b"c1", b"{}", [("ce_sequence", b"1")])]
+    asyncio.run(sent(as_user("kehu-worker"), VIEW_TOPICS[0], row))
+    held = asyncio.run(extents(as_user("kehu-subscriber"), [VIEW_TOPICS[0]]))
+    assert sum(one.messages for one in held.values()) == 1
     shown = kehu("show", "reconciliation", "--postgres", database, "--kafka", as_user("kehu-operator"))
     assert shown.code == 0, shown.err
 
@@ -85,7 +102,12 @@ def test_each_user_can_do_its_work(database: str, as_user: Callable[..., str]) -
 @pytest.mark.kafka
 @pytest.mark.parametrize(
     ("user", "topic"),
-    [("kehu-worker", "kehu.surveys"), ("kehu-channel", DEAD_LETTERS), ("kehu-channel", "kehu.elsewhere")],
+    [
+        ("kehu-worker", "kehu.surveys"),
+        ("kehu-channel", DEAD_LETTERS),
+        ("kehu-channel", "kehu.elsewhere"),
+        ("kehu-subscriber", VIEW_TOPICS[0]),
+    ],
 )
 def test_nobody_writes_where_the_work_does_not_need_it(user: str, topic: str, as_user: Callable[..., str]) -> None:
     with pytest.raises(KehuError, match="uthoriz"):

@@ -19,6 +19,7 @@ from consumers.ingest import Ingest
 from consumers.outcome import Outcome
 from consumers.projector import Projector
 from domain import registry
+from domain.complaint import ComplaintOpened
 from domain.contact import ContactEnded, ContactQueued, ContactStarted
 from domain.ports import Batch, Message, Partition, Unavailable
 from domain.survey import SurveyAnswered, SurveyBounced, SurveyDeclined, SurveyInvited
@@ -41,7 +42,9 @@ from tests.support.builders import NOON, fact
 
 
 def happenings(number: int) -> list[Event]:
-    """What happens with customer `number`: a contact, and a survey that some answer, change, decline or never get."""
+    """What happens with customer `number`: a contact, with some a complaint, and a survey that some answer, change,
+    decline or never get.
+    """
     contact, invitation = f"k{number}", f"i{number}"
     metric, scale = (("csat", 5), ("nps", 10), ("ces", 7))[number % 3]
     asked = {"metric": metric, "scale": scale, "channel": "app", "branch": f"b{number % 4}", "owner": f"h{number % 5}"}
@@ -51,6 +54,8 @@ def happenings(number: int) -> list[Event]:
         ContactEnded(contact_id=contact, resolved=number % 2 == 0),
         convert({"invitation_id": invitation, **asked}, SurveyInvited),
     ]
+    if number % 5 == 0:
+        happened.append(ComplaintOpened(complaint_id=f"p{number}", channel="app"))
     if number % 7 == 0:
         return [*happened, SurveyDeclined(invitation_id=invitation)]
     if number % 11 == 0:

@@ -17,15 +17,22 @@ from infra.cli.servers import Connection, connected
 from infra.embedded.postgres import EmbeddedPostgres
 from infra.postgres.questions.answer import Answer, OtherVersion
 from infra.postgres.questions.customers import ABOUT_ONE, risk_of, riskiest, timeline
+from infra.postgres.questions.outcomes import complaint_rates
 from infra.postgres.questions.queues import open_cases, summaries
 from infra.postgres.questions.satisfaction import Window, scores
+from projections.outcomes import OUTCOMES
+from projections.outcomes.summaries import Window as OutcomeWindow
 from projections.retention_risk import RETENTION_RISK
 from projections.satisfaction import DIMENSIONS, SATISFACTION, summarise
-from projections.service_queues import ITEMS, SERVICE_QUEUES, next_deadline, standings, summarise_queues
+from projections.service_queues import CELLS, ITEMS, SERVICE_QUEUES, next_deadline, standings, summarise_queues
+from projections.service_queues import DIMENSIONS as QUEUE_DIMENSIONS
 from tests.support.builders import NOON
 
 CUSTOMERS = 30_000
-LARGE = {"customer_timeline", "retention_risk", "queue_items", "satisfaction_daily", "satisfaction_totals"}
+LARGE = {
+    *("customer_timeline", "retention_risk", "queue_items", "satisfaction_daily", "satisfaction_totals"),
+    *("outcome_daily", "outcome_totals", "outcome_moves"),
+}
 
 
 class Explained(Answer):
@@ -81,12 +88,12 @@ def test_no_question_reads_a_large_table_through(bank: Connection) -> None:
     week = (now.date() - timedelta(days=6), now.date())
     answer = Explained(bank, *ABOUT_ONE, SATISFACTION)
     assert risk_of(answer, one, now)
-    assert len(list(timeline(answer, one, 5))) == 5
-    assert len(list(timeline(answer, one, 5, now - timedelta(days=400), "transaction"))) == 5
-    list(open_cases(answer, now, customer_id=one))
-    assert len(list(open_cases(answer, now, 50, queue=queue))) == 50
+    assert len(list(timeline(answer, [one], 5))) == 5
+    assert len(list(timeline(answer, [one], 5, since=now - timedelta(days=400), kind="transaction"))) == 5
+    list(open_cases(answer, now, where={"customer_id": one}))
+    assert len(list(open_cases(answer, now, 50, {"queue": queue}))) == 50
     assert len(list(open_cases(answer, now, 50))) == 50
-    assert summaries(answer, now, queue, "case")[0].open > 50
+    assert summaries(answer, now, where={"queue": queue, "kind": "case"})[0].open > 50
     assert len(summaries(answer, now)) > customers.QUEUES
     for by in ((), *((dimension,) for dimension in DIMENSIONS), ("channel", "branch")):
         assert scores(answer, by, {}, week), by
@@ -103,6 +110,19 @@ def test_no_question_reads_a_large_table_through(bank: Connection) -> None:
     for chosen in filters:
         assert len(list(riskiest(answer, now, 20, **chosen))) == 20, chosen
     assert answer.read_through == set()
+
+
+def test_a_complaint_rate_is_read_from_totals_and_late_moves_only(bank: Connection) -> None:
+    quarter = OutcomeWindow.up_to(datetime.now(NOON.tzinfo).date() - timedelta(days=1), 90)
+    answer = Explained(bank, OUTCOMES)
+    assert sum(one.complaints for one in complaint_rates(answer, [quarter], "branch")) > 1000
+    assert list(complaint_rates(answer, [quarter]))
+    assert list(complaint_rates(answer, [quarter], "branch", {"branch": "Branch 7"}))
+    assert answer.read_through == set()
+    assert answer.read["outcome_daily"] == 0
+    # Days and branches of a quarter, of a question by branch and one of a single branch; moves of one tenth of a year.
+    assert answer.read["outcome_totals"] <= 2 * 90 * customers.BRANCHES + 90
+    assert answer.read["outcome_moves"] < CUSTOMERS / 10
 
 
 def test_the_table_of_queues_is_cleared_up_after_few_changes(bank: Connection) -> None:
@@ -123,7 +143,7 @@ def test_queues_are_counted_by_an_index_that_has_all_it_takes(bank: Connection) 
     with psycopg.connect(bank.info.dsn, autocommit=True) as conn:
         conn.execute("VACUUM")  # so that the index can be believed
     answer = Explained(bank, SERVICE_QUEUES)
-    assert summaries(answer, datetime.now(NOON.tzinfo), "queue 1", "case")
+    assert summaries(answer, datetime.now(NOON.tzinfo), where={"queue": "queue 1", "kind": "case"})
     assert answer.ways == {("queue_items", "Index Only Scan")}
 
 
@@ -183,6 +203,19 @@ def test_the_database_counts_a_queue_as_the_rules_do(bank: Connection) -> None:
     with psycopg.connect(bank.info.dsn) as conn:
         conn.execute("DELETE FROM kehu.queue_items")
         conn.execute("DELETE FROM kehu.queue_flow WHERE day < %s", (at,))
+        for number in range(300):
+            cell = {
+                **{name: rng.choice(["", "a"]) for name in (*QUEUE_DIMENSIONS, "kind")},
+                "branch": rng.choice(["", "Leeds", "York"]),
+                "priority": rng.choice(["1", "2"]),
+                "day": at.date() - timedelta(days=number % 40),
+                **{name: rng.randint(0, 9) for name in CELLS.columns},
+                "position": 1,
+            }
+            named, given = ", ".join(cell), ", ".join(f"%({name})s" for name in cell)
+            conn.execute(
+                f"INSERT INTO kehu.queue_cells ({named}) VALUES ({given}) ON CONFLICT DO NOTHING".encode(), cell
+            )
         for number in range(400):
             clocks = {
                 "statutory_from": at - timedelta(seconds=rng.randint(1, 6) * 1000),
@@ -197,6 +230,9 @@ def test_the_database_counts_a_queue_as_the_rules_do(bank: Connection) -> None:
                 "status": rng.choice(["waiting", "assigned"]),
                 "open": rng.random() < 0.8,
                 "customer_id": f"c-{number % 50}",
+                "branch": rng.choice([None, "Leeds", "York"]),
+                "priority": rng.choice([1, 2]),
+                "case_type": rng.choice(["complaint", "dispute"]),
                 "opened_at": at - timedelta(seconds=rng.randint(-5, 40) * 1000, microseconds=rng.randint(0, 999_999)),
                 "position": 1,
                 **clocks,
@@ -209,6 +245,13 @@ def test_the_database_counts_a_queue_as_the_rules_do(bank: Connection) -> None:
     items = answer.rows("SELECT * FROM kehu.queue_items")
     flow = answer.rows("SELECT * FROM kehu.queue_flow")
     assert list(summaries(answer, at)) == list(summarise_queues(items, flow, at))
+    cells = answer.rows("SELECT * FROM kehu.queue_cells")
+    for by in QUEUE_DIMENSIONS[1:]:
+        assert list(summaries(answer, at, by)) == list(summarise_queues(items, cells, at, by)), by
+        some_items = [one for one in items if one["branch"] == "York" and one["priority"] == 2]
+        some_cells = [one for one in cells if one["branch"] == "York" and one["priority"] == "2"]
+        found = summaries(answer, at, by, {"branch": "York", "priority": "2"})
+        assert list(found) == list(summarise_queues(some_items, some_cells, at, by)), by
 
     def urgency(item: dict[str, Any]) -> tuple[int, datetime, str]:
         (alone,) = standings([item], at)
@@ -221,7 +264,7 @@ def test_the_database_counts_a_queue_as_the_rules_do(bank: Connection) -> None:
     assert {urgency(one)[0] for one in cases} == {0, 1, 2}
     wanted = [one["item_id"].removeprefix("complaint-") for one in cases]
     assert [row["case"] for row in open_cases(answer, at)] == wanted
-    overdue = [row["case"] for row in open_cases(answer, at, overdue=True)]
+    overdue = [row["case"] for row in open_cases(answer, at, state="overdue")]
     assert overdue == wanted[: len(overdue)]
     assert len(overdue) == sum(urgency(one)[0] == 0 for one in cases)
     assert [row["case"] for row in open_cases(answer, at, 7)] == wanted[:7]
@@ -232,7 +275,7 @@ def test_the_database_counts_a_queue_as_the_rules_do(bank: Connection) -> None:
             for one in cases
             if all(one[name] == value for name, value in chosen.items())
         ]
-        assert [row["case"] for row in open_cases(answer, at, **chosen)] == some_wanted
-        assert [row["case"] for row in open_cases(answer, at, 3, **chosen)] == some_wanted[:3]
+        assert [row["case"] for row in open_cases(answer, at, where=chosen)] == some_wanted
+        assert [row["case"] for row in open_cases(answer, at, 3, chosen)] == some_wanted[:3]
     states = [row["state"] for row in open_cases(answer, at)]
     assert states == [("overdue", "at risk", "in time")[urgency(one)[0]] for one in cases]

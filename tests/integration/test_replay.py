@@ -99,7 +99,7 @@ def test_a_replay_of_everything_is_the_live_read_model(stored: Stored, projectio
         assert replay(conn, [projection], Moment(END + timedelta(days=1))) == len(stored.events)
         for table in projection.tables:
             assert rows_of(conn, table) == rows_of(live, table), table.name
-            assert rows_of(conn, table)
+        assert any(rows_of(conn, table) for table in projection.tables)
 
 
 def test_a_replay_for_one_customer_has_the_rows_of_this_one(stored: Stored) -> None:

@@ -22,6 +22,11 @@ class Golden:
         data: dict[str, Any] = self.event["data"]
         return data
 
+    @property
+    def key(self) -> bytes:
+        """The Kafka key of the message: its subject."""
+        return str(self.event["subject"]).encode()
+
 
 ALL = [Golden(path.name.removesuffix(".json"), orjson.loads(path.read_bytes())) for path in sorted(FOLDER.glob("*"))]
 PUBLISHED = [one for one in ALL if "type" in one.event]

@@ -1,20 +1,26 @@
 """A worker's ingest inside a test, which waits for what it has counted."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 from aiokafka import AIOKafkaProducer
 from kafka import KafkaAdminClient
 
-from consumers.outcome import Outcomes
+from consumers.ingest import Ingest
+from consumers.outcome import Outcome, Outcomes
+from domain import registry
+from domain.ports import EventLog, Message, Partition
 from domain.survey import SurveyAnswered, SurveyInvited
 from domain.values import Fact
 from infra import bootstrap
-from infra.kafka.topics import Topics
+from infra.kafka import codec
+from infra.kafka.topics import Topics, topic_of
 from infra.postgres.log import PostgresLog
 from infra.settings import Settings
-from tests.support.builders import fact
+from tests.support.builders import NOON, fact
 from tests.support.processes import until
 
 Encoded = tuple[bytes, bytes, list[tuple[str, bytes]]]
@@ -54,6 +60,22 @@ async def ingesting(settings: Settings, connect: Callable[[str], PostgresLog] = 
             yield counted
     finally:
         log.close()
+
+
+def stored(log: EventLog, facts: Iterable[Fact]) -> None:
+    """Take facts into a log as their messages would, in this order."""
+    now = NOON + timedelta(days=100)
+    ingest = Ingest(log, bootstrap.decoder(lambda: now), lambda: now)
+    offsets: Counter[Partition] = Counter()
+    for one in facts:
+        topic = topic_of(registry.of(one.data).name)
+        partition = Partition(topic, topic, 0)
+        if partition not in offsets:
+            ingest.claim([partition, *offsets])
+        key, value, headers = codec.structured(one)
+        message = Message(partition, offsets[partition], 0, key, value, tuple(headers))
+        assert ingest.take(ingest.read({partition: [message]})) == {Outcome.APPENDED: 1}, one
+        offsets[partition] += 1
 
 
 def survey(number: int) -> list[Fact]:

@@ -27,11 +27,14 @@ class Kehu:
     folder: Path
     apache: bool = False
     """Whether the broker is Apache Kafka."""
+    missed_for: str = "0"
+    """How far back the worker reports missed deadlines; not at all where a test counts what is published."""
 
     @property
     def env(self) -> Mapping[str, str]:
         """The environment that names the servers."""
-        return {**os.environ, "KEHU_POSTGRES": self.postgres, "KEHU_KAFKA": self.kafka}
+        servers = {"KEHU_POSTGRES": self.postgres, "KEHU_KAFKA": self.kafka}
+        return {**os.environ, **servers, "KEHU_REPORT_MISSED_FOR": self.missed_for}
 
     def run(self, *arguments: str, stdin: IO[bytes] | None = None) -> "subprocess.CompletedProcess[str]":
         """One command, to its end."""

@@ -41,6 +41,21 @@ def decided(*facts: Event | Dated) -> list[Recorded]:
     return recorded(*events)
 
 
+def decided_of(facts: Iterable[tuple[str, Event]]) -> list[tuple[str, Event]]:
+    """The same for facts of several customers, each with whose it is."""
+    states: dict[str, object] = {}
+    events: list[tuple[str, Event]] = []
+    for customer, data in facts:
+        said = fact(data, customer=customer)
+        stream = handling.stream_of(said)
+        try:
+            states[stream], made = handling.handle(states.get(stream), said)
+        except DomainError:
+            continue
+        events += [(customer, event) for event in made]
+    return events
+
+
 class MemoryRows:
     """Rows in dictionaries. `as_stored` gives a copy in which JSON columns went the way through `jsonb`."""
 

@@ -2,13 +2,17 @@
 
 from datetime import UTC, date, datetime, time, timedelta
 
-import holidays
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from domain.clocks.business_calendar import BusinessCalendar, Hours
-from domain.clocks.calendars import CALENDARS, HOLIDAY_YEARS
+from domain.clocks.calendars import CALENDARS, RULES, calendar, made
+from domain.rules import Versions
+from examples.holiday_dates import holidays_of, make_up_days
+
+YEARS = range(2010, 2036)
 
 LONDON = CALENDARS["uk"]
 LUNCH = (Hours(time(9), time(12)), Hours(time(13), time(17)))
@@ -34,16 +38,42 @@ days = st.dates(date(2024, 1, 1), date(2028, 12, 1))
 spells = st.timedeltas(timedelta(0), timedelta(days=20))
 
 
-@pytest.mark.parametrize(
-    ("name", "package"),
-    [
-        ("uk", holidays.country_holidays("GB", subdiv="ENG", years=HOLIDAY_YEARS)),
-        ("us", holidays.country_holidays("US", years=HOLIDAY_YEARS)),
-        ("cn", holidays.country_holidays("CN", years=HOLIDAY_YEARS)),
-    ],
-)
-def test_holidays_equal_those_of_the_holidays_package(name: str, package: holidays.HolidayBase) -> None:
-    assert sorted(CALENDARS[name].holidays) == sorted(day for day in package if day.year in HOLIDAY_YEARS)
+@pytest.mark.parametrize("name", ["uk", "us", "cn"])
+def test_holidays_equal_those_of_the_holidays_package(name: str) -> None:
+    pinned = {int(year): days for year, days in RULES[name].latest.holidays.items()}
+    assert sorted(pinned) == list(YEARS)
+    package = holidays_of(name, YEARS)
+    assert {year: pinned[year] for year in YEARS} == package
+
+
+def test_a_branch_in_china_works_on_the_make_up_days_and_the_law_does_not_count_them() -> None:
+    """Half days and make-up days are a bank's own hours. Only China moves holidays, and only past years are known."""
+    pinned = {int(year): days for year, days in RULES["cn_branch"].latest.make_up_days.items()}
+    assert pinned == {year: days for year, days in make_up_days("cn", YEARS).items() if days}
+    assert [name for name in ("uk", "us") if any(make_up_days(name, YEARS).values())] == []
+    saturday = date(2026, 2, 14)
+    assert CALENDARS["cn_branch"].is_business_day(saturday)
+    assert not CALENDARS["cn"].is_business_day(saturday)
+
+
+def test_a_branch_in_england_has_half_days_a_lunch_break_and_saturdays() -> None:
+    branch = CALENDARS["uk_branch"]
+    opened = [utc(2026, 12, day) for day in (23, 24, 25, 26, 29, 30)]
+    hours = [branch.business_seconds(day, day + timedelta(days=1)) / 3600 for day in opened]
+    assert hours == [7, 3.5, 0, 0, 7, 7]  # the 26th is Boxing Day, a Saturday
+    assert branch.business_seconds(utc(2026, 12, 19), utc(2026, 12, 20)) == 3 * 3600
+    assert branch.holidays == CALENDARS["uk"].holidays
+
+
+def test_a_clock_keeps_the_version_of_the_calendar_that_it_began_with() -> None:
+    first = RULES["uk"].latest
+    extra = {**first.holidays, "2026": f"{first.holidays['2026']} 06-15"}  # one more, proclaimed in March
+    second = replace(first, version=2, effective_from=date(2026, 3, 20), holidays=extra)
+    both = made({"uk": Versions("uk", (first, second))})
+    before, after = (calendar("uk", utc(2026, 3, day, 12), both) for day in (19, 20))
+    assert (before.version, after.version) == (1, 2)
+    assert before.add_business_days(date(2026, 6, 12), 1) == date(2026, 6, 15)
+    assert after.add_business_days(date(2026, 6, 12), 1) == date(2026, 6, 16)
 
 
 def test_business_days_skip_weekends_and_holidays() -> None:

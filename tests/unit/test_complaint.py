@@ -4,18 +4,19 @@ Noon is Monday 2 March 2026 in UTC. Deadlines are worked out by hand: eight week
 time, fifteen days (China) on 17 March in Shanghai; the service target is 40 hours of 09:00 to 17:00 UTC on weekdays.
 """
 
-from datetime import UTC, datetime, timedelta
-from typing import Literal
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from msgspec.structs import replace
 
-from domain.clocks import ExtensionRefused, TimeOutOfRange
+from domain import clocks
+from domain.clocks import ExtensionRefused, TimeOutOfRange, Which, presets
 from domain.complaint import (
     ComplaintAcknowledged,
     ComplaintAssigned,
     ComplaintClockSet,
     ComplaintClosed,
+    ComplaintDeadlineMissed,
     ComplaintEscalated,
     ComplaintExtended,
     ComplaintIsOver,
@@ -24,17 +25,23 @@ from domain.complaint import (
     ComplaintNotWaitingYet,
     ComplaintOpened,
     ComplaintOpenedDifferently,
+    ComplaintPolicyChanged,
     ComplaintReopened,
     ComplaintResolved,
     ComplaintResolvedDifferently,
     ComplaintResumed,
     ComplaintWaiting,
     ComplaintWithdrawn,
+    ExtensionTooLate,
+    ExtensionWouldBeLost,
+    HandlerIsConcerned,
     OnwardRightsMissing,
     PauseNeedsNotice,
     RedressIsNegative,
     RegimeNotInForce,
+    SameMatterNeedsCase,
     UnknownRegime,
+    WrongClock,
 )
 from domain.values import BelongsToAnotherCustomer, Event, Money
 from tests.support.builders import NOON, fact
@@ -68,19 +75,29 @@ def extended(*provided: str) -> ComplaintExtended:
     return ComplaintExtended(complaint_id="p", actor="h1", reason="complex", provided=provided)
 
 
+def policy(regime: str | None = None, service_policy: str | None = None) -> ComplaintPolicyChanged:
+    return ComplaintPolicyChanged(
+        complaint_id="p", actor="h1", reason="new rules", regime=regime, service_policy=service_policy
+    )
+
+
 def statutory(
     due_at: datetime | None, because: str, preset: str = "cn_2020", starts_at: datetime = NOON
 ) -> ComplaintClockSet:
     return _clock("statutory", preset, due_at, because, starts_at)
 
 
-def service(due_at: datetime | None, because: str, starts_at: datetime = NOON) -> ComplaintClockSet:
-    return _clock("service", "service_default", due_at, because, starts_at)
-
-
-def _clock(
-    which: Literal["statutory", "service"], preset: str, due_at: datetime | None, because: str, starts_at: datetime
+def service(
+    due_at: datetime | None, because: str, starts_at: datetime = NOON, preset: str = "service_default"
 ) -> ComplaintClockSet:
+    return _clock("service", preset, due_at, because, starts_at)
+
+
+def missed(which: Which, preset: str, due_at: datetime) -> ComplaintDeadlineMissed:
+    return ComplaintDeadlineMissed(complaint_id="p", clock=which, preset=preset, preset_version=1, due_at=due_at)
+
+
+def _clock(which: Which, preset: str, due_at: datetime | None, because: str, starts_at: datetime) -> ComplaintClockSet:
     return ComplaintClockSet(
         complaint_id="p",
         clock=which,
@@ -91,6 +108,10 @@ def _clock(
         because=because,
     )
 
+
+SUMMARY_MISSED = missed("statutory", "uk_disp_summary", SUMMARY_DUE)
+UK_MISSED = missed("statutory", "uk_disp_standard", UK_DUE)
+SERVICE_MISSED = missed("service", "service_default", SERVICE_DUE)
 
 # --- life cycle ---
 
@@ -158,7 +179,7 @@ def test_a_resolution_or_withdrawal_stays_known_after_closing() -> None:
 
 @pytest.mark.parametrize("over", [(resolved,), (resolved, closed), (withdrawn,), (withdrawn, closed)])
 def test_a_complaint_that_is_over_must_be_reopened_first(over: tuple[Event, ...]) -> None:
-    for late in (assigned, waiting, resumed, escalated, extended("complex_flag")):
+    for late in (assigned, waiting, resumed, escalated, extended("complex_flag"), policy("uk_disp_psd")):
         given(in_china, *over).when(late).then_refuses(ComplaintIsOver)
 
 
@@ -168,7 +189,11 @@ def test_a_withdrawal_after_the_resolution_and_the_reverse_are_refused() -> None
 
 
 @pytest.mark.parametrize(
-    "early", [acknowledged, assigned, waiting, resumed, escalated, extended(), resolved, reopened, withdrawn, closed]
+    "early",
+    [
+        *(acknowledged, assigned, waiting, resumed, escalated, extended(), resolved, reopened, withdrawn, closed),
+        *(policy(), missed("service", "service_default", SERVICE_DUE)),
+    ],
 )
 def test_every_fact_waits_for_the_opening(early: Event) -> None:
     given().when(early).then_parks(ComplaintNotOpenedYet)
@@ -195,6 +220,9 @@ def test_the_final_response_to_a_complaint_tells_onward_rights() -> None:
     silent = replace(resolved, onward_rights=None)
     given(opened).when(silent).then_refuses(OnwardRightsMissing)
     given(request).when(silent).then(silent)
+    asked = replace(opened, regime="gdpr_dsr", case_type="data_request")
+    given(asked).when(silent).then(silent)
+    given(asked).when(replace(silent, outcome="rejected")).then_refuses(OnwardRightsMissing)
 
 
 def test_redress_is_never_negative() -> None:
@@ -338,10 +366,187 @@ def test_a_summary_resolution_needs_acceptance_in_three_business_days() -> None:
     under_standard = statutory(UK_DUE, "resolved", "uk_disp_standard")
     given(summary).when(accepted, at=SUMMARY_DUE).then(accepted)
     given(summary).when(resolved, at=SUMMARY_DUE).then(under_standard, resolved)
-    given(summary).when(accepted, at=SUMMARY_DUE + HOUR).then(under_standard, accepted)
+    given(summary).when(accepted, at=SUMMARY_DUE + HOUR).then(SUMMARY_MISSED, under_standard, accepted)
 
 
 def test_a_missed_summary_goes_on_under_the_standard_regime_with_the_next_fact() -> None:
     late = SUMMARY_DUE + HOUR
-    given(summary).when(assigned, at=late).then(statutory(UK_DUE, "assigned", "uk_disp_standard"), assigned)
+    under_standard = statutory(UK_DUE, "assigned", "uk_disp_standard")
+    given(summary).when(assigned, at=late).then(SUMMARY_MISSED, under_standard, assigned)
     given(summary, fact(assigned, at=late)).when(escalated, at=late).then(escalated)
+
+
+def test_one_fact_after_both_deadlines_of_a_summary_tells_both() -> None:
+    late = UK_DUE + HOUR
+    given(summary).when(assigned, at=late).then(
+        SUMMARY_MISSED,
+        statutory(UK_DUE, "assigned", "uk_disp_standard"),
+        UK_MISSED,
+        SERVICE_MISSED,
+        assigned,
+    )
+
+
+# --- missed deadlines ---
+
+
+def test_a_missed_deadline_is_on_record_once() -> None:
+    given(opened).when(SERVICE_MISSED, at=SERVICE_DUE).then(SERVICE_MISSED)
+    reported = fact(SERVICE_MISSED, at=SERVICE_DUE)
+    given(opened, reported).when(SERVICE_MISSED, at=SERVICE_DUE).then_nothing()
+    given(opened, reported).when(SERVICE_MISSED, at=SERVICE_DUE + DAY).then_nothing()
+    given(opened, reported).when(assigned, at=SERVICE_DUE + DAY).then(assigned)
+    given(opened, reported).when(UK_MISSED, at=UK_DUE).then(UK_MISSED)
+
+
+def test_a_fact_after_the_deadline_tells_the_miss_that_nobody_has_reported() -> None:
+    given(opened).when(assigned, at=SERVICE_DUE).then(assigned)
+    late = SERVICE_DUE + HOUR
+    given(opened).when(assigned, at=late).then(SERVICE_MISSED, assigned)
+    given(opened).when(resolved, at=UK_DUE + HOUR).then(UK_MISSED, SERVICE_MISSED, resolved)
+    given(opened, fact(assigned, at=late)).when(SERVICE_MISSED, at=SERVICE_DUE).then_nothing()
+
+
+def test_what_is_not_missed_cannot_be_reported() -> None:
+    early = SERVICE_DUE - timedelta(microseconds=1)
+    given(opened).when(SERVICE_MISSED, at=early).then_nothing()
+    given(opened).when(replace(SERVICE_MISSED, due_at=early), at=SERVICE_DUE).then_nothing()
+    given(opened).when(replace(SERVICE_MISSED, preset_version=2), at=SERVICE_DUE).then_nothing()
+    given(opened, resolved).when(SERVICE_MISSED, at=SERVICE_DUE).then_nothing()
+    given(opened, waiting).when(SERVICE_MISSED, at=SERVICE_DUE).then_nothing()
+    given(request).when(UK_MISSED, at=UK_DUE).then_nothing()
+
+
+def test_a_report_moves_a_missed_summary_to_the_standard_regime() -> None:
+    given(summary).when(SUMMARY_MISSED, at=SUMMARY_DUE).then(
+        SUMMARY_MISSED, statutory(UK_DUE, "deadline-missed", "uk_disp_standard")
+    )
+
+
+def test_a_reopened_case_can_miss_a_new_deadline_and_never_the_old_one_again() -> None:
+    reported = fact(SERVICE_MISSED, at=SERVICE_DUE)
+    done, back = fact(resolved, at=SERVICE_DUE + HOUR), SERVICE_DUE + DAY
+    told = replace(service(SERVICE_DUE, "reopened"), missed=True)
+    given(opened, reported, done).when(reopened, at=back).then(
+        reopened, statutory(UK_DUE, "reopened", "uk_disp_standard"), told
+    )
+    given(opened, reported, done, fact(reopened, at=back)).when(assigned, at=back).then(assigned)
+    new_due = SERVICE_DUE + 8 * DAY
+    again = missed("service", "service_default", new_due)
+    given(opened, reported, done, fact(new_facts, at=back)).when(again, at=new_due).then(again)
+
+
+# --- policies ---
+
+
+def test_the_rules_choose_the_service_policy_when_a_case_is_opened() -> None:
+    fraud = replace(request, queue="fraud")
+    given().when(fraud).then(fraud, service(NOON + DAY, "opened", preset="service_always"))
+    urgent = replace(request, case_type="dispute", severity=1)
+    given().when(urgent).then(urgent, service(NOON + 4 * HOUR, "opened", preset="service_always"))
+    named = replace(request, regime="service_always")
+    given().when(named).then(named, service(NOON + DAY, "opened", preset="service_always"))
+
+
+def test_a_case_keeps_its_policy_in_another_queue() -> None:
+    given(request).when(replace(assigned, queue="fraud")).then(replace(assigned, queue="fraud"))
+
+
+def test_another_regime_keeps_the_beginning_and_the_pauses() -> None:
+    since, back = fact(appraisal, at=NOON + DAY), fact(resumed, at=NOON + 3 * DAY)
+    to_uk, to_cn = policy("uk_disp_standard"), policy("cn_2020")
+    later = NOON + 4 * DAY
+    given(in_china, since, back).when(to_uk, at=later).then(
+        to_uk, statutory(UK_DUE, "policy-changed", "uk_disp_standard")
+    )
+    given(in_china, since, back, fact(to_uk, at=later)).when(to_cn, at=later).then(
+        to_cn, statutory(CN_DUE + 2 * DAY, "policy-changed")
+    )
+
+
+def test_another_service_policy_keeps_the_time_that_was_waited() -> None:
+    since, back = fact(waiting, at=NOON + DAY), fact(resumed, at=NOON + 2 * DAY)
+    branch = policy(service_policy="service_branch")
+    # 35 hours from Monday noon: 4, on Tuesday 3, on Wednesday 4, then twice 7, on Saturday 3, and all 7 of Monday
+    given(request, since, back).when(branch, at=NOON + 3 * DAY).then(
+        branch, service(datetime(2026, 3, 9, 17, tzinfo=UTC), "policy-changed", preset="service_branch")
+    )
+
+
+def test_a_case_without_a_law_gets_a_statutory_clock_when_a_regime_is_named() -> None:
+    named = policy("uk_disp_standard")
+    given(request).when(named, at=NOON + DAY).then(named, statutory(UK_DUE, "policy-changed", "uk_disp_standard"))
+
+
+def test_a_change_to_what_applies_already_says_nothing_new() -> None:
+    given(opened).when(policy(), at=NOON + DAY).then_nothing()
+    given(opened).when(policy("uk_disp_standard", "service_default"), at=NOON + DAY).then_nothing()
+
+
+def test_a_change_is_refused_where_it_names_no_preset_of_that_clock() -> None:
+    given(opened).when(policy("service_branch")).then_refuses(WrongClock)
+    given(opened).when(policy(service_policy="cn_2020")).then_refuses(WrongClock)
+    given(opened).when(policy("moon")).then_refuses(UnknownRegime)
+
+
+def shorter(**changed: object) -> clocks.Preset:
+    """Version 2 of the Chinese preset, in force a week after noon."""
+    return replace(clocks.pinned("cn_2020", 1), version=2, effective_from=date(2026, 3, 9), **changed)
+
+
+def test_a_new_version_is_for_new_cases_and_for_those_that_are_moved_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(presets, "PRESETS", (*clocks.PRESETS, shorter(resolve=10)))
+    week = NOON + 7 * DAY
+    since, back = fact(appraisal, at=week), fact(resumed, at=week + 2 * DAY)
+    given(in_china, since).when(resumed, at=week + 2 * DAY).then(
+        SERVICE_MISSED, resumed, statutory(CN_DUE + 2 * DAY, "resumed")
+    )
+    newer = replace(statutory(CN_DUE + 2 * DAY, "opened", starts_at=week), preset_version=2)
+    given().when(in_china, at=week).then(in_china, newer, service(SERVICE_DUE + 7 * DAY, "opened", week))
+    moved = replace(statutory(CN_DUE - 3 * DAY, "policy-changed"), preset_version=2)
+    given(in_china, since, back).when(policy(), at=week + 2 * DAY).then(policy(), moved)
+
+
+def test_a_version_with_fewer_extensions_than_were_granted_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(presets, "PRESETS", (*clocks.PRESETS, shorter(extensions=())))
+    week = NOON + 7 * DAY
+    given(in_china, extended("complex_flag")).when(policy(), at=week).then_refuses(ExtensionWouldBeLost)
+    newer = replace(statutory(CN_DUE, "policy-changed"), preset_version=2)
+    given(in_china).when(policy(), at=week).then(policy(), newer)
+
+
+# --- invariants ---
+
+
+def test_an_extension_after_the_deadline_is_refused() -> None:
+    given(in_china).when(extended("complex_flag"), at=CN_DUE).then(
+        *(SERVICE_MISSED, extended("complex_flag"), statutory(CN_DUE + 15 * DAY, "extended"))
+    )
+    given(in_china).when(extended("complex_flag"), at=CN_DUE + HOUR).then_refuses(ExtensionTooLate)
+
+
+def test_whom_a_complaint_is_about_neither_handles_nor_decides_it() -> None:
+    about = replace(opened, about_employee="h1")
+    given(about).when(assigned).then_refuses(HandlerIsConcerned)
+    given(about).when(replace(assigned, owner="h2")).then(replace(assigned, owner="h2"))
+    given(about).when(replace(resolved, by="h1")).then_refuses(HandlerIsConcerned)
+
+
+def test_a_repetition_of_the_same_matter_links_and_opens_no_second_statutory_clock() -> None:
+    repeated = replace(opened, related_to="p-0", same_matter=True)
+    given().when(repeated).then(repeated, service(SERVICE_DUE, "opened"))
+    given().when(replace(repeated, related_to=None)).then_refuses(SameMatterNeedsCase)
+    given().when(replace(repeated, related_to="p")).then_refuses(SameMatterNeedsCase)
+    related = replace(opened, related_to="p-0")
+    given().when(related).then(related, statutory(UK_DUE, "opened", "uk_disp_standard"), service(SERVICE_DUE, "opened"))
+
+
+def test_a_billing_error_is_due_with_the_second_billing_cycle_when_that_is_earlier() -> None:
+    card = replace(opened, regime="us_reg_z", case_type="dispute")
+    ninety = datetime(2026, 6, 1, 3, 59, 59, 999999, tzinfo=UTC)
+    both = service(SERVICE_DUE, "opened")
+    given().when(card).then(card, statutory(ninety, "opened", "us_reg_z"), both)
+    soon = replace(card, cycles_end_on=date(2026, 5, 10))
+    given().when(soon).then(soon, statutory(ninety - 21 * DAY, "opened", "us_reg_z"), both)
+    late = replace(card, cycles_end_on=date(2026, 7, 10))
+    given().when(late).then(late, statutory(ninety, "opened", "us_reg_z"), both)

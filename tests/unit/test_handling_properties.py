@@ -16,11 +16,13 @@ from msgspec.structs import fields
 
 from domain import clocks, contracts, handling, registry
 from domain.account import AccountMonth, TransactionPosted, TransactionReversed
+from domain.action import Action, ActionClosed, ActionOpened
 from domain.complaint import (
     Clock,
     Complaint,
     ComplaintClockSet,
     ComplaintClosed,
+    ComplaintDeadlineMissed,
     ComplaintExtended,
     ComplaintOpened,
     ComplaintReopened,
@@ -29,14 +31,21 @@ from domain.complaint import (
     ComplaintWithdrawn,
 )
 from domain.contact import Contact, ContactAbandoned, ContactEnded, ContactQueued, ContactStarted, ContactTransferred
-from domain.customer import Customer, CustomerClosed, CustomerConsentChanged, CustomerRegistered
+from domain.customer import (
+    Customer,
+    CustomerClosed,
+    CustomerConsentChanged,
+    CustomerMerged,
+    CustomerRegistered,
+    CustomerUnmerged,
+)
 from domain.errors import NotYet, Refused
 from domain.survey import RULES, Survey, SurveyAnswered, SurveyInvited, SurveyScored, lowest
-from domain.values import Event, Fact, Money, Recorded, to_json
+from domain.values import BANK, Event, Fact, Money, Recorded, to_json
 from tests.support.builders import NOON, fact
 
 PUBLISHED = [r.event for r in registry.all_registrations() if r.published]
-OPENINGS = [CustomerRegistered, ContactQueued, ComplaintOpened, SurveyInvited, TransactionPosted]
+OPENINGS = [CustomerRegistered, ContactQueued, ComplaintOpened, SurveyInvited, TransactionPosted, ActionOpened]
 REGIMES = [preset.name for preset in clocks.PRESETS]
 
 MONEY = st.builds(Money, minor=st.integers(-2, 2), currency=st.sampled_from(["EUR", "CNY"]))
@@ -52,11 +61,23 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "complaint_id": st.sampled_from(["p", "p", "p", "q"]),
     "invitation_id": st.sampled_from(["i", "i", "i", "j"]),
     "account_id": st.just("a"),
+    "action_id": st.just("n"),
+    "due": st.sampled_from([date(2026, 4, 30), date(2026, 5, 31)]),
+    "result": st.sampled_from(["done", "dropped"]),
     "transaction_id": st.sampled_from(["t", "u", "v"]),
     "booked_on": st.sampled_from([date(2026, 3, 2), date(2026, 3, 31), date(2026, 4, 1)]),
     "amount": MONEY,
     "redress": st.none() | MONEY,
     "regime": st.sampled_from([*REGIMES, "cn_2020", "uk_disp_summary", "unknown"]),
+    "service_policy": st.sampled_from([None, "service_always", "service_branch", "cn_2020"]),
+    "queue": st.sampled_from(["complaints", "fraud", "branch"]),
+    "cycles_end_on": st.none() | st.dates(date(2026, 2, 1), date(2026, 6, 1)),
+    "about_employee": st.sampled_from([None, None, "h1"]),
+    "owner": st.sampled_from(["h1", "h2"]),
+    "due_at": st.just(datetime(2026, 3, 9, 12, tzinfo=UTC)),
+    "preset": st.just("service_default"),
+    "preset_version": st.just(1),
+    "clock": st.sampled_from(["statutory", "service"]),
     "received_at": st.none() | TIMES,
     "severity": st.integers(1, 4),
     "case_type": st.sampled_from(["complaint", "service_request"]),
@@ -77,6 +98,10 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "score": st.integers(0, 10),
     "status": st.sampled_from(["granted", "denied", "revoked"]),
     "name": st.sampled_from([None, "One", "Two"]),
+    "into": st.sampled_from(["c1", "c3", "c4"]),
+    "national_id_hash": st.sampled_from([None, "a" * 32, "b" * 32]),
+    "customer_number": st.sampled_from([None, "1", "2"]),
+    "customer_number_issuer": st.sampled_from([None, "cards"]),
     "products": st.sampled_from([(), ("card",)]),
 }
 
@@ -85,8 +110,10 @@ USUAL = VALUES | {
     "contact_id": st.just("k"),
     "complaint_id": st.just("p"),
     "invitation_id": st.just("i"),
-    "regime": st.sampled_from(["cn_2020", "uk_disp_summary", "uk_disp_standard", "gdpr_dsr", "us_reg_e"]),
+    "regime": st.sampled_from(["cn_2020", "uk_disp_summary", "uk_disp_standard", "gdpr_dsr", "us_reg_e", "us_reg_z"]),
     "received_at": st.none(),
+    "about_employee": st.none(),
+    "service_policy": st.sampled_from([None, "service_always", "service_branch"]),
     "notice_id": st.just("n1"),
     "onward_rights": st.just("Ombudsman."),
     "redress": st.none(),
@@ -100,7 +127,10 @@ USUAL = VALUES | {
 
 @st.composite
 def facts(draw: st.DrawFn, kinds: Sequence[type[Event]] = PUBLISHED, *, usual: bool = False) -> Fact:
-    """A fact of one of the kinds; mostly about customer c1, and never about another one when it is `usual`."""
+    """A fact of one of the kinds; mostly about customer c1, and never about another one when it is `usual`.
+
+    Actions are mostly the bank's.
+    """
     kind, values = draw(st.sampled_from(kinds)), USUAL if usual else VALUES
     said: dict[str, Any] = {}
     for one in fields(kind):
@@ -108,7 +138,8 @@ def facts(draw: st.DrawFn, kinds: Sequence[type[Event]] = PUBLISHED, *, usual: b
             said[one.name] = draw(values[one.name])
         elif one.required:
             said[one.name] = "x"
-    customer = "c1" if usual else draw(st.sampled_from(["c1", "c1", "c1", "c2"]))
+    own = BANK if issubclass(kind, ActionOpened | ActionClosed) else "c1"
+    customer = own if usual else draw(st.sampled_from([own, own, own, "c2", BANK]))
     return fact(kind(**said), customer=customer, at=draw(SOON if usual else TIMES))
 
 
@@ -117,6 +148,8 @@ def facts(draw: st.DrawFn, kinds: Sequence[type[Event]] = PUBLISHED, *, usual: b
 
 def check_complaint(state: Complaint, events: Sequence[Recorded]) -> None:
     over, extensions = False, 0
+    missed: set[tuple[str, datetime | None]] = set()
+    deadlines: dict[str, datetime | None] = {}
     assert isinstance(events[0].event, ComplaintOpened)
     for recorded in events:
         event = recorded.event
@@ -138,12 +171,21 @@ def check_complaint(state: Complaint, events: Sequence[Recorded]) -> None:
                 extensions += 1
             case ComplaintWaiting():
                 assert not over
+            case ComplaintDeadlineMissed():
+                assert not over
+                assert event.due_at <= recorded.meta.occurred_at
+                assert (event.clock, event.due_at) not in missed, "one event for each missed deadline"
+                assert deadlines[event.clock] == event.due_at
+                missed.add((event.clock, event.due_at))
             case ComplaintClockSet():
                 assert event.due_at is None or event.due_at >= event.starts_at
+                assert event.missed == ((event.clock, event.due_at) in missed)
+                deadlines[event.clock] = event.due_at
     assert (state.status in ("resolved", "closed", "withdrawn")) == over
     assert (state.status == "resolved") <= (state.outcome is not None)
     assert (state.status == "closed") <= (state.outcome is not None or state.withdrawn)
     assert state.extensions <= extensions
+    assert set(state.missed) == missed
     assert state.service is not None
     check_clock(state, state.service, 0)
     if state.statutory is not None:
@@ -158,7 +200,9 @@ def check_clock(state: Complaint, clock: Clock, extensions: int) -> None:
     if set(lasting) & preset.pauses:
         assert clock.due_at is None
     else:
-        assert clock.due_at == clocks.due(preset, clock.starts_at, extensions=extensions, pauses=state.pauses)
+        assert clock.due_at == clocks.due(
+            preset, clock.starts_at, extensions=extensions, pauses=state.pauses, cycles_end=state.cycles_end_on
+        )
 
 
 def check_survey(state: Survey, events: Sequence[Recorded]) -> None:
@@ -213,7 +257,19 @@ def check_customer(state: Customer, events: Sequence[Recorded]) -> None:
     closings = kinds.count(CustomerClosed)
     assert closings == state.closed
     if closings:
-        assert set(kinds[kinds.index(CustomerClosed) + 1 :]) <= {CustomerConsentChanged}
+        after = {CustomerConsentChanged, CustomerMerged, CustomerUnmerged}
+        assert set(kinds[kinds.index(CustomerClosed) + 1 :]) <= after
+    merges = [one.event for one in events if isinstance(one.event, CustomerMerged | CustomerUnmerged)]
+    assert [type(one) for one in merges] == [(CustomerMerged, CustomerUnmerged)[n % 2] for n in range(len(merges))]
+    assert all(merge.into == undone.into for merge, undone in zip(merges[::2], merges[1::2], strict=False))
+    assert (state.merged_into is not None) == len(merges) % 2
+    assert state.merged_into != state.customer_id
+
+
+def check_action(state: Action, events: Sequence[Recorded]) -> None:
+    assert [type(recorded.event) for recorded in events] == [ActionOpened, ActionClosed][: len(events)]
+    assert {recorded.meta.customer_id for recorded in events} == {BANK}
+    assert (state.closing is not None) == (len(events) == 2)
 
 
 CHECKS: dict[type, Callable[[Any, Sequence[Recorded]], None]] = {
@@ -222,6 +278,7 @@ CHECKS: dict[type, Callable[[Any, Sequence[Recorded]], None]] = {
     Contact: check_contact,
     AccountMonth: check_account,
     Customer: check_customer,
+    Action: check_action,
 }
 
 

@@ -22,7 +22,7 @@ from domain.contact import ContactQueued
 from domain.customer import CustomerClosed, CustomerManagerAssigned, CustomerProfileChanged, CustomerRegistered
 from domain.survey import SurveyScored
 from projections.declare import Row
-from projections.retention_risk import BASE, RETENTION_RISK, RISK, Scored, score, sweep
+from projections.retention_risk import COLD_START, RETENTION_RISK, RISK, Scored, score, sweep
 from tests.support.builders import NOON
 from tests.support.rows import Dated, fold, recorded
 
@@ -104,7 +104,7 @@ def test_a_customer_who_has_just_come_scores_the_base() -> None:
 
 
 def test_nothing_known_is_no_score() -> None:
-    assert score({}, NOON) == Scored("unknown", None, None, (), None)
+    assert score({}, NOON) == Scored("unknown")
 
 
 def test_a_customer_who_left_is_closed_and_has_no_score() -> None:
@@ -252,7 +252,7 @@ def test_reasons_name_value_window_and_sources_and_the_worst_comes_first() -> No
             "code": "open-complaint",
             "points": "0.9",
             "value": "open since 2026-02-10",
-            "window": "more than 15 d",
+            "window": "while it is open",
             "sources": ["/test#e1"],
         },
         {
@@ -410,11 +410,11 @@ def test_any_order_of_events_scores_and_any_split_gives_the_same_row(history: li
     assert rows == fold(RETENTION_RISK, events).whole(RISK)
     scored = score(rows[0]["features"], rows[0]["scored_at"])
     if scored.logit is not None:
-        assert scored.logit == Decimal(BASE) / 10 + sum(reason.points for reason in scored.reasons)
+        assert scored.logit == Decimal(COLD_START.base) / 1000 + sum(reason.points for reason in scored.reasons)
         assert scored.probability is not None
         assert 0 < scored.probability < 1
         assert all(reason.sources for reason in scored.reasons)
-    assert all(n > 0 for series in ("posted", "contacts") for n in rows[0]["features"].get(series, [[], []])[1])
+    assert all(n > 0 for series in ("posted", "contacts", "year") for n in rows[0]["features"].get(series, [[], []])[1])
 
 
 @settings(max_examples=100, deadline=None)

@@ -98,6 +98,7 @@ def test_csat_is_the_share_of_the_two_best_answers_with_wilsons_interval() -> No
     assert (summary.measure.low, summary.measure.high) == pytest.approx((0.76716, 0.90694), abs=1e-5)
     assert summary.mean == pytest.approx(4.2)
     assert summary.bottom_two == pytest.approx(0.05)
+    assert summary.bottom_two_interval == pytest.approx((0.02154, 0.11175), abs=1e-5)
     assert summary.response_rate == 1.0
 
 
@@ -113,6 +114,7 @@ def test_effort_is_the_share_that_found_it_easy_and_the_mean() -> None:
     [summary] = summarise(scores("ces", 7, (7, 5), (5, 5), (4, 10)))
     assert summary.measure is not None
     assert (summary.measure.value, summary.mean) == (0.5, 5.0)
+    assert (summary.bottom_two, summary.bottom_two_interval) == (None, None), "a share of CSAT only"
 
 
 def test_too_few_answers_are_counted_and_not_shown() -> None:
@@ -128,9 +130,24 @@ def test_the_response_rate_leaves_out_bounced_and_unfinished() -> None:
     facts: list[Event] = [invited(n) for n in range(5)]
     facts += [SurveyAnswered(invitation_id="i0", score=3), SurveyAnswered(invitation_id="i1", score=3, partial=True)]
     facts += [SurveyBounced(invitation_id="i2"), SurveyDeclined(invitation_id="i3")]
-    [summary] = summarise(cells(*facts))
-    assert summary.response_rate == 0.25
+    [summary] = summarise(cells(*facts), min_n=4)
+    assert (summary.response_rate, summary.partial_rate) == (0.25, 0.25)
+    assert summary.response_interval == summary.partial_interval == pytest.approx((0.04559, 0.69936), abs=1e-5)
     assert (summary.invited, summary.bounced, summary.declined, summary.partial) == (5, 1, 1, 1)
+
+
+def test_rates_of_few_invitations_that_arrived_are_not_shown() -> None:
+    facts = [
+        *(invited(n) for n in range(5)),
+        SurveyAnswered(invitation_id="i0", score=3),
+        SurveyBounced(invitation_id="i2"),
+    ]
+    [summary] = summarise(cells(*facts), min_n=5)
+    assert (summary.response_rate, summary.response_interval) == (None, None)
+    assert (summary.partial_rate, summary.partial_interval) == (None, None)
+    assert (summary.invited, summary.bounced, summary.answered) == (5, 1, 1), "counts always are"
+    [shown] = summarise(cells(*facts), min_n=4)
+    assert (shown.response_rate, shown.partial_rate) == (0.25, 0.0)
 
 
 def test_groups_are_those_asked_for_and_metrics_never_mix() -> None:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from domain.clocks import CALENDARS
 from domain.complaint import (
     ComplaintAcknowledged,
     ComplaintAssigned,
@@ -24,7 +25,17 @@ from domain.complaint import (
 from domain.contact import ContactAbandoned, ContactEnded, ContactQueued, ContactStarted, ContactTransferred
 from domain.values import Event
 from projections.declare import Row
-from projections.service_queues import FLOW, ITEMS, SERVICE_QUEUES, QueueSummary, summarise_queues
+from projections.service_queues import (
+    CELLS,
+    DURATIONS,
+    FLOW,
+    ITEMS,
+    SERVICE_QUEUES,
+    QueueSummary,
+    rounded,
+    summarise_queues,
+)
+from projections.service_queues.ages import business_ages
 from tests.support.builders import NOON
 from tests.support.rows import Dated, MemoryRows, decided, fold, recorded
 
@@ -90,6 +101,7 @@ def test_an_ended_contact_leaves_and_its_times_are_counted() -> None:
         "outflow": 1,
         "handled": 1,
         "resolved": 1,
+        "first_contact": 1,
         "talk_seconds": 300,
         "hold_seconds": 30,
         "wrap_up_seconds": 60,
@@ -272,7 +284,7 @@ def test_flow_is_of_today_of_seven_days_and_of_twenty_eight() -> None:
 
 def test_queues_are_apart_by_name_and_kind() -> None:
     rows = folded(QUEUED, replace(OPENED, queue="cards"), replace(OPENED, complaint_id="q2"))
-    found = [(s.queue, s.kind, s.open) for s in summarise_queues(rows.whole(ITEMS), rows.whole(FLOW), NOON)]
+    found = [(s.group, s.kind, s.open) for s in summarise_queues(rows.whole(ITEMS), rows.whole(FLOW), NOON)]
     assert found == [("cards", "case", 1), ("cards", "contact", 1), ("complaints", "case", 1)]
 
 
@@ -332,3 +344,135 @@ def test_what_flowed_in_and_not_out_is_open(history: list[Dated], splits: set[in
 def test_the_day_of_a_flow_is_that_of_utc() -> None:
     rows = folded((QUEUED, datetime(2026, 3, 2, 23, 30, tzinfo=UTC)))
     assert [row["day"].isoformat() for row in rows.whole(FLOW)] == ["2026-03-02"]
+
+
+# --- first contact, deadlines met, durations, dimensions ---
+
+
+def ended(number: int, at: datetime, *, resolved: bool = True, product: str | None = None) -> list[Dated]:
+    """A contact that was answered and ended at once."""
+    queued = replace(QUEUED, contact_id=f"k{number}", product=product)
+    started = ContactStarted(contact_id=f"k{number}", agent_id="a1")
+    return [(queued, at), (started, at), (ContactEnded(contact_id=f"k{number}", resolved=resolved), at)]
+
+
+def first_contacts(*events: Dated) -> int:
+    return sum(row["first_contact"] for row in folded(*events).whole(FLOW))
+
+
+WEEK = timedelta(days=7)
+
+
+@pytest.mark.parametrize(
+    ("second", "counted"),
+    [
+        (ended(2, NOON + WEEK, resolved=False), 0),
+        (ended(2, NOON + WEEK + timedelta(seconds=1), resolved=False), 1),
+        (ended(2, NOON + timedelta(days=1)), 1),
+        (ended(2, NOON + timedelta(days=1), resolved=False, product="cards"), 1),
+        (ended(2, NOON - timedelta(days=1), resolved=False), 1),
+    ],
+    ids=[
+        "within the days",
+        "later",
+        "and that one solved it",
+        "about something else",
+        "one from before that came late",
+    ],
+)
+def test_a_contact_solved_it_when_the_customer_does_not_come_back_about_the_same(
+    second: list[Dated], counted: int
+) -> None:
+    assert first_contacts(*ended(1, NOON)) == 1
+    assert first_contacts(*ended(1, NOON), *second) == counted
+
+
+def test_what_was_not_solved_at_the_end_is_not_solved_on_first_contact() -> None:
+    assert first_contacts(*ended(1, NOON, resolved=False)) == 0
+
+
+def test_a_first_contact_is_taken_back_once_and_from_the_day_on_which_it_counted() -> None:
+    events = [*ended(1, NOON), *ended(2, NOON + timedelta(days=1), resolved=False)]
+    events += ended(3, NOON + timedelta(days=2), resolved=False)
+    days = {row["day"]: row["first_contact"] for row in folded(*events).whole(FLOW)}
+    assert days[NOON.date()] == 0
+    assert set(days.values()) == {0}
+
+
+def test_shares_of_first_contacts_are_provisional_until_the_days_are_over() -> None:
+    day = timedelta(days=1)
+    summary = queue(NOON + 10 * day, *ended(1, NOON), *ended(2, NOON + 5 * day, resolved=False, product="cards"))
+    assert (summary.first_contact, summary.first_contact_final) == (0.5, 1.0)
+
+
+@pytest.mark.parametrize(("seconds", "counted"), [(900, "met_statutory"), (901, "missed_statutory")])
+def test_a_final_response_is_in_time_until_the_deadline(seconds: int, counted: str) -> None:
+    events: list[Event | Dated] = [
+        OPENED,
+        clock("statutory", after(900)),
+        clock("service", None),
+        (RESOLVED, after(seconds)),
+    ]
+    assert flow(*events)["complaints"] == {"inflow": 1, "outflow": 1, counted: 1}
+    summary = queue(after(1000), *events)
+    assert summary.in_time_statutory == (counted == "met_statutory")
+    assert summary.in_time_service is None
+
+
+def test_how_long_a_case_took_is_counted_once_until_its_first_final_response() -> None:
+    reopened = (ComplaintReopened(complaint_id="q1", reason="r"), after(20 * 3600))
+    again = (replace(RESOLVED, outcome="rejected"), after(90 * 3600))
+    rows = folded(OPENED, (RESOLVED, after(10.5 * 3600)), reopened, again)
+    assert rows.whole(DURATIONS) == [{"queue": "complaints", "case_type": "complaint", "hours": 10, "finished": 1}]
+    assert rows.whole(ITEMS)[0]["resolved_at"] == after(10.5 * 3600)
+
+
+@given(first=st.integers(0, 5000), second=st.integers(0, 5000))
+def test_rounded_hours_keep_their_order(first: int, second: int) -> None:
+    assert (rounded(first) <= rounded(second)) or first > second
+    assert 0 <= first - rounded(first) < 24
+
+
+def test_groups_are_by_any_dimension_and_what_has_none_is_a_group() -> None:
+    events = [replace(OPENED, complaint_id=f"q{n}", branch=("York", None)[n % 2], severity=n + 1) for n in range(3)]
+    rows = folded(*events)
+
+    def groups(by: str) -> list[tuple[str, int, int]]:
+        found = summarise_queues(rows.whole(ITEMS), rows.whole(CELLS), after(60), by)
+        return [(one.group, one.open, one.inflow_7d) for one in found]
+
+    assert groups("branch") == [("", 1, 1), ("York", 2, 2)]
+    assert groups("priority") == [("1", 1, 1), ("2", 1, 1), ("3", 1, 1)]
+    assert groups("case_type") == [("complaint", 3, 3)]
+
+
+def test_ages_in_business_time_leave_out_nights_and_weekends() -> None:
+    friday = datetime(2026, 3, 6, 16, 0, tzinfo=UTC)
+    summary = queue(datetime(2026, 3, 9, 10, 30, tzinfo=UTC), contact(1, friday))
+    assert summary.age_p50 == 66.5 * 3600
+    assert summary.business_p50 == 2.5 * 3600
+
+
+moments = st.integers(0, 500 * 86_400).map(
+    lambda seconds: datetime(2025, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(moments, min_size=1, max_size=20), st.sampled_from(["uk", "cn", "us", "default"]))
+def test_business_ages_are_those_of_the_calendar(opened: list[datetime], name: str) -> None:
+    now, calendar = datetime(2026, 6, 1, 11, tzinfo=UTC), CALENDARS[name]
+    assert business_ages(calendar, opened, now) == [int(calendar.business_seconds(one, now)) for one in opened]
+
+
+def test_handing_a_case_on_inside_its_queue_flows_neither_into_nor_out_of_it() -> None:
+    to = (("a", None), ("b", "complaints"), ("c", None))
+    assigned = [ComplaintAssigned(complaint_id="q1", owner=owner, queue=queue) for owner, queue in to]
+    rows = folded(OPENED, *assigned, (RESOLVED, after(50)))
+
+    def flows(by: str) -> dict[str, tuple[int, int]]:
+        found = summarise_queues(rows.whole(ITEMS), rows.whole(CELLS), after(60), by)
+        return {one.group: (one.inflow_7d, one.outflow_7d) for one in found}
+
+    assert flows("queue") == {"complaints": (1, 1)}
+    assert flows("owner") == {"": (1, 0), "c": (0, 1)}, "it came in without an owner; the last one finished it"

@@ -128,3 +128,11 @@ def test_what_was_answered_neither_bounced_nor_was_declined(report: Event) -> No
 @pytest.mark.parametrize("data", [invited, answer(3), declined])
 def test_another_customer_is_refused(data: Event) -> None:
     given(invited).when(data, customer="c2").then_refuses(BelongsToAnotherCustomer)
+
+
+def test_an_unfinished_answer_can_be_finished_with_the_same_score() -> None:
+    begun = SurveyAnswered(invitation_id="i", score=3, partial=True)
+    later = NOON + timedelta(hours=1)
+    given(invited, begun).when(answer(3), at=later).then(answer(3))
+    given(invited, begun).when(replace(begun, comment="still here"), at=later).then_nothing()
+    given(invited, begun, answer(3)).when(replace(answer(3), comment="again"), at=later).then_nothing()

@@ -98,7 +98,7 @@ async def projections(
     """Every build of every read model: how far it is, whether it runs, and why it stopped if it did."""
 
     def rows(asked: Asked) -> Iterable[Row]:
-        found = [row for row in ops.projections(asked.answer.connection) if wanted.name in (None, row["name"])]
+        found = [row for row in asked.answer.ask(ops.projections) if wanted.name in (None, row["name"])]
         return [row for row in found if asked.after is None or tuple(PROJECTIONS.place(row)) > tuple(asked.after)]
 
     return await ask(request, caller, PROJECTIONS, wanted, rows)
@@ -112,8 +112,8 @@ async def dead_letters(
 
     def rows(asked: Asked) -> Iterable[Row]:
         before = None if asked.after is None else asked.after[0]
-        found = ops.list_dead_letters(
-            asked.answer.connection, **wanted.filters(), before=before, limit=asked.limit or None
+        found = asked.answer.ask(
+            lambda conn: ops.list_dead_letters(conn, **wanted.filters(), before=before, limit=asked.limit or None)
         )
         return ({**row, "remedy": meaning(row["rule"])} for row in found)
 
@@ -128,7 +128,9 @@ async def parked(
 
     def rows(asked: Asked) -> Iterable[Row]:
         after = 0 if asked.after is None else asked.after[0]
-        found = ops.list_parked(asked.answer.connection, **wanted.filters(), after=after, limit=asked.limit or None)
+        found = asked.answer.ask(
+            lambda conn: ops.list_parked(conn, **wanted.filters(), after=after, limit=asked.limit or None)
+        )
         return ({**row, "remedy": meaning(row["rule"])} for row in found)
 
     return await ask(request, caller, PARKED, wanted, rows)

@@ -10,24 +10,29 @@ from pydantic import Field, field_validator
 from starlette.responses import Response
 
 from infra.http import answers
-from infra.http.asking import MOST, Asked, Text, View, WantedMoment, WantedView, ask, moment, one
+from infra.http.asking import Asked, Text, View, WantedMoment, WantedView, ask, moment, one
 from infra.http.callers import VIEWS, Caller
 from infra.http.parameters import Parameters
-from infra.http.problems import Forbidden, Invalid, NotFound
-from infra.http.rows import CaseRow, CustomerRow, QueueRow, RiskRow, SatisfactionRow, TimelineRow
+from infra.http.problems import Invalid, NotFound
+from infra.http.rows import CustomerRow, ListedCaseRow, QueueRow, RiskRow, SatisfactionRow, TimelineRow
 from infra.http.security import Needs, check_purpose, record
 from infra.plain import json_of
 from infra.postgres.questions.answer import Answer, Row
-from infra.postgres.questions.customers import ABOUT_ONE, risk_of, riskiest, timeline
+from infra.postgres.questions.customers import ABOUT_ONE, riskiest, timeline
+from infra.postgres.questions.forecast import Forecasts
+from infra.postgres.questions.identity import merges_around
 from infra.postgres.questions.queues import open_cases, summaries
-from infra.postgres.questions.satisfaction import scores
+from infra.postgres.questions.satisfaction import as_row, scores
+from infra.whole_customer import whole_of
 from projections.retention_risk import RETENTION_RISK
 from projections.satisfaction import DIMENSIONS, SATISFACTION, Summary
+from projections.service_queues import DIMENSIONS as QUEUE_DIMENSIONS
 from projections.service_queues import SERVICE_QUEUES
 
 router = APIRouter(prefix="/v1", tags=["read models"])
 Reader = Annotated[Caller, Depends(Needs(VIEWS))]
 CustomerId = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[\w.:/@+-]{1,64}$")]
+Priority = Literal["1", "2", "3", "4"]
 Band = Literal["high", "medium", "low", "unknown", "closed"]
 
 
@@ -64,18 +69,34 @@ class WantedRisk(WantedView):
 class WantedQueues(WantedView):
     """The queues as they stand."""
 
-    queue: Text | None = None
+    by: Literal[QUEUE_DIMENSIONS] = Field("queue", description="One row for each of these.")  # type: ignore[valid-type]
     kind: Literal["contact", "case"] | None = None
+    queue: Text | None = None
+    branch: Text | None = None
+    segment: Text | None = None
+    product: Text | None = None
+    project_id: Text | None = None
+    case_type: Text | None = None
+    owner: Text | None = None
+    priority: Priority | None = None
 
 
 class WantedCases(WantedView):
     """Open cases, the most urgent first."""
 
+    state: Literal["overdue", "at risk", "in time", "no deadline"] | None = None
+    overdue: bool = Field(False, description="Only what missed a deadline; the same as that state.")
+    forecast: bool = Field(False, description="How likely the next deadline is missed, as `breach`.")
+    customer_id: Text | None = Field(None, description="Whose events came with this id.")
     queue: Text | None = None
-    customer_id: Text | None = None
-    overdue: bool = Field(False, description="Only what missed a deadline.")
     branch: Text | None = None
     segment: Text | None = None
+    product: Text | None = None
+    project_id: Text | None = None
+    case_type: Text | None = None
+    regime: Text | None = None
+    owner: Text | None = None
+    priority: Priority | None = None
 
 
 class WantedCustomer(WantedMoment):
@@ -88,7 +109,14 @@ class WantedTimeline(WantedView):
     """What happened with one customer."""
 
     since: datetime | None = Field(None, description="From this time on; in UTC where it has no zone.")
+    until: datetime | None = Field(None, description="Before this time; in UTC where it has no zone.")
     kind: Text | None = Field(None, description="Only complaint, contact, survey …, or one event: survey.answered.")
+    channel: Text | None = Field(None, description="Only what came by this channel, and all that followed from it.")
+
+    @field_validator("since", "until")
+    @classmethod
+    def _in_utc(cls, value: datetime | None) -> datetime | None:
+        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
 
 
 SATISFACTION_VIEW = View(
@@ -107,11 +135,11 @@ RISK_VIEW = View(
     lambda row: (row["band"], row["probability"], row["customer_id"]),
 )
 QUEUES_VIEW = View(
-    "queues", QueueRow, (SERVICE_QUEUES,), (str, str), lambda row: (row["queue"], row["kind"]), personal=False
+    "queues", QueueRow, (SERVICE_QUEUES,), (str, str), lambda row: (row["group"], row["kind"]), personal=False
 )
 CASES_VIEW = View(
     "cases",
-    CaseRow,
+    ListedCaseRow,
     (SERVICE_QUEUES,),
     (str, str, datetime | None, datetime | None),
     lambda row: (row["case"], row["state"], row["statutory_due"], row["service_due"]),
@@ -163,7 +191,7 @@ async def retention_risk(
             after = (band, probability, customer)
             if band not in ("high", "medium", "low", "unknown", "closed"):
                 return []
-        return riskiest(asked.answer, asked.now, asked.limit, wanted.band, filters, after)
+        return riskiest(asked.answer, asked.now, asked.limit, wanted.band, filters, after=after)
 
     return await ask(request, caller, RISK_VIEW, wanted, rows)
 
@@ -172,14 +200,14 @@ async def retention_risk(
 async def queues(
     request: Request, caller: Reader, wanted: Annotated[WantedQueues, Depends(Parameters(WantedQueues))]
 ) -> Response:
-    """Each queue as it stands: what is open and how old, the next deadlines, what is overdue, what came and went.
-
-    Its figures are over all branches, so that it needs a token for all of them.
+    """Each queue, or branch, owner …, as it stands: what is open and how old, the next deadlines, what is overdue, what
+    came and went. Of the branches and segments of the token only.
     """
-    _require_all(caller)
+    names = ("kind", "queue", "product", "project_id", "case_type", "owner", "priority")
+    where = {name: getattr(wanted, name) for name in names} | caller.rows(wanted.branch, wanted.segment)
 
     def rows(asked: Asked) -> Iterable[Row]:
-        found = [asdict(summary) for summary in summaries(asked.answer, asked.now, wanted.queue, wanted.kind)]
+        found = [asdict(summary) for summary in summaries(asked.answer, asked.now, wanted.by, where)]
         return _behind(found, QUEUES_VIEW, asked)
 
     return await ask(request, caller, QUEUES_VIEW, wanted, rows)
@@ -190,20 +218,15 @@ async def cases(
     request: Request, caller: Reader, wanted: Annotated[WantedCases, Depends(Parameters(WantedCases))]
 ) -> Response:
     """Open cases with their deadlines: the overdue first, then those at risk, then by deadline."""
-    seen = caller.rows(wanted.branch, wanted.segment)
+    names = ("customer_id", "queue", "product", "project_id", "case_type", "regime", "owner", "priority")
+    where = {name: getattr(wanted, name) for name in names} | caller.rows(wanted.branch, wanted.segment)
+    state = "overdue" if wanted.overdue else wanted.state
 
     def rows(asked: Asked) -> Iterable[Row]:
         after = None if asked.after is None else dict(zip(CASE_PLACE, asked.after, strict=True))
-        return open_cases(
-            asked.answer,
-            asked.now,
-            asked.limit,
-            queue=wanted.queue,
-            customer_id=wanted.customer_id,
-            overdue=wanted.overdue,
-            rows=seen,
-            after=after,
-        )
+        forecasts = Forecasts(asked.answer, asked.now) if wanted.forecast else None
+        for row in open_cases(asked.answer, asked.now, asked.limit, where, state, forecasts, after):
+            yield row if wanted.forecast else {**row, "breach": None}
 
     return await ask(request, caller, CASES_VIEW, wanted, rows)
 
@@ -218,13 +241,15 @@ async def customer_timeline(
     customer_id: CustomerId,
     wanted: Annotated[WantedTimeline, Depends(Parameters(WantedTimeline))],
 ) -> Response:
-    """Everything that happened with one customer, newest first."""
-    since = wanted.since.replace(tzinfo=UTC) if wanted.since and wanted.since.tzinfo is None else wanted.since
+    """Everything that happened with one customer, newest first; of one who is merged, with all ids that are one."""
 
     def rows(asked: Asked) -> Iterable[Row]:
-        risk = risk_of(asked.answer, customer_id, asked.now)
-        found = timeline(asked.answer, customer_id, asked.limit, since, wanted.kind, _place(asked))
-        if _hidden(caller, risk) or (risk is None and not list(timeline(asked.answer, customer_id, 1))):
+        if asked.who is not None:
+            asked.who.check(asked.answer)
+        group, _ = merges_around(asked.answer, customer_id)
+        chosen: dict[str, Any] = {name: getattr(wanted, name) for name in ("since", "until", "kind", "channel")}
+        found = timeline(asked.answer, group.members, asked.limit, **chosen, before=_place(asked))
+        if not any(timeline(asked.answer, group.members, 1)):
             raise NotFound()
         return found
 
@@ -238,21 +263,24 @@ async def customer(
     customer_id: CustomerId,
     wanted: Annotated[WantedCustomer, Depends(Parameters(WantedCustomer))],
 ) -> Response:
-    """One customer: the risk of leaving, and the open cases that the token's branches and segments include."""
+    """One customer: profile with what set each field, consents, projects, the three scores, and what is open.
+
+    Of one who is merged the answer is about all ids that are one. A token that may see the survivor may see all of it,
+    cases at other branches too.
+    """
     purpose = check_purpose(request)
-    now, past = await moment(request, ABOUT_ONE, wanted, customer_id)
+    now, past, who = await moment(request, ABOUT_ONE, wanted, caller, customer_id)
     fields = answers.chosen(wanted.fields, CustomerRow)
-    seen = caller.rows(None, None)
 
     def whole(answer: Answer) -> answers.Told:
-        risk = risk_of(answer, customer_id, now)
-        if _hidden(caller, risk):
+        if who is not None:
+            who.check(answer)
+        found = whole_of(answer, customer_id, now)
+        known = found.scores["retention"] is not None or found.profile or found.cases
+        if not known and not any(timeline(answer, found.group.members, 1)):
             raise NotFound()
-        found = list(open_cases(answer, now, MOST, customer_id=customer_id, rows=seen))
-        if risk is None and not found and not list(timeline(answer, customer_id, 1)):
-            raise NotFound()
-        row = {"customer_id": customer_id, "risk": risk, "cases": found}
-        return answers.page(answer.fresh, [row], fields, None)
+        about = found.about()
+        return answers.page(answer.fresh, [{**about.pop("customer"), **about}], fields, None)
 
     try:
         told = await one(request, ABOUT_ONE, past, whole)
@@ -263,18 +291,8 @@ async def customer(
     return told.response(request)
 
 
-def _hidden(caller: Caller, risk: Row | None) -> bool:
-    """Whether a customer is outside of the caller's branches and segments; so is one of whom neither is known."""
-    return not caller.sees_all and (risk is None or not caller.sees(risk))
-
-
 def _place(asked: Asked) -> tuple[datetime, int] | None:
     return None if asked.after is None else (asked.after[0], asked.after[1])
-
-
-def _require_all(caller: Caller) -> None:
-    if not caller.sees_all:
-        raise Forbidden("the figures are over all branches and segments; /v1/cases has the rows of yours")
 
 
 def _behind(rows: Sequence[Row], view: View, asked: Asked) -> Sequence[Row]:
@@ -286,24 +304,6 @@ def _behind(rows: Sequence[Row], view: View, asked: Asked) -> Sequence[Row]:
 
 
 def _satisfaction(by: Sequence[str], of: Summary) -> dict[str, Any]:
-    measure, rate = of.measure, of.response_rate
-    value, low, high = (round(x, 3) for x in (measure.value, measure.low, measure.high)) if measure else (None,) * 3
+    row = as_row(of)
     group: Mapping[str, Any] = dict(zip(by, of.group, strict=True))
-    return {
-        "metric": of.metric,
-        "scale": of.scale,
-        "group": group,
-        "invited": of.invited,
-        "bounced": of.bounced,
-        "declined": of.declined,
-        "answered": of.answered,
-        "partial": of.partial,
-        "n": of.n,
-        "suppressed": of.suppressed,
-        "score": value,
-        "low": low,
-        "high": high,
-        "mean": None if of.mean is None else round(of.mean, 3),
-        "method": measure.method if measure else None,
-        "response": None if rate is None else round(rate, 3),
-    }
+    return {"metric": row.pop("metric"), "scale": row.pop("scale"), "group": group, **row}

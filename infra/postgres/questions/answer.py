@@ -1,9 +1,9 @@
 """Answers of read models: from one snapshot, of the version that the questions know, and each says how fresh it is."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 
@@ -13,6 +13,7 @@ from infra.postgres import ops
 from projections.declare import Projection
 
 Row = dict[str, Any]
+T = TypeVar("T")
 Connection = psycopg.Connection[Row]
 
 _FRESH = """SELECT p.name AS projection, p.position, folded.recorded_at, head.n - p.position AS behind,
@@ -71,10 +72,9 @@ class Answer:
                 raise OtherVersion(f"{row['projection']} is of version {version}, asked is version {asked}")
             self.fresh.append(Freshness(**row))
 
-    @property
-    def connection(self) -> Connection:
-        """For what is asked of other tables in the same snapshot."""
-        return self._conn
+    def ask(self, question: Callable[[Connection], T]) -> T:
+        """What another question finds in the same snapshot."""
+        return question(self._conn)
 
     def rows(self, statement: str, values: Mapping[str, object] | None = None) -> list[Row]:
         """All rows of a statement that gives few."""

@@ -1,20 +1,26 @@
-"""What is known of customers: who is likely to leave, and everything that happened with one of them."""
+"""What is told of customers: who is likely to leave, what is open with them, and everything that happened."""
 
 # ruff: noqa: S608 (what is put together are names of our own columns; values are always parameters)
 
-from collections.abc import Iterator, Mapping
-from datetime import datetime
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from heapq import merge, nlargest
 from itertools import islice
 from typing import Any
 
-from infra.postgres.ops import matching
+from domain import registry
+from domain.values import Recorded
+from infra.postgres.mapper import to_recorded
+from infra.postgres.ops import AT_ONCE, matching
 from infra.postgres.questions.answer import Answer, Row
+from infra.postgres.questions.queues import open_cases
+from infra.postgres.risk_models import champion, usable
 from projections.customer_timeline import CUSTOMER_TIMELINE
-from projections.retention_risk import RETENTION_RISK, sweep
-from projections.service_queues import SERVICE_QUEUES
+from projections.customers import CUSTOMERS
+from projections.retention_risk import RETENTION_RISK, Scored, Scorer, reason_as_json, swept
+from projections.service_queues import SERVICE_QUEUES, seconds_between
 
-ABOUT_ONE = (CUSTOMER_TIMELINE, RETENTION_RISK, SERVICE_QUEUES)
+ABOUT_ONE = (CUSTOMERS, CUSTOMER_TIMELINE, RETENTION_RISK, SERVICE_QUEUES)
 """The read models that know a customer."""
 BANDS = ("high", "medium", "low", "unknown", "closed")
 """In the order in which customers are listed; the first three are ranges of the probability."""
@@ -25,34 +31,113 @@ Place = tuple[str, float | None, str]
 
 def timeline(
     answer: Answer,
-    customer_id: str,
+    ids: Sequence[str],
     limit: int = 0,
+    *,
     since: datetime | None = None,
+    until: datetime | None = None,
     kind: str | None = None,
+    channel: str | None = None,
     before: tuple[datetime, int] | None = None,
 ) -> Iterator[Row]:
-    """So many things that happened with one customer, or with 0 all of them, newest first.
+    """So many things that happened with these customers, or with 0 all of them, newest first; `until` is not included.
 
-    With `before` only those behind the one at this time and position of the log.
+    A channel chooses whole contacts, cases and surveys that came by it, with all that followed. With `before` only
+    what stands behind the one at this time and position of the log.
     """
     where = "customer_id = %(customer)s"
     if since is not None:
         where += " AND occurred_at >= %(since)s"
+    if until is not None:
+        where += " AND occurred_at < %(until)s"
     if kind is not None:
         where += " AND (type = %(kind)s OR starts_with(type, %(kind)s || '.'))"
     if before is not None:
         where += " AND (occurred_at, log_position) < (%(before)s, %(position)s)"
-    at, position = before or (None, None)
+    if channel is not None:
+        where += """ AND (channel = %(channel)s OR (channel IS NULL AND stream IN (SELECT s.stream
+            FROM customer_timeline s WHERE s.customer_id = %(customer)s AND s.channel = %(channel)s
+            AND NOT starts_with(s.type, 'customer.'))))"""
     query = f"""SELECT * FROM customer_timeline WHERE {where}
         ORDER BY occurred_at DESC, log_position DESC LIMIT %(limit)s"""
-    values = {"customer": customer_id, "since": since, "kind": kind, "before": at, "position": position}
-    return answer.page(query, values, limit)
+    at, position = before or (None, None)
+    asked = {"since": since, "until": until, "kind": kind, "channel": channel, "before": at, "position": position}
+    # Each in the order of the index, so that no more is read than is wanted.
+    parts = [answer.page(query, {**asked, "customer": one}, limit) for one in ids]
+    if len(parts) == 1:
+        return parts[0]
+    whole = merge(*parts, key=lambda row: (row["occurred_at"], row["log_position"]), reverse=True)
+    return islice(whole, limit or None)
 
 
-def risk_of(answer: Answer, customer_id: str, now: datetime) -> Row | None:
-    """The score of one customer as of now, or None when nothing is stored about them."""
+def open_cases_of(answer: Answer, ids: Sequence[str], now: datetime) -> list[Row]:
+    """The open cases of these customers: the overdue first, then those at risk, then by deadline."""
+    found: list[Row] = []
+    for one in ids:
+        # At once, which is faster than a cursor; nearly nobody has so many.
+        few = list(open_cases(answer, now, AT_ONCE, {"customer_id": one}))
+        found += few if len(few) < AT_ONCE else open_cases(answer, now, where={"customer_id": one})
+    return found if len(ids) == 1 else sorted(found, key=_urgency)
+
+
+def _urgency(case: Row) -> tuple[int, datetime, str]:
+    dues = [due for due in (case["statutory_due"], case["service_due"]) if due is not None]
+    order = ("overdue", "at risk", "in time").index(case["state"])
+    return order, min(dues, default=datetime.max.replace(tzinfo=UTC)), case["case"]
+
+
+def open_contacts_of(answer: Answer, ids: Sequence[str], now: datetime) -> list[Row]:
+    """Contacts of these customers that wait or are talked to, the longest waiting first."""
+    query = """SELECT item_id, queue, status, channel, owner, opened_at, waiting_since, customer_id
+        FROM queue_items WHERE customer_id = ANY(%(ids)s) AND kind = 'contact' AND open
+        ORDER BY waiting_since, item_id"""
+    return [
+        {
+            "contact": row.pop("item_id").removeprefix("contact-"),
+            **row,
+            "age_seconds": seconds_between(row["opened_at"], now),
+        }
+        for row in answer.rows(query, {"ids": list(ids)})
+    ]
+
+
+def events_of(
+    answer: Answer, ids: Sequence[str], names: Collection[str] | None = None, upto: int | None = None
+) -> list[Recorded]:
+    """The events in the log that are about these customers, also derived ones, in its order.
+
+    Of these names only, and up to a position only, where these are given. The timeline names the streams: there is no
+    index of the log by customer.
+    """
+    where = "customer_id = ANY(%(ids)s)"
+    if names is not None:
+        where += " AND topic = ANY(%(topics)s)"
+    if upto is not None:
+        where += " AND notification_id <= %(upto)s"
+    query = f"""SELECT originator_id, originator_version, topic, state, notification_id, recorded_at
+        FROM (SELECT DISTINCT stream FROM customer_timeline WHERE customer_id = ANY(%(ids)s)) own
+        JOIN kehu.stored_events ON originator_id = own.stream WHERE {where} ORDER BY notification_id"""
+    rows = answer.rows(query, {"ids": list(ids), "topics": registry.topics(names or ()), "upto": upto})
+    return [to_recorded(*row.values()) for row in rows]
+
+
+def risk_of(answer: Answer, customer_id: str, now: datetime, other: Scorer | None = None) -> Row | None:
+    """The score of one customer as of now, or None when nothing is stored about them.
+
+    With another model also what that says, as `other`.
+    """
     rows = answer.rows("SELECT * FROM retention_risk WHERE customer_id = %(customer)s", {"customer": customer_id})
-    return _row(_as_of(rows[0], now)) if rows else None
+    return _row(_as_of(rows[0], now, scorer_at(answer, now)), now, other) if rows else None
+
+
+def scorer_at(answer: Answer, now: datetime) -> Scorer:
+    """What scores by the model that is the champion at a moment."""
+    return usable(answer.ask(lambda conn: champion(conn, now)))
+
+
+def as_shown(answer: Answer, row: Row, now: datetime) -> Row:
+    """A row of the read model of risks as it is shown: as of now."""
+    return _row(_as_of(row, now, scorer_at(answer, now)), now, None)
 
 
 def riskiest(
@@ -61,17 +146,18 @@ def riskiest(
     limit: int = 0,
     band: str | None = None,
     filters: Mapping[str, object] = NOTHING,
+    other: Scorer | None = None,
     after: Place | None = None,
 ) -> Iterator[Row]:
     """The customers with the highest risk as of now, so many or with 0 all of them; with `after` those behind a place.
 
     Rows that are due are scored anew, whatever band they had; of the others the stored order holds.
     """
-    where = matching(filters)
+    where, scorer = matching(filters), scorer_at(answer, now)
     due = answer.stream(
         f"SELECT * FROM retention_risk WHERE next_change_at <= %(now)s AND {where}", {**filters, "now": now}
     )
-    scored = (row for row in (_as_of(row, now) for row in due) if band in (None, row["band"]))
+    scored = (row for row in (_as_of(row, now, scorer) for row in due) if band in (None, row["band"]))
     if after is not None:
         place = _rank(dict(zip(("band", "probability", "customer_id"), after, strict=True)))
         scored = (row for row in scored if _rank(row) < place)
@@ -81,7 +167,7 @@ def riskiest(
         bands = tuple(one for one in bands if BANDS.index(one) >= BANDS.index(after[0]))
     stored = (row for one in bands for row in _stored(answer, now, limit, one, filters, after))
     for row in islice(merge(anew, stored, key=_rank, reverse=True), limit or None):
-        yield _row(row)
+        yield _row(row, now, other)
 
 
 def _stored(
@@ -105,13 +191,28 @@ def _rank(row: Mapping[str, Any]) -> tuple[int, float, str]:
     return -BANDS.index(row["band"]), row["probability"] or 0.0, row["customer_id"]
 
 
-def _as_of(row: Row, now: datetime) -> Row:
+def _as_of(row: Row, now: datetime, scorer: Scorer) -> Row:
     change = row["next_change_at"]
-    return row if change is None or change > now else dict(sweep(row, now))
+    return row if change is None or change > now else dict(swept(scorer, row, now))
 
 
-def _row(row: Row) -> Row:
-    names = ("customer_id", "band", "probability", "logit", "reasons", "scored_at", "next_change_at")
+def _row(row: Row, now: datetime, other: Scorer | None) -> Row:
+    names = ("customer_id", "band", "probability", "logit", "score", "reasons", "scored_at", "next_change_at", "model")
     logit = None if row["logit"] is None else float(row["logit"])
     dimensions = {name: row[name] for name in ("branch", "segment", "project_id", "manager_id")}
-    return {**{name: row[name] for name in names}, "logit": logit, **dimensions, "position": row["position"]}
+    told = {**{name: row[name] for name in names}, "logit": logit, **dimensions, "position": row["position"]}
+    if other is None:
+        return told
+    return {**told, "other": as_row(other.score(row["features"], max(now, row["scored_at"])), other)}
+
+
+def as_row(scored: Scored, scorer: Scorer) -> Row:
+    """A score for people and programs."""
+    return {
+        "model": scorer.model.id,
+        "band": scored.band,
+        "probability": scored.probability,
+        "logit": None if scored.logit is None else float(scored.logit),
+        "score": scored.score,
+        "reasons": list(map(reason_as_json, scored.reasons)),
+    }

@@ -3,117 +3,136 @@
 # ruff: noqa: S608 (what is put together are names of our own columns; values are always parameters)
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from infra.postgres.ops import matching
 from infra.postgres.questions.answer import Answer, Row
+from infra.postgres.questions.forecast import Forecasts
 from projections.service_queues import (
-    MONTH,
+    DIMENSIONS,
+    FLOW,
     QueueSummary,
-    Standing,
+    first_day,
     is_at_risk,
     is_overdue,
     seconds_between,
+    with_ages,
     with_flow,
 )
 
-AGE = "greatest(floor(extract(epoch FROM %(now)s - {})), 0)::bigint"
-"""In seconds, of what was opened then."""
-IN_ORDER = (
-    "due < %(now)s",
-    "due >= %(now)s AND at_risk_at <= %(now)s",
-    "due >= %(now)s AND at_risk_at > %(now)s",
-    "due IS NULL",
-)
-"""The most urgent cases first: overdue, at risk, in time, and those without a deadline."""
-EVERYBODY: Mapping[str, object] = {}
+STATES = {
+    "overdue": "due < %(now)s",
+    "at risk": "due >= %(now)s AND at_risk_at <= %(now)s",
+    "in time": "due >= %(now)s AND at_risk_at > %(now)s",
+    "no deadline": "due IS NULL",
+}
+"""The most urgent cases first."""
+CHOOSABLE = (*DIMENSIONS, "regime", "customer_id")
+"""By what open cases can be chosen."""
 _SHOWN = (
-    *("queue", "status", "customer_id", "owner", "priority", "regime", "opened_at", "reopened"),
+    *("queue", "status", "case_type", "customer_id", "owner", "priority", "regime", "opened_at", "reopened"),
     *("statutory_due", "service_due", "branch", "product", "segment", "project_id"),
 )
 _CASES = f"""SELECT item_id, due, at_risk_at, {", ".join(_SHOWN)} FROM queue_items WHERE {{}}
     ORDER BY {{}}due, item_id LIMIT %(limit)s"""
+Chosen = Mapping[str, object]
+"""Column -> its value, one of a list of them, or None where it is not asked about."""
+EVERYTHING: Chosen = {}
+_SUMS = ", ".join(f"sum({name})::bigint AS {name}" for name in FLOW.columns)
 
 
-def summaries(
-    answer: Answer, now: datetime, queue: str | None = None, kind: str | None = None
-) -> Sequence[QueueSummary]:
-    """Each queue as it stands at a moment: the same as `projections.service_queues.standings`, where the items are."""
-    chosen = {"queue": queue, "kind": kind}
-    ages = ", ".join(
-        f"{AGE.format(opened)} AS age_{name}"
-        for name, opened in (("p50", "opened[1]"), ("p90", "opened[2]"), ("max", "oldest"))
+def summaries(answer: Answer, now: datetime, by: str = "queue", where: Chosen = EVERYTHING) -> Sequence[QueueSummary]:
+    """Each group as it stands at a moment: the same as `projections.service_queues.standings`, where the items are.
+
+    `by` and the names in `where` are dimensions, `where` may also have `kind`.
+    """
+    chosen = {name: value for name, value in where.items() if value is not None}
+    group = "queue" if by == "queue" else f"coalesce({by}::text, '')"
+    # By queue all columns are in one index of what is open.
+    open_items = f"""SELECT {group} AS "group", kind, count(*) AS open,
+            count(*) FILTER (WHERE status = 'waiting') AS waiting,
+            percentile_disc(ARRAY[0.5, 0.9, 1.0]) WITHIN GROUP (ORDER BY opened_at DESC) AS opened,
+            min(statutory_due) FILTER (WHERE statutory_due >= %(now)s) AS next_statutory_due,
+            min(service_due) FILTER (WHERE service_due >= %(now)s) AS next_service_due,
+            count(*) FILTER (WHERE statutory_due < %(now)s) AS overdue_statutory,
+            count(*) FILTER (WHERE service_due < %(now)s) AS overdue_service,
+            count(*) FILTER (WHERE {STATES["at risk"]}) AS at_risk
+        FROM queue_items WHERE open AND {matching(chosen)} GROUP BY 1, 2"""
+    plain = by == "queue" and set(chosen) <= {"queue", "kind"}
+    names = ", ".join(dict.fromkeys(("day", "kind", by)))
+    # Of the cells as many are added up as there are days and groups.
+    flow = (
+        f"""SELECT * FROM queue_flow WHERE day >= %(first)s AND {matching(chosen)}"""
+        if plain
+        else (
+            f"SELECT {names}, {_SUMS} FROM queue_cells WHERE day >= %(first)s AND {matching(chosen)} GROUP BY {names}"
+        )
     )
-    # All columns are in one index of what is open.
-    open_items = f"""SELECT queue, kind, open, waiting, {ages}, next_statutory_due, next_service_due,
-            overdue_statutory, overdue_service, at_risk
-        FROM (SELECT queue, kind, count(*) AS open, count(*) FILTER (WHERE status = 'waiting') AS waiting,
-                percentile_disc(ARRAY[0.5, 0.9]) WITHIN GROUP (ORDER BY opened_at DESC) AS opened,
-                min(opened_at) AS oldest,
-                min(statutory_due) FILTER (WHERE statutory_due >= %(now)s) AS next_statutory_due,
-                min(service_due) FILTER (WHERE service_due >= %(now)s) AS next_service_due,
-                count(*) FILTER (WHERE statutory_due < %(now)s) AS overdue_statutory,
-                count(*) FILTER (WHERE service_due < %(now)s) AS overdue_service,
-                count(*) FILTER (WHERE {IN_ORDER[1]}) AS at_risk
-            FROM queue_items WHERE open AND {matching(chosen)} GROUP BY queue, kind) counted"""
-    flow = f"SELECT * FROM queue_flow WHERE day >= %(first)s AND {matching(chosen)}"
-    values = {**chosen, "now": now, "first": now.date() - timedelta(days=MONTH)}
-    standing = [Standing(**row) for row in answer.rows(open_items, values)]
-    return with_flow(standing, answer.rows(flow, values), now)
+    values = {**chosen, "now": now, "first": first_day(now)}
+    standing = with_ages(answer.rows(open_items, values), now)
+    return with_flow(standing, answer.rows(flow, values), now, by)
 
 
 def open_cases(
     answer: Answer,
     now: datetime,
     limit: int = 0,
-    *,
-    queue: str | None = None,
-    customer_id: str | None = None,
-    overdue: bool = False,
-    rows: Mapping[str, object] = EVERYBODY,
+    where: Chosen = EVERYTHING,
+    state: str | None = None,
+    forecasts: Forecasts | None = None,
     after: Row | None = None,
 ) -> Iterator[Row]:
     """So many open cases, or with 0 all of them: the overdue first, then those at risk, then by deadline.
 
-    `rows` has values of other columns, such as the branch. With `after`, a case as it was returned, those behind it.
+    `where` has values of `CHOOSABLE`, `state` is one of `STATES`. With `forecasts`, which look at every open case once,
+    `breach` says how likely the next deadline is missed. With `after`, a case as it was returned, those behind it.
     """
-    chosen = {"queue": queue, "customer_id": customer_id, **rows}
-    where = f"open AND kind = 'case' AND {matching(chosen)}"
-    parts = IN_ORDER[:1] if overdue else IN_ORDER
-    first, behind, place = _behind(after, now) if after is not None else (0, "true", {})
-    chosen |= place
-    if customer_id is not None and after is None:  # of one customer there are few: one question for all parts
-        where += f" AND ({' OR '.join(parts)})"
+    chosen = {name: value for name, value in where.items() if value is not None}
+    condition = f"open AND kind = 'case' AND {matching(chosen)}"
+    parts: Sequence[str] = [STATES[state]] if state else list(STATES.values())
+    if after is not None:
+        parts, place = _behind(after, parts, now)
+        chosen |= place
+    if "customer_id" in chosen and after is None:  # of one customer there are few: one question for all parts
+        condition += f" AND ({' OR '.join(parts)})"
         ranks = " ".join(f"WHEN {part} THEN {rank}" for rank, part in enumerate(parts))
-        items = answer.page(_CASES.format(where, f"CASE {ranks} END, "), {**chosen, "now": now}, limit)
+        items = answer.page(_CASES.format(condition, f"CASE {ranks} END, "), {**chosen, "now": now}, limit)
     else:
-        wheres = [f"{where} AND {part}" + f" AND {behind}" * (n == first) for n, part in enumerate(parts) if n >= first]
-        items = _part_by_part(answer, wheres, {**chosen, "now": now}, limit)
-    return (_case(item, now) for item in items)
+        items = _part_by_part(answer, condition, parts, {**chosen, "now": now}, limit)
+    return (_case(item, now, forecasts) for item in items)
 
 
-def _behind(case: Row, now: datetime) -> tuple[int, str, dict[str, object]]:
-    """The part in which a case stands, and what is true of those behind it there."""
+def _behind(case: Row, parts: Sequence[str], now: datetime) -> tuple[Sequence[str], dict[str, object]]:
+    """What is left of the parts behind a case, and the values that say where it stands."""
     dues = [case[due] for due in ("statutory_due", "service_due") if case[due] is not None]
     due, item_id = min(dues, default=None), f"complaint-{case['case']}"
     if due is None:
-        return 3, "item_id > %(behind)s", {"behind": item_id}
-    part = 0 if due < now else 1 if case["state"] == "at risk" else 2
-    return part, "(due, item_id) > (%(due)s, %(behind)s)", {"due": due, "behind": item_id}
+        name = "no deadline"
+    elif due < now:
+        name = "overdue"
+    else:
+        name = "at risk" if case["state"] == "at risk" else "in time"
+    place = "item_id > %(behind)s" if due is None else "(due, item_id) > (%(behind_due)s, %(behind)s)"
+    order = list(STATES.values())
+    first = order.index(STATES[name])
+    left = [f"{part} AND {place}" if part == STATES[name] else part for part in parts if order.index(part) >= first]
+    return left, {"behind_due": due, "behind": item_id}
 
 
-def _part_by_part(answer: Answer, wheres: Sequence[str], values: Mapping[str, object], limit: int) -> Iterator[Row]:
+def _part_by_part(
+    answer: Answer, where: str, parts: Sequence[str], values: Mapping[str, object], limit: int
+) -> Iterator[Row]:
     """Each part comes in the order of an index, and no more is read than is wanted."""
     wanted = limit
-    for where in wheres:
-        for item in answer.page(_CASES.format(where, ""), values, wanted):
+    for part in parts:
+        for item in answer.page(_CASES.format(f"{where} AND {part}", ""), values, wanted):
             wanted -= 1 if limit else 0
             yield item
         if limit and not wanted:
             return
 
 
-def _case(item: Row, now: datetime) -> Row:
+def _case(item: Row, now: datetime, forecasts: Forecasts | None) -> Row:
     late = {f"overdue_{clock}": is_overdue(item[f"{clock}_due"], now) for clock in ("statutory", "service")}
     return {
         "case": item["item_id"].removeprefix("complaint-"),
@@ -121,4 +140,5 @@ def _case(item: Row, now: datetime) -> Row:
         **{name: item[name] for name in _SHOWN},
         **late,
         "age_seconds": seconds_between(item["opened_at"], now),
+        **({} if forecasts is None else {"breach": forecasts.of(item)}),
     }

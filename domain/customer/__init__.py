@@ -1,0 +1,48 @@
+"""Customer: who they are, what they allow, who looks after them, and with whom they are one.
+
+Stream `customer-{customer_id}`. A package that is read in the order of the other aggregates: `events` (and the name of
+the stream), `identity` (strong and weak ids), `state` (and `evolve`), `refusals`, `decisions` (and `decide`).
+"""
+
+from domain.customer.decisions import decide
+from domain.customer.events import (
+    CustomerClosed,
+    CustomerConsentChanged,
+    CustomerManagerAssigned,
+    CustomerMerged,
+    CustomerProfileChanged,
+    CustomerRegistered,
+    CustomerUnmerged,
+    stream_name,
+)
+from domain.customer.refusals import (
+    CustomerIsClosed,
+    CustomerIsMergedElsewhere,
+    CustomerIsTheSurvivor,
+    CustomerNotMergedYet,
+    CustomerNotRegisteredYet,
+    CustomerRegisteredDifferently,
+    StrongIdsConflict,
+)
+from domain.customer.state import Customer, evolve
+
+__all__ = [
+    "Customer",
+    "CustomerClosed",
+    "CustomerConsentChanged",
+    "CustomerIsClosed",
+    "CustomerIsMergedElsewhere",
+    "CustomerIsTheSurvivor",
+    "CustomerManagerAssigned",
+    "CustomerMerged",
+    "CustomerNotMergedYet",
+    "CustomerNotRegisteredYet",
+    "CustomerProfileChanged",
+    "CustomerRegistered",
+    "CustomerRegisteredDifferently",
+    "CustomerUnmerged",
+    "StrongIdsConflict",
+    "decide",
+    "evolve",
+    "stream_name",
+]

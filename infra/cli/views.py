@@ -1,0 +1,68 @@
+"""`kehu views list`, `kehu views publish`."""
+
+from typing import Annotated, Any
+
+import typer
+
+from infra import bootstrap, settings
+from infra.cli.output import Json, print_rows, say
+from infra.cli.servers import Kafka, Postgres, connected
+from infra.errors import KehuError
+from infra.kafka import faust_app
+from infra.kafka.views import topic_of
+from infra.postgres.view_marks import anew, lag
+from projections.views import VIEWS
+
+
+class NoSuchView(KehuError):
+    """There is no view of this name. `kehu views list` has all of them."""
+
+    exit_code = 2
+
+
+def list_views(postgres: Postgres = "", as_json: Json = False) -> None:
+    """The views, the topics that they are published on, and how far.
+
+    Example: kehu views list
+    """
+    with connected(postgres) as conn:
+        rows: list[dict[str, Any]] = [
+            {
+                "view": view.name,
+                "topic": topic_of(view),
+                "read_model": f"{view.projection.name} v{view.projection.version}",
+                "key": ", ".join(view.table.key),
+                "behind_seconds": round(lag(conn, view), 1),
+                "meaning": view.meaning,
+            }
+            for view in VIEWS
+        ]
+    print_rows("Views", rows, as_json, people=_for_people)
+
+
+def _for_people(row: dict[str, Any]) -> dict[str, Any]:
+    """Without what would not fit."""
+    return {name: row[name] for name in ("view", "topic", "read_model", "behind_seconds")}
+
+
+def publish(postgres: Postgres = "", kafka: Kafka = "") -> None:
+    """Publish the views, and do nothing else, until SIGTERM. A `kehu worker` publishes them, too: one at a time does.
+
+    Example: kehu views publish --postgres "host=db dbname=kehu" --kafka broker:9092
+    """
+    faust_app.run(bootstrap.view_publisher(settings.read(postgres=postgres or None, kafka=kafka or None)))
+
+
+def republish(
+    view: Annotated[str, typer.Argument(help="A name of `kehu views list`.", show_default=False)],
+    postgres: Postgres = "",
+) -> None:
+    """Let a view be published in full, and what its topic has beyond it be taken back: after a backup was restored.
+
+    Example: kehu views republish service-queues
+    """
+    if view not in {one.name for one in VIEWS}:
+        raise NoSuchView(view)
+    with connected(postgres) as conn:
+        anew(conn, view)
+    say(f"{view} is published in full as soon as a worker runs")

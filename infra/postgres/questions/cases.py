@@ -1,0 +1,31 @@
+"""One case, from its stream: it stands as the events say that count at a moment."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+
+from domain.complaint import stream_name
+from domain.values import Recorded
+from infra.errors import KehuError
+from infra.postgres.mapper import to_recorded
+from infra.postgres.past import Moment
+
+_EVENTS = """SELECT originator_id, originator_version, topic, state, notification_id, recorded_at
+    FROM kehu.stored_events WHERE originator_id = %(stream)s ORDER BY originator_version"""
+
+
+class UnknownCase(KehuError):
+    """No case has this id at that time. Check it with `kehu show cases`, or look for its message with `kehu trace`."""
+
+
+def events_of(conn: psycopg.Connection[dict[str, Any]], case: str, moment: Moment) -> Sequence[Recorded]:
+    """The events of a case that had happened, and were recorded, by then, oldest first. Raises UnknownCase."""
+    rows = conn.execute(_EVENTS, {"stream": stream_name(case)}).fetchall()
+    if moment.known_by is not None:
+        rows = [row for row in rows if row["recorded_at"] <= moment.known_by]
+    events = [to_recorded(*row.values()) for row in rows]
+    events = [event for event in events if event.meta.occurred_at <= moment.happened_by]
+    if not events or events[0].originator_version != 1:
+        raise UnknownCase(case)
+    return events

@@ -1,0 +1,86 @@
+"""The views: which tables are published, under which name, with which columns. Data only, for whoever publishes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from domain.values import Position
+from projections.customers import CUSTOMERS, PROFILES
+from projections.declare import Projection, Table
+from projections.retention_risk import RETENTION_RISK, RISK
+from projections.satisfaction import DAILY, SATISFACTION
+from projections.service_queues import ITEMS, SERVICE_QUEUES
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A table of a read model as others see it: its key, and its columns without those that are only for its folds."""
+
+    name: str
+    projection: Projection
+    table: Table
+    meaning: str
+    """What a row is, in one sentence."""
+    without: frozenset[str] = field(default=frozenset())
+
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """Column -> PostgreSQL type, of what is published beside the key."""
+        return {name: kind for name, kind in self.table.columns.items() if name not in self.without}
+
+
+class Update(NamedTuple):
+    """What became of a row. `row` is JSON, None when the row is gone; `position` is that of its last event.
+
+    Of a row that is gone `position` is one that the read model had when it was missing.
+    """
+
+    key: str
+    """The value of the only key column; of several, a JSON array of their texts."""
+    at: datetime
+    position: Position
+    row: str | None
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def microseconds(at: datetime) -> int:
+    """Since 1970: a moment as a number, without loss."""
+    return (at - _EPOCH) // _MICROSECOND
+
+
+def moment(since: int) -> datetime:
+    """The other way round."""
+    return _EPOCH + since * _MICROSECOND
+
+
+VIEWS: tuple[View, ...] = (
+    View(
+        "satisfaction",
+        SATISFACTION,
+        DAILY,
+        "Invitations, answers and scores of one day (UTC), counted for each combination of dimensions.",
+    ),
+    View(
+        "retention-risk",
+        RETENTION_RISK,
+        RISK,
+        "How likely a customer is to leave, with reasons that add up.",
+        without=frozenset({"features"}),
+    ),
+    View(
+        "service-queues",
+        SERVICE_QUEUES,
+        ITEMS,
+        "A contact or case in its queue, with its clocks; a contact is removed when it ends.",
+    ),
+    View(
+        "customers",
+        CUSTOMERS,
+        PROFILES,
+        "A customer as of the last fact about each field, without personal data; merges are made by whoever reads.",
+    ),
+)
