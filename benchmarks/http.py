@@ -14,8 +14,8 @@ from benchmarks import customers
 from benchmarks.figures import Settings, percentile
 from benchmarks.servers import Process
 from infra.embedded.broker import answers, free_port
-from infra.http.callers import VIEWS
 from infra.http.keys import DevelopmentKey
+from infra.http.scopes import VIEWS
 from infra.http.tokens import development_token
 
 CONNECTIONS = 8

@@ -7,11 +7,8 @@ import typer
 
 from infra.cli.servers import Kafka, Postgres
 from infra.errors import KehuError
-from infra.http import server
-from infra.http.callers import EVENTS, EVERYTHING, SCOPES, VIEWS
-from infra.http.keys import DevelopmentKey
+from infra.http.scopes import EVENTS, EVERYTHING, SCOPES, VIEWS
 from infra.http.settings import HttpSettings
-from infra.http.tokens import development_token
 from infra.settings import accepted, checked
 
 HOUR = 3600
@@ -41,6 +38,9 @@ def serve(
 
     Example: kehu serve --port 8080
     """
+    # Here, since no other command should wait until a web server is imported.
+    from infra.http import server
+
     settings = checked(HttpSettings, host=host, port=port)
     server.run(settings, postgres, kafka, accepted())
 
@@ -57,6 +57,9 @@ def token(
 
     Example: kehu token --scope views:read --branch Leeds
     """
+    from infra.http.keys import DevelopmentKey
+    from infra.http.tokens import development_token
+
     settings = checked(HttpSettings)
     if settings.issuer:
         raise ProviderGivesTokens(settings.issuer)

@@ -15,7 +15,6 @@ from infra.cli.events import every_event
 from infra.cli.output import Csv, Json, Ndjson, print_rows
 from infra.cli.servers import OptionalPostgres
 from infra.errors import KehuError, Unreadable
-from infra.http import openapi
 from infra.kafka import codec, contracts
 from infra.postgres import migrate
 from infra.postgres.mapper import to_recorded
@@ -70,6 +69,8 @@ def _stale_contracts() -> Iterator[str]:
 
 
 def _stale_openapi() -> Iterator[str]:
+    from infra.http import openapi  # here, since no other command should wait until a web server is imported
+
     if openapi.stale(ROOT):
         yield f"{openapi.FILE} differs from the endpoints: run `python -m infra.http.openapi`"
 

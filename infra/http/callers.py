@@ -5,17 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from infra.http.problems import Forbidden
+from infra.http.scopes import ADMIN, EVERYTHING
 
-EVENTS, VIEWS, SERVICE, AUDIT, ADMIN = "events:write", "views:read", "service:read", "audit:read", "admin"
-SCOPES: Mapping[str, str] = {
-    EVENTS: "publish events of the sources that the claim `source` names, and ask for their receipts",
-    VIEWS: "read the read models, within the rows of the claims `branches` and `segments`",
-    SERVICE: "read how the service stands: projections, parked messages, dead letters, receipts",
-    AUDIT: "read who read personal data",
-    ADMIN: "everything",
-}
-EVERYTHING = "*"
-"""In a claim: all of them."""
 RULED = ("branches", "segments")
 """Claims that say whose rows a caller sees: without one of them, nobody's."""
 Allowed = frozenset[str] | None

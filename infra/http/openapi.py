@@ -13,13 +13,13 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from infra.http import problems, rows
-from infra.http.callers import SCOPES
 from infra.http.parameters import Parameters
 from infra.http.problems import MEDIA, Problem
 from infra.http.routes.audit import ACCESS_LOG
 from infra.http.routes.events import BATCH, JSON
 from infra.http.routes.operations import DEAD_LETTERS, PARKED, PROJECTIONS
 from infra.http.routes.views import CASES_VIEW, QUEUES_VIEW, RISK_VIEW, SATISFACTION_VIEW, TIMELINE_VIEW
+from infra.http.scopes import SCOPES
 from infra.http.security import Needs
 from infra.kafka.envelopes import STRUCTURED
 

@@ -11,8 +11,8 @@ import orjson
 import pytest
 
 from infra.http.app import routed
-from infra.http.callers import SCOPES
 from infra.http.openapi import OPERATIONS, endpoints
+from infra.http.scopes import SCOPES
 from infra.http.settings import HttpSettings, OpenToAll, check_listens_safely
 from tests.support.cli import History
 from tests.support.issuer import Issuer, issuing, new_key

@@ -8,9 +8,10 @@ from pydantic import AwareDatetime, Field
 from starlette.responses import Response
 
 from infra.http.asking import Asked, Text, View, Wanted, ask
-from infra.http.callers import AUDIT, Caller
+from infra.http.callers import Caller
 from infra.http.parameters import Parameters
 from infra.http.rows import AccessRow
+from infra.http.scopes import AUDIT
 from infra.http.security import Needs
 from infra.postgres.access_log import accesses
 from infra.postgres.questions.answer import Row

@@ -10,9 +10,10 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from infra.errors import Unreadable
-from infra.http.callers import EVENTS, Caller
+from infra.http.callers import Caller
 from infra.http.parts import Parts, parts_of
 from infra.http.problems import Invalid, Refused, UnknownMediaType
+from infra.http.scopes import EVENTS
 from infra.http.security import Needs
 from infra.kafka.envelopes import STRUCTURED
 from infra.kafka.producer import HEADERS

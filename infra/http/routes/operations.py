@@ -10,11 +10,12 @@ from starlette.responses import Response
 from domain.values import CustomerId, Meta
 from infra.http import answers
 from infra.http.asking import Asked, Text, View, Wanted, ask
-from infra.http.callers import EVENTS, SERVICE, Caller
+from infra.http.callers import Caller
 from infra.http.parameters import Parameters
 from infra.http.parts import parts_of
 from infra.http.problems import Invalid
 from infra.http.rows import DeadLetterRow, ParkedRow, ProjectionRow
+from infra.http.scopes import EVENTS, SERVICE
 from infra.http.security import Needs
 from infra.kafka import codec
 from infra.postgres import ops

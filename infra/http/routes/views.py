@@ -11,10 +11,11 @@ from starlette.responses import Response
 
 from infra.http import answers
 from infra.http.asking import Asked, Text, View, WantedMoment, WantedView, ask, moment, one
-from infra.http.callers import VIEWS, Caller
+from infra.http.callers import Caller
 from infra.http.parameters import Parameters
 from infra.http.problems import Invalid, NotFound
 from infra.http.rows import CustomerRow, ListedCaseRow, QueueRow, RiskRow, SatisfactionRow, TimelineRow
+from infra.http.scopes import VIEWS
 from infra.http.security import Needs, check_purpose, record
 from infra.plain import json_of
 from infra.postgres.questions.answer import Answer, Row
