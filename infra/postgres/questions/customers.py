@@ -15,6 +15,7 @@ from infra.postgres.ops import AT_ONCE, matching
 from infra.postgres.questions.answer import Answer, Row
 from infra.postgres.questions.queues import open_cases
 from infra.postgres.risk_models import champion, usable
+from infra.spilled import descending
 from projections.customer_timeline import CUSTOMER_TIMELINE
 from projections.customers import CUSTOMERS
 from projections.retention_risk import RETENTION_RISK, Scored, Scorer, reason_as_json, swept
@@ -161,7 +162,7 @@ def riskiest(
     if after is not None:
         place = _rank(dict(zip(("band", "probability", "customer_id"), after, strict=True)))
         scored = (row for row in scored if _rank(row) < place)
-    anew = nlargest(limit, scored, key=_rank) if limit else sorted(scored, key=_rank, reverse=True)
+    anew = nlargest(limit, scored, key=_rank) if limit else descending(scored, _rank)
     bands: tuple[str, ...] = BANDS if band is None else (band,)
     if after is not None:
         bands = tuple(one for one in bands if BANDS.index(one) >= BANDS.index(after[0]))
