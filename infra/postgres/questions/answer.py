@@ -49,17 +49,18 @@ class Freshness:
 
 
 class Answer:
-    """What read models hold at one moment; used inside of one transaction. Rows of the connection are dictionaries."""
+    """What read models hold at one moment; used inside of one transaction.
+
+    Rows of the connection are dictionaries, and its search_path is `kehu`, as `infra.cli.servers.connected` has it: a
+    temporary table hides the view of its name.
+    """
 
     def __init__(self, conn: Connection, *projections: Projection, as_of: Position | None = None) -> None:
-        """`as_of` is the last position that counts where `infra.postgres.replay` made the read models.
+        """`as_of` is the last position that counts where `infra.replay` made the read models.
 
         Else the live builds are asked. Raises OtherVersion when one has other columns than the questions ask for.
         """
         self._conn = conn
-        # A temporary table hides the view of its name. PostgreSQL 18 tells when it is set already.
-        if conn.info.parameter_status("search_path") != "kehu":
-            conn.execute("SET search_path TO kehu")
         versions = {projection.name: projection.version for projection in projections}
         self.fresh = []
         if as_of is not None:

@@ -18,8 +18,9 @@ from infra.postgres.risk_models import champion, usable
 from infra.spilled import descending
 from projections.customer_timeline import CUSTOMER_TIMELINE
 from projections.customers import CUSTOMERS
+from projections.measures.times import seconds_between
 from projections.retention_risk import RETENTION_RISK, Scored, Scorer, reason_as_json, swept
-from projections.service_queues import SERVICE_QUEUES, seconds_between
+from projections.service_queues import SERVICE_QUEUES
 
 ABOUT_ONE = (CUSTOMERS, CUSTOMER_TIMELINE, RETENTION_RISK, SERVICE_QUEUES)
 """The read models that know a customer."""
