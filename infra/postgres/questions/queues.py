@@ -100,7 +100,7 @@ def open_cases(
         items = answer.page(_CASES.format(condition, f"CASE {ranks} END, "), {**chosen, "now": now}, limit)
     else:
         items = _part_by_part(answer, condition, parts, {**chosen, "now": now}, limit)
-    return (_case(item, now, forecasts) for item in items)
+    return (as_case(item, now, forecasts) for item in items)
 
 
 def _behind(case: Row, parts: Sequence[str], now: datetime) -> tuple[Sequence[str], dict[str, object]]:
@@ -133,7 +133,8 @@ def _part_by_part(
             return
 
 
-def _case(item: Row, now: datetime, forecasts: Forecasts | None) -> Row:
+def as_case(item: Row, now: datetime, forecasts: Forecasts | None = None) -> Row:
+    """A row of `queue_items` that is an open case, as it is shown."""
     late = {f"overdue_{clock}": is_overdue(item[f"{clock}_due"], now) for clock in ("statutory", "service")}
     return {
         "case": item["item_id"].removeprefix("complaint-"),
