@@ -35,6 +35,7 @@ from infra.cli import (
     root_causes,
     run,
     satisfaction,
+    serve,
     skip,
     trace,
     verify,
@@ -75,6 +76,8 @@ app.command()(run.setup)
 app.command()(roles.roles)
 app.command()(run.worker)
 app.command()(publish.publish)
+app.command()(serve.serve)
+app.command()(serve.token)
 app.add_typer(show, name="show")
 show.command()(reconciliation.reconciliation)
 show.command()(satisfaction.satisfaction)

@@ -11,7 +11,16 @@ from domain.survey import RULES
 from infra.cli.output import Csv, Json, Limit, Ndjson, percent, print_rows
 from infra.cli.reading import WAIT, At, KnownAt, MinPosition, Wait, reading
 from infra.cli.servers import Postgres
-from infra.postgres.questions.satisfaction import Window, answers, causes_of, differences, rolling, scores
+from infra.postgres.questions.satisfaction import (
+    Window,
+    answers,
+    as_row,
+    causes_of,
+    differences,
+    rolling,
+    rounded,
+    scores,
+)
 from projections.satisfaction import DIMENSIONS, PERIODS, SATISFACTION, TOTALLED, Difference, Summary
 from projections.satisfaction_causes import CAUSES, SATISFACTION_CAUSES
 
@@ -254,40 +263,8 @@ def _conditions(where: Sequence[str], names: Sequence[str] = FILTERS) -> dict[st
 
 
 def _row(groups: Sequence[str], of: Summary) -> dict[str, Any]:
-    measure, rate = of.measure, of.response_rate
-    value, low, high = (round(x, 3) for x in (measure.value, measure.low, measure.high)) if measure else (None,) * 3
-    return {
-        "metric": of.metric,
-        "scale": of.scale,
-        **dict(zip(groups, of.group, strict=True)),
-        "invited": of.invited,
-        "bounced": of.bounced,
-        "declined": of.declined,
-        "answered": of.answered,
-        "partial": of.partial,
-        "n": of.n,
-        "suppressed": of.suppressed,
-        "score": value,
-        "low": low,
-        "high": high,
-        "method": measure.method if measure else None,
-        "mean": _rounded(of.mean),
-        "mean_low": _rounded(of.mean_interval and of.mean_interval[0]),
-        "mean_high": _rounded(of.mean_interval and of.mean_interval[1]),
-        "bottom_two": _rounded(of.bottom_two),
-        "bottom_two_low": _rounded(of.bottom_two_interval and of.bottom_two_interval[0]),
-        "bottom_two_high": _rounded(of.bottom_two_interval and of.bottom_two_interval[1]),
-        "response": _rounded(rate),
-        "response_low": _rounded(of.response_interval and of.response_interval[0]),
-        "response_high": _rounded(of.response_interval and of.response_interval[1]),
-        "partial_rate": _rounded(of.partial_rate),
-        "partial_low": _rounded(of.partial_interval and of.partial_interval[0]),
-        "partial_high": _rounded(of.partial_interval and of.partial_interval[1]),
-    }
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 3)
+    row = as_row(of)
+    return {"metric": row.pop("metric"), "scale": row.pop("scale"), **dict(zip(groups, of.group, strict=True)), **row}
 
 
 def _for_people(groups: Sequence[str], row: Mapping[str, Any]) -> dict[str, Any]:
@@ -325,13 +302,13 @@ def _difference(groups: Sequence[str], of: Difference) -> dict[str, Any]:
         "scale": of.scale,
         **dict(zip(groups, of.group, strict=True)),
         **{
-            name: None if one is None or one.measure is None else _rounded(one.measure.value)
+            name: None if one is None or one.measure is None else rounded(one.measure.value)
             for name, one in measures.items()
         },
         **{f"n_{name}": 0 if one is None else one.n for name, one in measures.items()},
-        "delta": _rounded(change.delta if change else None),
-        "low": _rounded(change.low if change else None),
-        "high": _rounded(change.high if change else None),
+        "delta": rounded(change.delta if change else None),
+        "low": rounded(change.low if change else None),
+        "high": rounded(change.high if change else None),
         "p_value": None if of.p_value is None else round(of.p_value, 5),
         "significant": of.significant,
     }

@@ -39,13 +39,19 @@ def list_dead_letters(
     source: str | None = None,
     since: datetime | None = None,
     replayed: bool | None = None,
+    before: int | None = None,
     limit: int | None = 50,
 ) -> Iterator[Row]:
-    """The newest dead letters that match, without their bytes; without a limit when it is None."""
+    """The newest dead letters that match, without their bytes; without a limit when it is None.
+
+    With `before` only those that died before the one of this id.
+    """
     where = _letters(rule, topic, source, since)
+    if before is not None:
+        where += " AND id < %(before)s"
     if replayed is not None:
         where += f" AND replayed_at IS {'NOT ' * replayed}NULL"
-    values = {"rule": rule, "topic": topic, "source": source, "since": since, "limit": limit}
+    values = {"rule": rule, "topic": topic, "source": source, "since": since, "before": before, "limit": limit}
     return streamed(
         conn, f"SELECT {_DEAD} FROM kehu.dead_letters WHERE {where} ORDER BY id DESC LIMIT %(limit)s", values
     )
@@ -92,13 +98,18 @@ def list_parked(
     stream: str | None = None,
     topic: str | None = None,
     rule: str | None = None,
+    after: int | None = None,
     limit: int | None = 50,
 ) -> Iterator[Row]:
-    """The messages that wait, in the order of their next try, or one stream's in the order of its queue."""
+    """The messages that wait, in the order of their next try, or one stream's in the order of its queue.
+
+    With `after`, in the order in which they came, those behind this `seq`.
+    """
     chosen = {"stream": stream, "topic": topic, "rule": rule}
-    order = "least(next_try_at, expires_at), seq" if stream is None else "seq"
-    query = f"SELECT {_PARKED} FROM kehu.parked WHERE {matching(chosen)} ORDER BY {order} LIMIT %(limit)s"
-    return streamed(conn, query, {**chosen, "limit": limit})
+    order = "least(next_try_at, expires_at), seq" if stream is None and after is None else "seq"
+    where = matching(chosen) + (" AND seq > %(after)s" if after is not None else "")
+    query = f"SELECT {_PARKED} FROM kehu.parked WHERE {where} ORDER BY {order} LIMIT %(limit)s"
+    return streamed(conn, query, {**chosen, "after": after, "limit": limit})
 
 
 def retry_parked(
@@ -254,8 +265,13 @@ def projections(conn: Connection) -> list[Row]:
 
 
 def matching(chosen: Mapping[str, object]) -> str:
-    """A condition that each of these columns has its value; those without a value are not asked about."""
-    return " AND ".join(f"{name} = %({name})s" for name, value in chosen.items() if value is not None) or "true"
+    """A condition that each of these columns has its value, or one of a list; those without are not asked about."""
+    conditions = (
+        f"{name} = ANY(%({name})s)" if isinstance(value, list) else f"{name} = %({name})s"
+        for name, value in chosen.items()
+        if value is not None
+    )
+    return " AND ".join(conditions) or "true"
 
 
 def message_of(row: Row) -> Message:

@@ -1,4 +1,5 @@
-"""PostgreSQL roles with least rights: who writes the log, who folds it, who asks, who looks after, who checks.
+"""PostgreSQL roles with least rights: who writes the log, who folds it, who asks (people, and the HTTP server
+for others), who looks after, who checks.
 
 They are roles without a login, made once for a server; a bank grants them to users of its own. Nobody, not even these,
 may change or remove a stored event: no role is granted UPDATE, DELETE or TRUNCATE on the event store. Whoever owns the
@@ -78,7 +79,22 @@ MAY: Mapping[str, Rights] = {
         "risk_promotions": READ,
         MODELS: READ,
     },
+    "kehu_api": {
+        "stored_events": READ,
+        "log_head": READ,
+        "projections": READ,
+        "projection_builds": READ,
+        "inbox": READ,
+        "positions": READ,
+        "parked": READ,
+        "dead_letters": READ,
+        "access_log": ADD,
+        "risk_models": READ,
+        "risk_promotions": READ,
+        MODELS: READ,
+    },
     "kehu_auditor": {
+        "access_log": READ,
         "stored_events": READ,
         "event_log": READ,
         "inbox": READ,

@@ -24,7 +24,6 @@ from domain.customer import (
 )
 from domain.customer.identity import MATCHING
 from domain.values import Event, Fact
-from infra.cli.customer import whole_of
 from infra.cli.servers import Connection, connected
 from infra.embedded.postgres import EmbeddedPostgres
 from infra.postgres.log import PostgresLog
@@ -32,6 +31,7 @@ from infra.postgres.questions import identity, profiles
 from infra.postgres.questions.answer import Answer
 from infra.postgres.questions.customers import ABOUT_ONE, as_shown, events_of, risk_of, timeline
 from infra.postgres.read_models import PostgresReadModels
+from infra.whole_customer import whole_of
 from projections.catalogue import ALL
 from projections.customers import CUSTOMERS
 from projections.customers.aliases import Merge, group_of

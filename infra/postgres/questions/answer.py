@@ -57,8 +57,9 @@ class Answer:
         Else the live builds are asked. Raises OtherVersion when one has other columns than the questions ask for.
         """
         self._conn = conn
-        # A temporary table hides the view of its name.
-        conn.execute("SET search_path TO kehu")
+        # A temporary table hides the view of its name. PostgreSQL 18 tells when it is set already.
+        if conn.info.parameter_status("search_path") != "kehu":
+            conn.execute("SET search_path TO kehu")
         versions = {projection.name: projection.version for projection in projections}
         self.fresh = []
         if as_of is not None:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from heapq import merge, nlargest
 from itertools import islice
+from typing import Any
 
 from domain import registry
 from domain.values import Recorded
@@ -23,7 +24,9 @@ ABOUT_ONE = (CUSTOMERS, CUSTOMER_TIMELINE, RETENTION_RISK, SERVICE_QUEUES)
 """The read models that know a customer."""
 BANDS = ("high", "medium", "low", "unknown", "closed")
 """In the order in which customers are listed; the first three are ranges of the probability."""
-NOTHING: Mapping[str, str | None] = {}
+NOTHING: Mapping[str, object] = {}
+Place = tuple[str, float | None, str]
+"""Where a customer stands among the others: band, probability and id."""
 
 
 def timeline(
@@ -35,10 +38,12 @@ def timeline(
     until: datetime | None = None,
     kind: str | None = None,
     channel: str | None = None,
+    before: tuple[datetime, int] | None = None,
 ) -> Iterator[Row]:
     """So many things that happened with these customers, or with 0 all of them, newest first; `until` is not included.
 
-    A channel chooses whole contacts, cases and surveys that came by it, with all that followed.
+    A channel chooses whole contacts, cases and surveys that came by it, with all that followed. With `before` only
+    what stands behind the one at this time and position of the log.
     """
     where = "customer_id = %(customer)s"
     if since is not None:
@@ -47,13 +52,16 @@ def timeline(
         where += " AND occurred_at < %(until)s"
     if kind is not None:
         where += " AND (type = %(kind)s OR starts_with(type, %(kind)s || '.'))"
+    if before is not None:
+        where += " AND (occurred_at, log_position) < (%(before)s, %(position)s)"
     if channel is not None:
         where += """ AND (channel = %(channel)s OR (channel IS NULL AND stream IN (SELECT s.stream
             FROM customer_timeline s WHERE s.customer_id = %(customer)s AND s.channel = %(channel)s
             AND NOT starts_with(s.type, 'customer.'))))"""
     query = f"""SELECT * FROM customer_timeline WHERE {where}
         ORDER BY occurred_at DESC, log_position DESC LIMIT %(limit)s"""
-    asked = {"since": since, "until": until, "kind": kind, "channel": channel}
+    at, position = before or (None, None)
+    asked = {"since": since, "until": until, "kind": kind, "channel": channel, "before": at, "position": position}
     # Each in the order of the index, so that no more is read than is wanted.
     parts = [answer.page(query, {**asked, "customer": one}, limit) for one in ids]
     if len(parts) == 1:
@@ -137,10 +145,11 @@ def riskiest(
     now: datetime,
     limit: int = 0,
     band: str | None = None,
-    filters: Mapping[str, str | None] = NOTHING,
+    filters: Mapping[str, object] = NOTHING,
     other: Scorer | None = None,
+    after: Place | None = None,
 ) -> Iterator[Row]:
-    """The customers with the highest risk as of now, so many or with 0 all of them.
+    """The customers with the highest risk as of now, so many or with 0 all of them; with `after` those behind a place.
 
     Rows that are due are scored anew, whatever band they had; of the others the stored order holds.
     """
@@ -149,23 +158,37 @@ def riskiest(
         f"SELECT * FROM retention_risk WHERE next_change_at <= %(now)s AND {where}", {**filters, "now": now}
     )
     scored = (row for row in (_as_of(row, now, scorer) for row in due) if band in (None, row["band"]))
+    if after is not None:
+        place = _rank(dict(zip(("band", "probability", "customer_id"), after, strict=True)))
+        scored = (row for row in scored if _rank(row) < place)
     anew = nlargest(limit, scored, key=_rank) if limit else sorted(scored, key=_rank, reverse=True)
-    bands = BANDS if band is None else (band,)
-    stored = (row for one in bands for row in _stored(answer, now, limit, one, filters))
+    bands: tuple[str, ...] = BANDS if band is None else (band,)
+    if after is not None:
+        bands = tuple(one for one in bands if BANDS.index(one) >= BANDS.index(after[0]))
+    stored = (row for one in bands for row in _stored(answer, now, limit, one, filters, after))
     for row in islice(merge(anew, stored, key=_rank, reverse=True), limit or None):
         yield _row(row, now, other)
 
 
-def _stored(answer: Answer, now: datetime, limit: int, band: str, filters: Mapping[str, str | None]) -> Iterator[Row]:
+def _stored(
+    answer: Answer, now: datetime, limit: int, band: str, filters: Mapping[str, object], after: Place | None
+) -> Iterator[Row]:
     # In the order of the indexes, which end with (band, probability, customer_id) and are read backwards.
-    query = f"""SELECT * FROM retention_risk WHERE band = %(band)s AND {matching(filters)}
+    _, probability, customer = after if after is not None and after[0] == band else ("", None, None)
+    behind = "true"
+    if probability is not None:
+        behind = "(probability, customer_id) < (%(probability)s, %(customer)s)"
+    elif customer is not None:  # of a band without probabilities
+        behind = "customer_id < %(customer)s"
+    query = f"""SELECT * FROM retention_risk WHERE band = %(band)s AND {matching(filters)} AND {behind}
         AND (next_change_at IS NULL OR next_change_at > %(now)s)
         ORDER BY probability DESC, customer_id DESC LIMIT %(limit)s"""
-    return answer.page(query, {**filters, "band": band, "now": now}, limit)
+    values = {**filters, "band": band, "now": now, "probability": probability, "customer": customer}
+    return answer.page(query, values, limit)
 
 
-def _rank(row: Row) -> tuple[int, float]:
-    return -BANDS.index(row["band"]), row["probability"] or 0.0
+def _rank(row: Mapping[str, Any]) -> tuple[int, float, str]:
+    return -BANDS.index(row["band"]), row["probability"] or 0.0, row["customer_id"]
 
 
 def _as_of(row: Row, now: datetime, scorer: Scorer) -> Row:
