@@ -1,6 +1,9 @@
 """Rows of a view in SQLite, for subscribers of any kind: what arrives again, or late, is known by its sequence."""
 
+import json
 import sqlite3
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS rows (key TEXT PRIMARY KEY, sequence TEXT NOT NULL, row TEXT, stale INTEGER DEFAULT 0);
@@ -21,11 +24,16 @@ def take(db: sqlite3.Connection, key: str, sequence: str, row: str | None) -> bo
     return True
 
 
-def everything_follows(db: sqlite3.Connection) -> None:
-    """All that is there may be gone."""
-    db.execute("UPDATE rows SET stale = 1 WHERE row IS NOT NULL")
-
-
-def everything_was_told(db: sqlite3.Connection) -> None:
-    """What was not told since then is gone."""
-    db.execute("UPDATE rows SET row = NULL, stale = 0 WHERE stale = 1")
+def apply(db: sqlite3.Connection, events: Iterable[Mapping[str, Any]]) -> int:
+    """Take CloudEvents in; how many were news. What is not told between `restarted` and `complete` is gone."""
+    news = 0
+    for event in events:
+        match event["type"].rpartition(".")[2]:
+            case "restarted":
+                db.execute("UPDATE rows SET stale = 1 WHERE row IS NOT NULL")
+            case "complete":
+                db.execute("UPDATE rows SET row = NULL, stale = 0 WHERE stale = 1")
+            case _:
+                row = json.dumps(event["data"]) if "data" in event else None
+                news += take(db, event["subject"], event["sequence"], row)
+    return news

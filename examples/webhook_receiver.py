@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
-from examples.kept_rows import SCHEMA, everything_follows, everything_was_told, take
+from examples.kept_rows import SCHEMA, apply
 
 OLDEST = 300.0
 """Seconds after which a message that was recorded by somebody else is refused."""
@@ -33,21 +33,6 @@ def genuine(secret: str, headers: Any, body: bytes, now: float) -> bool:
     right = base64.b64encode(hmac.digest(key, content, "sha256")).decode()
     # Several while a secret is replaced. Compared in constant time.
     return any(hmac.compare_digest(one, f"v1,{right}") for one in headers.get("webhook-signature", "").split(" "))
-
-
-def apply(db: sqlite3.Connection, events: list[dict[str, Any]]) -> int:
-    """Take events in; how many were news."""
-    news = 0
-    for event in events:
-        match event["type"].rpartition(".")[2]:
-            case "restarted":
-                everything_follows(db)
-            case "complete":
-                everything_was_told(db)
-            case _:
-                row = json.dumps(event["data"]) if "data" in event else None
-                news += take(db, event["subject"], event["sequence"], row)
-    return news
 
 
 class Handler(BaseHTTPRequestHandler):

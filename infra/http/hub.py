@@ -11,15 +11,16 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from threading import local
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
+import psycopg
 import structlog
 
 from consumers.resting import Resting
 from domain.errors import DomainError
 from infra.errors import KehuError
 from infra.http.tails import Entry, Tail, entry_of, heartbeat, joined, wire
-from infra.postgres.changes import Feed, Live, Token, connection
+from infra.postgres.changes import Feed, Live, Token, WrongToken, connection
 from infra.postgres.following import Step, newest, standing, step
 from projections.views import View
 
@@ -30,6 +31,8 @@ AT_ONCE = 500
 """Rows that are read together."""
 COALESCE = 0.2
 """Seconds in which the changes of a row become one, and many readers are woken once."""
+GREETING = b"retry: 1000\n\n"
+"""Milliseconds after which EventSource connects again."""
 HEARTBEAT = 15.0
 """Seconds without a change after which a follower hears that the connection lives."""
 RETRY = 1.0
@@ -46,13 +49,23 @@ class Cut(KehuError):
     """A follower was too slow, or the server ends. Go on with the last id."""
 
 
+class Waiting(Protocol):
+    """Knows when the log moves; used by one thread."""
+
+    def wait(self, seconds: float) -> None:
+        """Block until the log moved, and not longer than so many seconds."""
+
+    def close(self) -> None:
+        """Let go of what is held."""
+
+
 class Hub:
     """All followers of one server."""
 
-    def __init__(self, postgres: str, wait: Callable[[float], None]) -> None:
-        """`wait(seconds)` blocks until the log moved, and not longer than so many seconds."""
+    def __init__(self, postgres: str, waiting: Waiting) -> None:
         self._postgres = postgres
-        self._resting = Resting(wait)
+        self._waiting = waiting
+        self._resting = Resting(waiting.wait)
         self._tails: dict[str, Tail] = {}
         self._followers: dict[str, int] = {}
         self._live: Mapping[str, Live] = {}
@@ -79,26 +92,29 @@ class Hub:
         """Parts of an event stream, without end: what comes after the token, without one everything.
 
         With `sees` a changed row that may not be seen is left out; one that is gone is told to everybody. Ends when the
-        follower is too slow, or the server ends. Raises Unavailable before the first part.
+        follower is too slow, or the server ends. Raises Unavailable and WrongToken before the first part.
         """
         self._followers[view.name] = self._followers.get(view.name, 0) + 1
         try:
             tail = await self._tail(view)
-            yield b"retry: 1000\n\n"
+            greeting = [GREETING]
             while not self._closing:
                 number = None if token is None else tail.place(token)
                 if token is None or number is None:
-                    entry = await self._missed(view, token)
-                    if entry is None:
-                        # Another version is live: its rows are others. Or the store is away.
+                    found = await self._next_of(view, token)
+                    if found is None:
                         await tail.moved()
                         continue
+                    entry = entry_of(view, token or NOWHERE, found)
                     token = entry.after
-                    for part in _shown(entry, sees, None):
+                    for part in (*greeting, *_shown(entry, sees, None)):
                         yield part
+                    greeting = []
                     if not entry.events and tail.place(token) is None:
                         await tail.moved()  # the tail is on its way to the build that this follower has reached
                     continue
+                for part in greeting:
+                    yield part
                 async for after, part in self._tailing(tail, number, token, sees):
                     token = after
                     yield part
@@ -107,6 +123,24 @@ class Hub:
                 return
         finally:
             self._followers[view.name] -= 1
+
+    async def missed(self, view: View, token: Token | None, sees: Sees | None) -> AsyncGenerator[bytes, None]:
+        """The same, and ends with what there is."""
+        more, greeting = True, [GREETING]
+        while more and not self._closing:
+            found = await self._next_of(view, token)
+            if found is None:
+                return
+            entry = entry_of(view, token or NOWHERE, found)
+            told = _shown(entry, sees, None) if entry.events else [heartbeat(entry.after)]
+            for part in (*greeting, *told):
+                yield part
+            greeting = []
+            token, more = entry.after, found.page.more
+
+    async def newest(self, view: View) -> Token:
+        """The token of who wants to hear only of what changes from now on. Raises Unavailable."""
+        return (await self._tail(view)).token
 
     async def _tailing(
         self, tail: Tail, number: int, token: Token, sees: Sees | None
@@ -181,10 +215,9 @@ class Hub:
                     break
         return any(one.build.position < one.head for one in live.values())
 
-    async def _missed(self, view: View, token: Token | None) -> Entry | None:
-        """The next of what a follower missed, read for it alone."""
-        found: Step | None = await asyncio.get_running_loop().run_in_executor(self._readers, self._next, view, token)
-        return None if found is None else entry_of(view, token or Token(0, found.page.token.at), found)
+    async def _next_of(self, view: View, token: Token | None) -> Step | None:
+        """The next of what a follower missed, read for it alone; None while another version is live."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._next, view, token)
 
     def _next(self, view: View, token: Token | None) -> Step | None:
         feed: Feed | None = getattr(self._mine, "feed", None)
@@ -193,7 +226,11 @@ class Hub:
             self._opened.append(shared)
             feed = self._mine.feed = Feed(shared)
         live = standing(view, feed.live())
-        return None if live is None else step(feed, view, token, live, AT_ONCE)
+        try:
+            return None if live is None else step(feed, view, token, live, AT_ONCE)
+        except (psycopg.DataError, psycopg.ProgrammingError, ValueError, LookupError, TypeError) as error:
+            # It can be read as a token and was not written by us: its key is none of this view.
+            raise WrongToken(str(token)[:100]) from error
 
     async def close(self) -> None:
         """End all followers."""
@@ -205,6 +242,7 @@ class Hub:
             with suppress(asyncio.CancelledError):
                 await self._task
         await self._in_thread(self._connection.close)
+        await self._in_thread(self._waiting.close)
         self._thread.shutdown()
         self._readers.shutdown()
         for shared in self._opened:

@@ -26,6 +26,7 @@ from domain.contact import ContactEnded, ContactQueued, ContactStarted
 from domain.values import Event
 from infra.embedded.broker import EmbeddedBroker
 from infra.embedded.postgres import EmbeddedPostgres
+from infra.failpoints import STEPS
 from infra.kafka.views import topic_of
 from infra.postgres import webhooks
 from infra.postgres.migrate import migrate
@@ -39,8 +40,8 @@ from tests.support.views import shown
 from tests.support.world import World
 
 (VIEW,) = (view for view in VIEWS if view.name == "service-queues")
-LONGEST_LIFE = 2.0
-"""Seconds after which a process is killed, at most."""
+LONGEST_LIFE = {"topic": 2.0, "webhook": 4.0, "http": 4.0}
+"""Seconds after which a process is killed, at most; those that are longer begin later."""
 
 
 @dataclass
@@ -55,7 +56,7 @@ class Report:
     effects: int = 0
 
 
-By = Literal["topic", "webhook"]
+By = Literal["topic", "webhook", "http"]
 
 
 def run(postgres: str, kafka: str, folder: Path, *, restarts: int, changes: int, seed: int, by: By = "topic") -> Report:
@@ -76,7 +77,7 @@ def run(postgres: str, kafka: str, folder: Path, *, restarts: int, changes: int,
                 make_anew(kafka, [topic_of(VIEW)])
                 report.topics_lost += 1
             for one in (publisher, subscriber):
-                Flag().wait(rng.random() * LONGEST_LIFE)
+                Flag().wait(rng.random() * LONGEST_LIFE[by])
                 one.kill()
                 one.start(rng)
                 report.kills += 1
@@ -139,7 +140,7 @@ class Killed:
     def start(self, rng: random.Random | None) -> None:
         """With a generator, it may end by itself."""
         env = dict(self._env)
-        if rng is not None and rng.random() < 0.5:
+        if rng is not None and self.step in STEPS and rng.random() < 0.5:
             env["KEHU_FAIL"] = f"{self.step}@{rng.randint(1, 4)}=kill"
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(self.command(), cwd=ROOT, env=env, stdout=log, stderr=log)
@@ -189,6 +190,30 @@ class Receiver(Killed):
         return [sys.executable, "-m", "examples.webhook_receiver", str(self._file), "--port", str(self._port)]
 
 
+class Server(Killed):
+    """`kehu serve`."""
+
+    step = "never"
+
+    def __init__(self, postgres: str, kafka: str, folder: Path, port: int, **env: str) -> None:
+        super().__init__(postgres, kafka, folder, **env)
+        self._port = port
+
+    def command(self) -> list[str]:
+        return [*KEHU, "serve", "--port", str(self._port)]
+
+
+class Follower(Killed):
+    """The example, as the how-to guide shows it."""
+
+    def __init__(self, postgres: str, kafka: str, folder: Path, file: Path, port: int, token: str) -> None:
+        super().__init__(postgres, kafka, folder, KEHU_TOKEN=token)
+        self._file, self._url = file, f"http://127.0.0.1:{port}"
+
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", "examples.sse_subscriber", VIEW.name, str(self._file), "--url", self._url]
+
+
 def _by_topic(postgres: str, kafka: str, folder: Path, file: Path) -> tuple[Killed, Killed]:
     return Publisher(postgres, kafka, folder), Subscriber(postgres, kafka, folder, file)
 
@@ -201,9 +226,18 @@ def _by_webhook(postgres: str, kafka: str, folder: Path, file: Path) -> tuple[Ki
     return deliverer, Receiver(postgres, kafka, folder, file, port, secret)
 
 
+def _by_http(postgres: str, kafka: str, folder: Path, file: Path) -> tuple[Killed, Killed]:
+    port, env = free_port(), {"KEHU_HTTP_DEVELOPMENT_KEY": str(folder / "key.json")}
+    token = subprocess.run(
+        [*KEHU, "token"], cwd=ROOT, env={**os.environ, **env}, capture_output=True, text=True, check=True
+    ).stdout.strip()
+    return Server(postgres, kafka, folder, port, **env), Follower(postgres, kafka, folder, file, port, token)
+
+
 PAIRS: Mapping[By, Callable[[str, str, Path, Path], tuple[Killed, Killed]]] = {
     "topic": _by_topic,
     "webhook": _by_webhook,
+    "http": _by_http,
 }
 
 

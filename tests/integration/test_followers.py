@@ -33,9 +33,19 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub, "COALESCE", 0.01)
 
 
+class Impatient:
+    """The log may have moved at any time."""
+
+    def wait(self, seconds: float) -> None:
+        assert seconds > 0
+
+    def close(self) -> None:
+        pass
+
+
 @asynccontextmanager
 async def following(world: World) -> AsyncIterator[Hub]:
-    made = Hub(world.database, lambda _seconds: None)
+    made = Hub(world.database, Impatient())
     try:
         yield made
     finally:
