@@ -24,7 +24,7 @@ from infra.postgres.questions.queues import open_cases, summaries
 from infra.postgres.questions.satisfaction import scores
 from infra.whole_customer import whole_of
 from projections.satisfaction import SATISFACTION
-from projections.service_queues import SERVICE_QUEUES
+from projections.service_queues import ITEMS, SERVICE_QUEUES
 
 CUSTOMERS = 20_000
 ASKED = 200
@@ -72,7 +72,7 @@ def _asked(conn: Connection, number: int) -> list[list[float]]:
     def one_customer(customer: str, _queue: str) -> None:
         answer = Answer(conn, *ABOUT_ONE)
         risk_of(answer, customer, now)
-        open_cases_of(answer, [customer], now)
+        open_cases_of(answer.about([customer], {ITEMS: "open"}), now)
         list(timeline(answer, [customer], PAGE))
 
     def whole_customer(customer: str, _queue: str) -> None:

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from consumers.refolding import as_one, refolded
+from infra.postgres.questions import customers, profiles
 from infra.postgres.questions.answer import Answer, Row
-from infra.postgres.questions.customers import as_shown, events_of, open_cases_of, open_contacts_of, risk_of
+from infra.postgres.questions.customers import as_shown, events_of, open_cases_of, open_contacts_of, scorer_at
 from infra.postgres.questions.identity import conflicts, merges_around
-from infra.postgres.questions.profiles import answers, consents, known_of, projects
 from projections.customers.aliases import Group
 from projections.customers.unified import unified
-from projections.retention_risk import RETENTION_RISK
+from projections.retention_risk import RETENTION_RISK, RISK, Scorer
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,24 +37,34 @@ def whole_of(answer: Answer, customer_id: str, now: datetime) -> Whole:
     """Everything but what happened, of all ids that are one with this customer."""
     group, merges = merges_around(answer, customer_id)
     ids = group.members
-    profile = unified(group, known_of(answer, ids))
-    cases, contacts = open_cases_of(answer, ids, now), open_contacts_of(answer, ids, now)
+    held = answer.about(ids, {**profiles.HELD, **customers.HELD})
+    cases, contacts = open_cases_of(held, now), open_contacts_of(held, now)
+    scorer = scorer_at(answer, now)
+    risks = {row["customer_id"]: as_shown(row, now, scorer) for row in held[RISK]}
     told: Row = {"customer_id": customer_id, "survivor": group.survivor, "ids": list(ids), "merges": merges}
     told["conflicts"] = conflicts(answer, ids) if group.merged else []
     scores = {
-        "retention": risk_of(answer, customer_id, now) if not group.merged else _risk_as_one(answer, group, now),
-        "retention_of_each": [risk for one in ids if (risk := risk_of(answer, one, now))] if group.merged else [],
-        "satisfaction": answers(answer, ids),
+        "retention": _risk_as_one(answer, group, now, scorer, risks) if group.merged else risks.get(customer_id),
+        "retention_of_each": [risks[one] for one in ids if one in risks] if group.merged else [],
+        "satisfaction": profiles.answers(held),
         "service": _service(cases, contacts),
     }
-    return Whole(group, told, profile, consents(answer, ids, now), projects(answer, ids), scores, cases, contacts)
+    return Whole(
+        group,
+        told,
+        unified(group, profiles.known_of(held, ids)),
+        profiles.consents(held, now),
+        profiles.projects(held),
+        scores,
+        cases,
+        contacts,
+    )
 
 
-def _risk_as_one(answer: Answer, group: Group, now: datetime) -> Row | None:
+def _risk_as_one(answer: Answer, group: Group, now: datetime, scorer: Scorer, each: Mapping[str, Row]) -> Row | None:
     """The risk of customers who are one: their events folded again in the order of the log, as those of one."""
     [upto] = [one.position for one in answer.fresh if one.projection == RETENTION_RISK.name]
-    each = [risk for one in group.members if (risk := risk_of(answer, one, now))]
-    closed = bool(each) and all(risk["band"] == "closed" for risk in each)
+    closed = bool(each) and all(risk["band"] == "closed" for risk in each.values())
     happened = (
         event
         for event in events_of(answer, group.members, RETENTION_RISK.handles, upto)
@@ -62,7 +72,7 @@ def _risk_as_one(answer: Answer, group: Group, now: datetime) -> Row | None:
     )
     events = as_one(happened, group.survivor, closed=closed)
     rows = refolded(RETENTION_RISK, events)
-    return as_shown(answer, rows[0], now) if rows else None
+    return as_shown(rows[0], now, scorer) if rows else None
 
 
 def _service(cases: Sequence[Row], contacts: Sequence[Row]) -> Row:

@@ -18,7 +18,7 @@ from infra.errors import KehuError
 from infra.kafka.producer import send
 from infra.postgres.questions import identity
 from infra.postgres.questions.answer import Answer, Row
-from infra.postgres.questions.profiles import known_of
+from infra.postgres.questions.profiles import KNOWN, known_of
 from projections.customers import CUSTOMERS
 from projections.customers.aliases import Group
 from projections.customers.unified import Known, unified
@@ -68,7 +68,7 @@ def merge(
     with reading(postgres, CUSTOMERS) as (answer, _):
         ours, theirs = (_registered(answer, one) for one in (absorbed, into))
         members = (*theirs.members, *(one for one in ours.members if one not in theirs.members))
-        known = known_of(answer, members)
+        known = known_of(answer.about(members, KNOWN), members)
         if ours.survivor == theirs.survivor:
             raise NotMergeable(f"{absorbed} and {into} are one already; the survivor is {ours.survivor}")
         if ours.survivor != absorbed:
@@ -184,7 +184,7 @@ def duplicates(
 
 def _registered(answer: Answer, customer_id: str) -> Group:
     """All that are one with a registered customer."""
-    if customer_id not in known_of(answer, [customer_id]):
+    if customer_id not in known_of(answer.about([customer_id], KNOWN), [customer_id]):
         raise NotRegistered(customer_id)
     return identity.merges_around(answer, customer_id)[0]
 

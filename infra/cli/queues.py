@@ -91,12 +91,9 @@ def _named(row: dict[str, Any], by: str) -> dict[str, Any]:
 
 
 def _expected(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "queue": row["queue"],
-        "in 24 h": f"{row['expected_24h']:.1f}",
-        "in 7 d": f"{row['expected_7d']:.1f}",
-        "cannot tell": row["untold"],
-    }
+    ahead = {name: expected for name, expected in row.items() if name.startswith("expected_")}
+    told = {name.replace("expected_", "in "): f"{expected:.1f}" for name, expected in ahead.items()}
+    return {"queue": row["queue"], **told, "cannot tell": row["untold"]}
 
 
 def _contacts_for_people(row: Mapping[str, Any], by: str) -> dict[str, Any]:
@@ -197,7 +194,9 @@ def _case_for_people(row: Mapping[str, Any], now: datetime) -> dict[str, Any]:
 def staffing(
     postgres: Postgres = "",
     queue: Queue = None,
-    days: Annotated[int, typer.Option(help=f"Arrivals of the last {' or '.join(map(str, WINDOWS))} days.")] = 28,
+    days: Annotated[int, typer.Option(help=f"Arrivals of the last {' or '.join(map(str, WINDOWS))} days.")] = WINDOWS[
+        -1
+    ],
     hours: Annotated[float, typer.Option(min=0.1, max=24, help="Hours a day in which contacts come.")] = 8.0,
     min_position: MinPosition = 0,
     wait: Wait = WAIT,

@@ -18,7 +18,7 @@ from projections.measures.discrimination import (
     shares,
     tenths,
 )
-from projections.measures.ranks import logistic
+from projections.measures.odds import logistic
 from projections.retention_risk.measures import FEATURES, Number
 from projections.retention_risk.model import COLD_START, Calibration, Card, Model, Population, check
 from projections.retention_risk.scorecard import Scorer

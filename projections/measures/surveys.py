@@ -5,10 +5,16 @@ from math import sqrt
 
 from projections.measures.intervals import Change, Measure, Z, change, share
 
+BEST = {("csat", 5): 4, ("ces", 5): 4, ("ces", 7): 5}
+"""Metric and scale -> the lowest answer that counts as satisfied, or as easy.
+
+No rule of a bank: it is what the convention that `Measure.method` names means, and another one has another name.
+"""
+
 
 def csat(histogram: Sequence[int]) -> Measure | None:
     """Customer satisfaction: the share of answers 4 and 5 on a scale of 1 to 5, with Wilson's interval."""
-    return share(histogram, 4, 5, "top-2-box")
+    return share(histogram, BEST["csat", 5], 5, "top-2-box")
 
 
 def csat_bottom(histogram: Sequence[int]) -> Measure | None:
@@ -18,18 +24,18 @@ def csat_bottom(histogram: Sequence[int]) -> Measure | None:
 
 def csat_change(before: Sequence[int], after: Sequence[int]) -> Change | None:
     """Change of the top-2-box share, Wald interval of two independent samples; None when a period has no answer."""
-    return change(before, after, lambda histogram: (sum(histogram[4:6]), 0), 1.0)
+    return change(before, after, lambda histogram: (sum(histogram[BEST["csat", 5] : 6]), 0), 1.0)
 
 
 def ces_change(before: Sequence[int], after: Sequence[int], scale: int = 7) -> Change | None:
     """Change of the share that found it easy, Wald interval; None when a period has no answer."""
-    lowest = 5 if scale == 7 else 4
+    lowest = BEST["ces", scale]
     return change(before, after, lambda histogram: (sum(histogram[lowest : scale + 1]), 0), 1.0)
 
 
 def ces(histogram: Sequence[int], scale: int = 7) -> Measure | None:
     """Customer effort: the share that found it easy, >= 5 of 7 or >= 4 of 5, with Wilson's interval."""
-    return share(histogram, 5 if scale == 7 else 4, scale, f"top share of {scale}")
+    return share(histogram, BEST["ces", scale], scale, f"top share of {scale}")
 
 
 def average(histogram: Sequence[int]) -> float | None:

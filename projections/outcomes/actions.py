@@ -5,7 +5,8 @@ from typing import Any
 
 from domain.values import Recorded
 from projections.declare import Row, Rows
-from projections.outcomes.tables import ACTIONS, day_of
+from projections.measures.times import day_of
+from projections.outcomes.tables import ACTIONS
 
 _TOLD = ("owner", "due", "description", "product", "cause", "branch")
 

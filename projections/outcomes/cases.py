@@ -6,6 +6,7 @@ from typing import Any
 
 from domain.values import Recorded
 from projections.declare import Row, Rows
+from projections.measures.times import day_of
 from projections.outcomes.rules import OUTCOMES
 from projections.outcomes.tables import (
     CASE_TYPES,
@@ -17,7 +18,6 @@ from projections.outcomes.tables import (
     TOTALLED,
     cell_of,
     count,
-    day_of,
     dimensions_of,
 )
 

@@ -7,16 +7,12 @@ from typing import Any
 from domain.values import Recorded
 from projections.declare import Key, Row, Rows
 from projections.measures.first_contact import FIRST_CONTACT
+from projections.measures.times import seconds_between
 from projections.outcomes.rules import OUTCOMES
 from projections.outcomes.tables import CONTACTS, PEOPLE, TOTALLED, cell_of, count, dimensions_of
 
 # A customer's last contact about a topic, as JSON has it: [contact, seconds since 1970, resolved, day, dimensions …].
 CONTACT, AT, RESOLVED, DAY = range(4)
-
-
-def _seconds(start: datetime, end: datetime) -> int:
-    """Whole seconds from start to end; 0 when the channels' clocks disagree."""
-    return max(0, int((end - start).total_seconds()))
 
 
 def _queued(rows: Rows, event: Recorded) -> None:
@@ -64,7 +60,7 @@ def _worked(contact: Row, until: datetime) -> int:
     """The seconds of work until then."""
     start = contact["started_at"]
     worked: int = contact["seconds"]
-    return worked if start is None else worked + _seconds(start, until)
+    return worked if start is None else worked + seconds_between(start, until)
 
 
 def _transferred(rows: Rows, event: Recorded) -> None:

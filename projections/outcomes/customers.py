@@ -6,7 +6,8 @@ from typing import Any
 
 from domain.values import Recorded
 from projections.declare import Key, Row, Rows
-from projections.outcomes.tables import CUSTOMER_DIMENSIONS, MOVES, PEOPLE, STOCK, day_of
+from projections.measures.times import day_of
+from projections.outcomes.tables import CUSTOMER_DIMENSIONS, MOVES, PEOPLE, STOCK
 
 
 def _cell(row: Row) -> Key:

@@ -7,20 +7,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
+from domain.survey import RULES as SURVEYS
 from projections.measures.first_contact import FIRST_CONTACT
 from projections.measures.intervals import Change
 from projections.measures.rates import Ratio, mean_change, rate_ratio, share_change
-from projections.measures.surveys import nps, nps_change
+from projections.measures.surveys import BEST, nps, nps_change
 from projections.outcomes.rules import COSTS, OUTCOMES, OutcomeRule
 from projections.outcomes.summaries import Tally, Window
+from projections.outcomes.tables import CASE_TYPES
 
 NEWCOMBE = "difference of shares, hybrid score (Newcombe 1998)"
 RATIO = "rate ratio, likelihood score (Graham 2003)"
 WALD = "difference of NPS, Wald"
 WELCH = "difference of means, normal (Welch 1947)"
 NONE = "no interval: totals of two different things"
-EASY = {5: 4, 7: 5}
-"""Scale of CES -> the lowest answer that found it easy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,8 @@ class Effect:
     """One measure before and after. Of a rate the change is the ratio, of all others the difference, after - before.
 
     `count` are the events of a rate or share, `n` what they are counted against: customers of an average day, contacts,
-    decisions, answers. When either n is below the smallest n, all but the counts is None.
+    decisions, answers. When either n is below the smallest n (of surveys for answers, of outcomes for the rest), all
+    but the counts is None.
     """
 
     measure: str
@@ -61,10 +62,18 @@ def windows(change: date, days: int, today: date) -> tuple[Window, Window]:
 
 
 def effects(
-    before: Tally, after: Tally, days: int, since_last: int, rule: OutcomeRule = OUTCOMES.latest
+    before: Tally,
+    after: Tally,
+    days: int,
+    since_last: int,
+    rule: OutcomeRule = OUTCOMES.latest,
+    fewest_answers: int = SURVEYS.latest.smallest_n,
 ) -> Iterator[Effect]:
-    """All measures. Rates per customer are of so many `days`; `since_last` days have passed since the window after."""
-    part = _Comparison(before, after, days, after.days < days, rule.smallest_n)
+    """All measures. Rates per customer are of so many `days`; `since_last` days have passed since the window after.
+
+    Below `fewest_answers` no score is shown, as everywhere; all others have the smallest n of the rule.
+    """
+    part = _Comparison(before, after, days, after.days < days, rule.smallest_n, fewest_answers)
     yield from part.surveys()
     yield part.per_customers("complaint_rate", "complaints", "per 1,000 customers")
     yield part.rate("complaint_rate_contacts", "complaints", "contacts", "per 1,000 contacts")
@@ -79,20 +88,24 @@ def effects(
 class _Comparison:
     """Two windows of one group."""
 
-    def __init__(self, before: Tally, after: Tally, days: int, running: bool, smallest_n: int) -> None:
+    def __init__(
+        self, before: Tally, after: Tally, days: int, running: bool, smallest_n: int, fewest_answers: int
+    ) -> None:
         self._sides = (before, after)
-        self._days, self._running, self._smallest = days, running, smallest_n
+        self._days, self._running, self._smallest, self._answers = days, running, smallest_n, fewest_answers
 
     def share(self, measure: str, hits: tuple[str, ...], base: str, later: bool = False, of: str = "") -> Effect:
         """A share of what was counted, 0..1."""
         pairs = [(sum(side.counts[name] for name in hits), side.counts[base]) for side in self._sides]
         return self._share(measure, of, pairs, later)
 
-    def _share(self, measure: str, of: str, pairs: Sequence[tuple[int, int]], later: bool = False) -> Effect:
+    def _share(
+        self, measure: str, of: str, pairs: Sequence[tuple[int, int]], later: bool = False, least: int | None = None
+    ) -> Effect:
         (hits_1, n_1), (hits_2, n_2) = pairs
         values = [hits / n if n else None for hits, n in pairs]
         changed = share_change(hits_1, n_1, hits_2, n_2)
-        return self._effect(measure, of, "share", [hits_1, hits_2], [n_1, n_2], values, changed, NEWCOMBE, later)
+        return self._effect(measure, of, "share", [hits_1, hits_2], [n_1, n_2], values, changed, NEWCOMBE, later, least)
 
     def deadlines(self) -> Iterator[Effect]:
         """Decisions in time, of each clock and preset."""
@@ -102,16 +115,17 @@ class _Comparison:
 
     def surveys(self) -> Iterator[Effect]:
         """CSAT and CES as shares, NPS from -100 to 100."""
+        least = self._answers
         for metric, scale in sorted(self._sides[0].answers.keys() | self._sides[1].answers.keys()):
             first, second = (list(side.answers.get((metric, scale), [0] * 11)) for side in self._sides)
             n = [sum(first), sum(second)]
             if metric == "nps":
                 values = [None if score is None else score.value for score in (nps(first), nps(second))]
                 changed = nps_change(first, second)
-                yield self._effect("nps", "", "-100 to 100", [None, None], n, values, changed, WALD)
-            elif (lowest := 4 if metric == "csat" else EASY.get(scale)) is not None:
+                yield self._effect("nps", "", "-100 to 100", [None, None], n, values, changed, WALD, least=least)
+            elif (lowest := BEST.get((metric, scale))) is not None:
                 hits = [sum(histogram[lowest : scale + 1]) for histogram in (first, second)]
-                yield self._share(metric, f"1 to {scale}", list(zip(hits, n, strict=True)))
+                yield self._share(metric, f"1 to {scale}", list(zip(hits, n, strict=True)), least=least)
 
     def rate(self, measure: str, count: str, base: str, unit: str) -> Effect:
         """So many per 1,000 of something that was counted, too."""
@@ -155,7 +169,7 @@ class _Comparison:
         values = [None if mean is None else _minor(mean) for mean in means]
         n = [one.n for one in samples]
         yield self._effect("cost_per_contact", "", unit, [None, None], n, values, paid, WELCH)
-        cases = [sum(side.counts[name] for name in CASES_OPENED) for side in self._sides]
+        cases = [sum(side.counts[name] for name in CASE_TYPES.values()) for side in self._sides]
         each = [_minor(one.total / n) if n else None for one, n in zip(samples, cases, strict=True)]
         yield self._effect("contact_cost_per_case", "", unit, [None, None], cases, each, None, NONE)
 
@@ -170,8 +184,9 @@ class _Comparison:
         changed: Change | Ratio | None,
         method: str,
         later: bool = False,
+        least: int | None = None,
     ) -> Effect:
-        shown = min(n) >= self._smallest
+        shown = min(n) >= (self._smallest if least is None else least)
         before, after = values if shown else (None, None)
         change = low = high = significant = None
         if shown and changed is not None:
@@ -183,9 +198,6 @@ class _Comparison:
             measure, of, unit, counts[0], n[0], counts[1], n[1], before, after, change, low, high, significant,
             suppressed=not shown, provisional=self._running or later, method=method,
         )  # fmt: skip
-
-
-CASES_OPENED = ("complaints", "consultations", "service_requests", "disputes", "data_requests")
 
 
 def _minor(seconds: float) -> int:

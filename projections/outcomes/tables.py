@@ -1,11 +1,12 @@
 """What is kept of outcomes: counters of each day, and rows of those that a later event is counted with."""
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
-from functools import lru_cache
+from datetime import datetime
 from typing import Any
 
-from projections.declare import Index, Key, Row, Rows, Table
+from projections.declare import Index, Key, Row, Table
+from projections.measures.times import day_of
+from projections.totals import Counted
 
 TOTALLED = ("channel", "branch", "product", "segment", "project_id")
 """The dimensions that a cell has beside its day, and that have totals."""
@@ -43,6 +44,9 @@ TOTALS = Table(
     summed=True,
 )
 """The sum of the cells of a day in which this dimension has this value. Where the dimension is '', the sum of all."""
+
+COUNTED = Counted(DAILY, TOTALS, TOTALLED)
+count = COUNTED.count
 
 DEADLINES = Table(
     name="outcome_deadlines",
@@ -144,16 +148,11 @@ ACTIONS = Table(
 """
 
 
-def day_of(moment: datetime) -> date:
-    """The day that a moment counts in."""
-    return moment.astimezone(UTC).date()
-
-
 def cell_of(event: Any, person: Row | None, moment: datetime) -> Key:
     """The cell of an event that has dimensions and a channel; what it does not say is as the customer has it."""
     known: Mapping[str, Any] = person or _NOWHERE
     return (
-        moment.astimezone(UTC).date(),
+        day_of(moment),
         event.channel,
         event.branch or known["branch"],
         event.product or "",
@@ -168,25 +167,3 @@ _NOWHERE = dict.fromkeys(CUSTOMER_DIMENSIONS, "")
 def dimensions_of(row: Row) -> tuple[Any, ...]:
     """The dimensions of a row that has all of them, in the order of a cell."""
     return (row["channel"], row["branch"], row["product"], row["segment"], row["project_id"])
-
-
-@lru_cache(maxsize=10_000)
-def totals_keys(cell: Key) -> list[Key]:
-    """The totals that a cell is part of. What happens to a contact is often told in events that follow each other."""
-    day, channel, branch, product, segment, project = cell
-    return [
-        ("", day, ""),
-        ("channel", day, channel),
-        ("branch", day, branch),
-        ("product", day, product),
-        ("segment", day, segment),
-        ("project_id", day, project),
-    ]
-
-
-def count(rows: Rows, cell: Key, **changes: int) -> None:
-    """Add to the counters of a cell and of its totals."""
-    add = rows.add
-    add(DAILY, cell, **changes)
-    for key in totals_keys(cell):
-        add(TOTALS, key, **changes)

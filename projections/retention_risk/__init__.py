@@ -16,11 +16,10 @@ from typing import Any
 
 from domain.values import Recorded
 from projections.declare import Index, Key, Projection, Row, Rows, Table
-from projections.retention_risk.features import STEPS, forget_old_days, identity
+from projections.retention_risk.features import STEPS, forget_old_days, take
 from projections.retention_risk.measures import Features
 from projections.retention_risk.model import COLD_START, RELEASED, Model, NoModel, from_json, to_json
 from projections.retention_risk.scorecard import COLD, Reason, Scored, Scorer, points_of, score
-from projections.retention_risk.windows import second_of
 
 __all__ = [
     "COLD",
@@ -92,11 +91,7 @@ def fold(rows: Rows, event: Recorded) -> None:
     if row is None:
         row = {**NEW, "features": {}}
         rows.put(RISK, key, row)
-    at, features = second_of(occurred_at), row["features"]
-    last = features.get("at")
-    if last is None or at > last:
-        features["at"] = at
-    STEPS[name](features, data, at, identity(meta))
+    take(row["features"], event)
     if data.has_dimensions:
         # Where nobody is registered, the first event that says so names the branch; a registration knows better.
         better = name in ABOUT_THE_CUSTOMER

@@ -9,28 +9,13 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from typing import Any
 
-from domain.values import Meta
-from projections.retention_risk.measures import PERIODS_OF_QUARTER, PERIODS_OF_YEAR, Features
-from projections.retention_risk.windows import (
-    DAY,
-    EPOCH,
-    MONTH,
-    PERIOD,
-    QUARTER,
-    SALARIES,
-    SOURCES,
-    YEAR,
-    day_of,
-    second_of,
-)
+from domain.values import Meta, Recorded
+from projections.retention_risk.measures import Features
+from projections.retention_risk.windows import DAY, EPOCH, KEPT, day_of, second_of
 
 OPEN_CASES = 20
 REOPENS = 5
 ACCOUNTS = 20
-LONGEST = {"contacts": (1, MONTH + YEAR), "posted": (1, 2 * QUARTER), "year": (PERIOD, PERIODS_OF_YEAR)}
-"""Days that a number of each series stands for, and how many numbers are kept."""
-PERIODS = 2 * PERIODS_OF_QUARTER + 1
-"""Ten-day periods of balances: those of both quarters, and the last known before them."""
 
 
 def identity(meta: Meta) -> str:
@@ -89,7 +74,7 @@ def _keep(features: Features, name: str, one: Any, most: int) -> None:
 def forget_old_days(features: Features) -> None:
     """Drop the days that no window reaches any more; whether after each event or after many makes no difference."""
     today = features["at"] // DAY
-    for name, (length, kept) in LONGEST.items():
+    for name, (length, kept) in KEPT.series.items():
         series = features.get(name)
         if series is not None and series[0] and series[0][0] <= (oldest := today // length - kept):
             start = bisect_right(series[0], oldest)
@@ -119,7 +104,7 @@ def _nothing(features: Features, data: Any, at: int, source: str) -> None:
 def _contacted(features: Features, data: Any, at: int, source: str) -> None:
     _act(features, at, source)
     _count(features, "contacts", at // DAY)
-    _keep(features, "contact_sources", source, SOURCES)
+    _keep(features, "contact_sources", source, KEPT.sources)
 
 
 def _opened(features: Features, data: Any, at: int, source: str) -> None:
@@ -182,15 +167,15 @@ def _posted(features: Features, data: Any, at: int, source: str) -> None:
     # A posting for a later day counts from now on: a window never has to wait for a day to come.
     day = min(data.booked_on.toordinal() - EPOCH, at // DAY)
     _count(features, "posted", day)
-    _keep(features, "posted_sources", source, SOURCES)
+    _keep(features, "posted_sources", source, KEPT.sources)
     moved = data.amount.currency
     if features.setdefault("moved", moved) != moved:
         minor = 0
-    _add_up(features, day // PERIOD, abs(minor))
+    _add_up(features, day // KEPT.grain, abs(minor))
     if kind == "salary" and minor > 0:
         days = features.get("salaries", [])
         if day not in days:
-            features["salaries"] = sorted([*days, day])[-SALARIES:]
+            features["salaries"] = sorted([*days, day])[-KEPT.salaries :]
             if features["salaries"][-1] == day:
                 features["salary_source"] = source
     if data.balance is not None:
@@ -198,7 +183,7 @@ def _posted(features: Features, data: Any, at: int, source: str) -> None:
 
 
 def _add_up(features: Features, period: int, amount: int) -> None:
-    """One more transaction of this amount in a ten-day period. Amounts add up in the currency of the first."""
+    """One more transaction of this amount in a grain of days. Amounts add up in the currency of the first."""
     series = features.get("year")
     if series is None:
         series = features["year"] = [[], [], []]
@@ -216,8 +201,8 @@ def _add_up(features: Features, period: int, amount: int) -> None:
 
 
 def _balance_known(features: Features, data: Any, at: int, source: str) -> None:
-    """Keep the last balance of each ten-day period. One that arrives late says nothing of today and is left out."""
-    account, balance, period = data.account_id, data.balance, at // DAY // PERIOD
+    """Keep the last balance of each grain of days. One that arrives late says nothing of today and is left out."""
+    account, balance, period = data.account_id, data.balance, at // DAY // KEPT.grain
     balances = features.get("balances")
     if balances is None:
         balances = features["balances"] = {}
@@ -239,7 +224,7 @@ def _balance_known(features: Features, data: Any, at: int, source: str) -> None:
         else:
             periods.append(period)
             minor.append(balance.minor)
-            if len(periods) > PERIODS:
+            if len(periods) > KEPT.balances:
                 del periods[0], minor[0]
         known["currency"], known["at"], known["source"] = balance.currency, at, source
         _limit_known(known, data)
@@ -260,7 +245,7 @@ def _reversed(features: Features, data: Any, at: int, source: str) -> None:
     """
     booked = day_of(data.booked_on)
     _take_back(features, "posted", booked, booked - 1)
-    _take_back(features, "year", booked // PERIOD, (booked - 1) // PERIOD)
+    _take_back(features, "year", booked // KEPT.grain, (booked - 1) // KEPT.grain)
 
 
 def _take_back(features: Features, name: str, latest: int, earliest: int) -> None:
@@ -292,3 +277,12 @@ STEPS: dict[str, Callable[[Features, Any, int, str], None]] = {
     "transaction.posted": _posted,
     "transaction.reversed": _reversed,
 }
+
+
+def take(features: Features, event: Recorded) -> None:
+    """Take one event into the features of its customer."""
+    meta = event.meta
+    at, last = second_of(meta.occurred_at), features.get("at")
+    if last is None or at > last:
+        features["at"] = at
+    STEPS[event.name](features, event.event, at, identity(meta))

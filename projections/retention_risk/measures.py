@@ -10,37 +10,26 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from projections.retention_risk.windows import (
-    DAY,
-    LAST_SECOND,
-    MONTH,
-    MONTHS,
-    PERIOD,
-    QUARTER,
-    SALARIES,
-    SALARIES_WITHIN,
-    SOURCES,
-    YEAR,
-    iso,
-)
+from projections.retention_risk.windows import DAY, LAST_SECOND, RELEASED, Measured, Spans, iso
 
 Features = dict[str, Any]
 Number = float | None
 Steps = tuple[int, ...]
 """Whole days at which a feature that grows with time enters another bin."""
-PERIODS_OF_YEAR, PERIODS_OF_QUARTER, PERIODS_OF_MONTH = YEAR // PERIOD, QUARTER // PERIOD, MONTH // PERIOD
 
 
 class Sheet:
     """What is kept of a customer, at a second; and what several features share, made once.
 
-    The moment must not be before the last event that `features` know of.
+    The moment must not be before the last event that `features` know of. `until` is the second at which other windows
+    begin.
     """
 
-    __slots__ = ("at", "credit", "features", "today", "year")
+    __slots__ = ("at", "credit", "features", "spans", "today", "until", "year")
 
-    def __init__(self, features: Features, second: int) -> None:
+    def __init__(self, features: Features, second: int, windows: Measured = RELEASED) -> None:
         self.features, self.at, self.today = features, second, second // DAY
+        self.spans, self.until = windows.at(second)
         self.year: Year | None = None
         self.credit: tuple[int, int] | None = None
 
@@ -52,7 +41,8 @@ Measure = Callable[[Sheet, Steps], tuple[Number, int]]
 class Feature:
     """A feature: how it is measured, told to people, and which of the kept events are behind it.
 
-    `needs` is the part of what is kept without which the number is not known, however it is measured.
+    `needs` is the part of what is kept without which the number is not known, however it is measured. `window` may have
+    fields `{of.…}` of the windows that are in force.
     """
 
     window: str
@@ -60,6 +50,10 @@ class Feature:
     shown: Callable[[Sheet, float], str]
     sources: Callable[[Sheet], Sequence[str]]
     needs: str | None = None
+
+    def over(self, spans: Spans) -> str:
+        """The window as people read it."""
+        return self.window.format(of=spans)
 
 
 def _grown(since: int, days: int, steps: Steps) -> int:
@@ -74,19 +68,20 @@ def _inactive(sheet: Sheet, steps: Steps) -> tuple[Number, int]:
 
 
 def _balance(sheet: Sheet, steps: Steps) -> tuple[Number, int]:
-    """By how many percent the mean balance of nine ten-day periods, this one included, fell from that of nine before.
+    """By how many percent the mean balance of a quarter's periods, this one included, fell from that of those before.
 
     Accounts add up in the currency in which the first balance was known; the others are left out.
     """
-    accounts = _accounts(sheet)
-    period = sheet.today // PERIOD
+    accounts, spans = _accounts(sheet), sheet.spans
+    period, quarter = sheet.today // spans.period, spans.periods_of_quarter
     totals: list[int] = []
-    for p in range(period - 2 * PERIODS_OF_QUARTER + 1, period + 1):
-        known = [n for account in accounts if (n := _balance_in(account, p)) is not None]
+    for p in range(period - 2 * quarter + 1, period + 1):
+        last = spans.last_grain(p)
+        known = [n for account in accounts if (n := _balance_in(account, last)) is not None]
         if known:
             totals.append(sum(known))
-    changes = (period + 1) * PERIOD * DAY if len(set(totals)) > 1 else LAST_SECOND
-    recent, prior = totals[-PERIODS_OF_QUARTER:], totals[:-PERIODS_OF_QUARTER]
+    changes = (period + 1) * spans.period * DAY if len(set(totals)) > 1 else LAST_SECOND
+    recent, prior = totals[-quarter:], totals[:-quarter]
     before, now = sum(prior) * len(recent), sum(recent) * len(prior)
     return (100 * (before - now) / before if before > 0 else None), changes
 
@@ -96,16 +91,16 @@ def _accounts(sheet: Sheet) -> list[dict[str, Any]]:
     return [a for a in sheet.features["balances"].values() if a["currency"] == currency]
 
 
-def _balance_in(account: dict[str, Any], period: int) -> int | None:
-    """The last balance up to the end of a period; None before the first that is known."""
-    index = bisect_right(account["periods"], period)
+def _balance_in(account: dict[str, Any], grain: int) -> int | None:
+    """The last balance up to the end of a grain; None before the first that is known."""
+    index = bisect_right(account["periods"], grain)
     balance: int = account["minor"][index - 1] if index else 0
     return balance if index else None
 
 
 def _of_accounts(sheet: Sheet) -> list[str]:
     accounts = sorted(_accounts(sheet), key=lambda a: (a["at"], a["source"]))
-    return [a["source"] for a in accounts][-SOURCES:]
+    return [a["source"] for a in accounts][-sheet.spans.sources :]
 
 
 def _credit(sheet: Sheet) -> tuple[int, int] | None:
@@ -133,14 +128,15 @@ def _utilisation(sheet: Sheet, steps: Steps) -> tuple[Number, int]:
 
 
 def _quarters(sheet: Sheet) -> tuple[int, int, int]:
-    """Transactions of the last 90 days and of the 90 before, and when either may change."""
+    """Transactions of the last quarter and of the one before, and when either may change."""
     days, counts = sheet.features["posted"]
-    middle, start = bisect_right(days, sheet.today - QUARTER), bisect_right(days, sheet.today - 2 * QUARTER)
+    quarter = sheet.spans.quarter
+    middle, start = bisect_right(days, sheet.today - quarter), bisect_right(days, sheet.today - 2 * quarter)
     changes = LAST_SECOND
     if middle < len(days):
-        changes = (days[middle] + QUARTER) * DAY
+        changes = (days[middle] + quarter) * DAY
     if start < middle:
-        changes = min(changes, (days[start] + 2 * QUARTER) * DAY)
+        changes = min(changes, (days[start] + 2 * quarter) * DAY)
     return sum(counts[middle:]), sum(counts[start:middle]), changes
 
 
@@ -156,7 +152,7 @@ def _shown_quarters(sheet: Sheet, value: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Year:
-    """The transactions of twelve months of ten-day periods, this one included, and of their last and first half."""
+    """The transactions of a year of periods, this one included, and of its last and first half."""
 
     count: int
     amount: int
@@ -173,18 +169,19 @@ def _year(sheet: Sheet) -> Year:
     return sheet.year
 
 
-def _summed(sheet: Sheet, periods: list[int], counts: list[int], amounts: list[int]) -> Year:
-    period = sheet.today // PERIOD
-    start = bisect_right(periods, period - PERIODS_OF_YEAR)
-    middle = bisect_right(periods, period - PERIODS_OF_YEAR // 2)
-    busy = {(period - one) // PERIODS_OF_MONTH for one in periods[start:]}
+def _summed(sheet: Sheet, grains: list[int], counts: list[int], amounts: list[int]) -> Year:
+    spans = sheet.spans
+    period = sheet.today // spans.period
+    start = bisect_right(grains, spans.last_grain(period - spans.periods_of_year))
+    middle = bisect_right(grains, spans.last_grain(period - spans.periods_of_year // 2))
+    busy = {(period - grain // spans.grains) // spans.periods_of_month for grain in grains[start:]}
     return Year(
         sum(counts[start:]),
         sum(amounts[start:]),
         (sum(counts[middle:]), sum(counts[start:middle])),
         (sum(amounts[middle:]), sum(amounts[start:middle])),
-        MONTHS - len(busy),
-        (period + 1) * PERIOD * DAY if start < len(periods) else LAST_SECOND,
+        spans.months - len(busy),
+        (period + 1) * spans.period * DAY if start < len(grains) else LAST_SECOND,
     )
 
 
@@ -225,7 +222,7 @@ def _failures(sheet: Sheet) -> tuple[list[str], int, int, int]:
 
     A deadline is missed by a case that is still open, or was by one that was resolved too late.
     """
-    features, at, changes, window = sheet.features, sheet.at, LAST_SECOND, QUARTER * DAY
+    features, at, changes, window = sheet.features, sheet.at, LAST_SECOND, sheet.spans.quarter * DAY
     breached: list[tuple[int, str]] = []
     for case in features.get("cases", {}).values():
         if case["due"]:
@@ -271,34 +268,36 @@ def _contacts(sheet: Sheet) -> tuple[int, int, int, int]:
     The months begin with the first event that is known of the customer.
     """
     days, counts = sheet.features["contacts"]
-    middle = bisect_right(days, sheet.today - MONTH)
-    start = bisect_right(days, sheet.today - MONTH - YEAR)
+    month, all_months = sheet.spans.month, sheet.spans.months
+    both = month + sheet.spans.year
+    middle, start = bisect_right(days, sheet.today - month), bisect_right(days, sheet.today - both)
     changes = LAST_SECOND
     if middle < len(days):
-        changes = (days[middle] + MONTH) * DAY
+        changes = (days[middle] + month) * DAY
     if start < middle:
-        changes = min(changes, (days[start] + MONTH + YEAR) * DAY)
+        changes = min(changes, (days[start] + both) * DAY)
     seen = sheet.features["seen"][0] // DAY
-    months = min(MONTHS, (sheet.today - seen) // MONTH - 1)
-    if days and months < MONTHS:
-        changes = min(changes, (seen + (max(months, 0) + 2) * MONTH) * DAY)
+    months = min(all_months, (sheet.today - seen) // month - 1)
+    if days and months < all_months:
+        changes = min(changes, (seen + (max(months, 0) + 2) * month) * DAY)
     return sum(counts[middle:]), sum(counts[start:middle]), months, changes
 
 
-def _contacts_month(sheet: Sheet, steps: Steps) -> tuple[Number, int]:
+def _contacts_of(sheet: Sheet, length: int) -> tuple[Number, int]:
+    """Contacts of so many days."""
     if "contacts" not in sheet.features:
         return 0, LAST_SECOND
     days, counts = sheet.features["contacts"]
-    middle = bisect_right(days, sheet.today - MONTH)
-    return sum(counts[middle:]), (days[middle] + MONTH) * DAY if middle < len(days) else LAST_SECOND
+    start = bisect_right(days, sheet.today - length)
+    return sum(counts[start:]), (days[start] + length) * DAY if start < len(days) else LAST_SECOND
+
+
+def _contacts_month(sheet: Sheet, steps: Steps) -> tuple[Number, int]:
+    return _contacts_of(sheet, sheet.spans.month)
 
 
 def _contacts_year(sheet: Sheet, steps: Steps) -> tuple[Number, int]:
-    if "contacts" not in sheet.features:
-        return 0, LAST_SECOND
-    days, counts = sheet.features["contacts"]
-    start = bisect_right(days, sheet.today - YEAR)
-    return sum(counts[start:]), (days[start] + YEAR) * DAY if start < len(days) else LAST_SECOND
+    return _contacts_of(sheet, sheet.spans.year)
 
 
 def _surge(sheet: Sheet, steps: Steps) -> tuple[Number, int]:
@@ -316,8 +315,9 @@ def _shown_surge(sheet: Sheet, value: float) -> str:
 
 def _salary(sheet: Sheet, steps: Steps) -> tuple[Number, int]:
     """Days since the last salary, where the last ones came regularly."""
-    days = sheet.features["salaries"]
-    if len(days) < SALARIES or days[-1] - days[0] > SALARIES_WITHIN:
+    spans = sheet.spans
+    days = sheet.features["salaries"][-spans.salaries :]
+    if len(days) < spans.salaries or days[-1] - days[0] > spans.salaries_within:
         return None, LAST_SECOND
     return sheet.today - days[-1], _grown(days[-1] * DAY, sheet.today - days[-1], steps)
 
@@ -339,12 +339,12 @@ def _kept(name: str, at: int = -1) -> Callable[[Sheet], Sequence[str]]:
 
 def _posted(sheet: Sheet) -> Sequence[str]:
     sources: Sequence[str] = sheet.features.get("posted_sources", ())
-    return sources
+    return sources[-sheet.spans.sources :]
 
 
 def _called(sheet: Sheet) -> Sequence[str]:
     sources: Sequence[str] = sheet.features.get("contact_sources", ())
-    return sources
+    return sources[-sheet.spans.sources :]
 
 
 def _amount(sheet: Sheet, value: float) -> str:
@@ -356,9 +356,10 @@ def _last_active(sheet: Sheet) -> list[Any]:
     return known
 
 
-AGAINST = "90 d against the 90 d before"
-HALVES = "6 months against the 6 months before"
-CALLS = "30 d against the 12 months before"
+AGAINST = "{of.quarter} d against the {of.quarter} d before"
+HALVES = "{of.half_months} months against the {of.half_months} months before"
+CALLS = "{of.month} d against the {of.months} months before"
+A_YEAR, A_MONTH, A_QUARTER = "{of.months} months", "{of.month} d", "{of.quarter} d"
 
 FEATURES: Mapping[str, Feature] = {
     "inactive_days": Feature(
@@ -370,12 +371,10 @@ FEATURES: Mapping[str, Feature] = {
     "balance_fall": Feature(AGAINST, _balance, lambda _, value: f"{round(-value)} %", _of_accounts, needs="balances"),
     "transactions_ratio": Feature(AGAINST, _transactions_ratio, _shown_quarters, _posted, needs="posted"),
     "transactions_12m": Feature(
-        "12 months", _of_year(lambda y: y.count), lambda _, v: f"{v:.0f} transactions", _posted, needs="year"
+        A_YEAR, _of_year(lambda y: y.count), lambda _, v: f"{v:.0f} transactions", _posted, needs="year"
     ),
-    "amount_12m": Feature("12 months", _of_year(lambda y: y.amount), _amount, _posted, needs="year"),
-    "mean_amount_12m": Feature(
-        "12 months", _of_year(lambda y: _ratio((y.amount, y.count))), _amount, _posted, needs="year"
-    ),
+    "amount_12m": Feature(A_YEAR, _of_year(lambda y: y.amount), _amount, _posted, needs="year"),
+    "mean_amount_12m": Feature(A_YEAR, _of_year(lambda y: _ratio((y.amount, y.count))), _amount, _posted, needs="year"),
     "count_ratio": Feature(
         HALVES,
         _of_year(lambda y: _ratio(y.half_count)),
@@ -391,13 +390,13 @@ FEATURES: Mapping[str, Feature] = {
         needs="year",
     ),
     "quiet_months": Feature(
-        "12 months", _of_year(lambda y: y.quiet), lambda _, v: f"{v:.0f} without any", _posted, needs="year"
+        A_YEAR, _of_year(lambda y: y.quiet), lambda _, v: f"{v:.0f} without any", _posted, needs="year"
     ),
     "open_complaint_days": Feature(
         "while it is open",
         _open_complaint,
         lambda sheet, _: f"open since {iso(_complaints(sheet)[0]['at'] // DAY)}",
-        lambda sheet: [case["source"] for case in _complaints(sheet)][:SOURCES],
+        lambda sheet: [case["source"] for case in _complaints(sheet)][: sheet.spans.sources],
         needs="cases",
     ),
     "rejected_days": Feature(
@@ -407,7 +406,9 @@ FEATURES: Mapping[str, Feature] = {
         _kept("rejected"),
         needs="rejected",
     ),
-    "service_failures": Feature("90 d", _service, _shown_failures, lambda sheet: _failures(sheet)[0][:SOURCES]),
+    "service_failures": Feature(
+        A_QUARTER, _service, _shown_failures, lambda sheet: _failures(sheet)[0][: sheet.spans.sources]
+    ),
     "csat_of_five": Feature(
         "last answer",
         _csat,
@@ -416,8 +417,8 @@ FEATURES: Mapping[str, Feature] = {
         needs="csat",
     ),
     "nps": Feature("last answer", _nps, lambda _, value: f"NPS {value:.0f}", _kept("nps"), needs="nps"),
-    "contacts_30d": Feature("30 d", _contacts_month, lambda _, value: f"{value:.0f} contacts", _called),
-    "contacts_12m": Feature("12 months", _contacts_year, lambda _, value: f"{value:.0f} contacts", _called),
+    "contacts_30d": Feature(A_MONTH, _contacts_month, lambda _, value: f"{value:.0f} contacts", _called),
+    "contacts_12m": Feature(A_YEAR, _contacts_year, lambda _, value: f"{value:.0f} contacts", _called),
     "contacts_surge": Feature(CALLS, _surge, _shown_surge, _called, needs="contacts"),
     "salary_stop_days": Feature(
         "since the last salary",
@@ -442,7 +443,8 @@ FEATURES: Mapping[str, Feature] = {
         "now", _utilisation, lambda _, value: f"{100 * value:.0f} % of the limit", _of_accounts, needs="balances"
     ),
 }
-"""By name: all that a model may use. None says who a customer is; what must not be one is told in
+"""By name: all that a model may use. Lengths in a name are those of the first version of the windows; a reason tells
+the window that it was measured over. None says who a customer is; what must not be one is told in
 docs/explanation/retention-risk.md."""
 
 

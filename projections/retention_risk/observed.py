@@ -10,20 +10,11 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from domain.values import Recorded
-from projections.retention_risk.features import STEPS, forget_old_days, identity
+from projections.retention_risk.features import STEPS, forget_old_days, take
 from projections.retention_risk.measures import Features
 from projections.retention_risk.scorecard import Scored, Scorer
-from projections.retention_risk.windows import second_of
 
 HANDLED = frozenset(STEPS)
-
-
-def take(features: Features, event: Recorded) -> None:
-    """Take one event into the features of its customer."""
-    at = second_of(event.meta.occurred_at)
-    if at > features.get("at", at - 1):
-        features["at"] = at
-    STEPS[event.name](features, event.event, at, identity(event.meta))
 
 
 def features_at(events: Iterable[Recorded], moment: datetime, *, recorded_later: bool = False) -> Features:

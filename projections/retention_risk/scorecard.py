@@ -12,10 +12,10 @@ from math import ceil, floor
 from operator import itemgetter
 
 from domain.values import Value
-from projections.measures.ranks import logistic
+from projections.measures.odds import logistic
 from projections.retention_risk.measures import FEATURES, Feature, Features, Number, Sheet, Steps
 from projections.retention_risk.model import COLD_START, Model, NoModel, Term, check
-from projections.retention_risk.windows import LAST_SECOND, second_of
+from projections.retention_risk.windows import LAST_SECOND, RELEASED, Measured, second_of
 
 
 class Reason(Value):
@@ -66,7 +66,7 @@ class _Single:
 
     def reason(self, points: int, sheet: Sheet, number: Number) -> Reason:
         value, sources = _told(self.feature, sheet, number)
-        return Reason(self.code, points_of(points), value, self.feature.window, tuple(sources))
+        return Reason(self.code, points_of(points), value, self.feature.over(sheet.spans), tuple(sources))
 
 
 class _Pair:
@@ -89,7 +89,7 @@ class _Pair:
 
     def reason(self, points: int, sheet: Sheet, numbers: Sequence[Number]) -> Reason:
         told = [_told(f, sheet, numbers[i]) for f, i in zip(self.features, self.indexes, strict=True)]
-        values, windows = "; ".join(value for value, _ in told), "; ".join(f.window for f in self.features)
+        values, windows = "; ".join(value for value, _ in told), "; ".join(f.over(sheet.spans) for f in self.features)
         sources = dict.fromkeys(source for _, sources in told for source in sources)
         return Reason(self.code, points_of(points), values, windows, tuple(sources))
 
@@ -108,12 +108,12 @@ def _told(feature: Feature, sheet: Sheet, number: Number) -> tuple[str, Sequence
 class Scorer:
     """A model that scores. Only the features that it uses are measured."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, windows: Measured = RELEASED) -> None:
         """Raises NoModel when it uses a feature that this release does not know."""
         check(model)
         if unknown := {name for term in model.terms for name in term.features} - FEATURES.keys():
             raise NoModel(f"{model.id}: this release has no feature {', '.join(sorted(unknown))}")
-        self.model = model
+        self.model, self._windows = model, windows
         names = list(dict.fromkeys(name for term in model.terms for name in term.features))
         singles = [_Single(term) for term in model.terms if len(term.features) == 1]
         # One look for each feature: what it needs, how it is measured, and the terms that it decides alone.
@@ -139,9 +139,9 @@ class Scorer:
             return CLOSED
         if "seen" not in features:
             return UNKNOWN
-        sheet = Sheet(features, second_of(at))
+        sheet = Sheet(features, second_of(at), self._windows)
         numbers: list[Number] = []
-        following = LAST_SECOND
+        following = sheet.until
         reasons: list[tuple[int, Reason]] = []
         for needs, measure, steps, lookups in self._measured:
             number = None

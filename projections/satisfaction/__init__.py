@@ -9,11 +9,12 @@ from typing import Any
 
 from domain.values import Recorded
 from projections.declare import Key, Projection, Rows, Table
-from projections.satisfaction.cells import DAILY, OUTCOMES, SCORES, TOTALLED, TOTALS, cell_key, count
+from projections.satisfaction.cells import COUNTED, DAILY, OUTCOMES, SCORES, TOTALLED, TOTALS, cell_key, count
 from projections.satisfaction.changes import Difference, compare
-from projections.satisfaction.summaries import DIMENSIONS, PERIODS, Summary, summarise, totals_that_answer
+from projections.satisfaction.summaries import DIMENSIONS, PERIODS, Summary, summarise
 
 __all__ = [
+    "COUNTED",
     "DAILY",
     "DIMENSIONS",
     "INVITATIONS",
@@ -27,7 +28,6 @@ __all__ = [
     "Summary",
     "compare",
     "summarise",
-    "totals_that_answer",
 ]
 
 INVITATIONS = Table(
@@ -66,7 +66,7 @@ def _invited(rows: Rows, event: Recorded) -> None:
         **dict.fromkeys(("score", "previous", "scored_at")),
     }
     rows.put(INVITATIONS, (invited.invitation_id,), row)
-    count(rows, cell, {"invited": 1})
+    count(rows, cell, invited=1)
 
 
 def _scored(rows: Rows, event: Recorded) -> None:
@@ -75,7 +75,7 @@ def _scored(rows: Rows, event: Recorded) -> None:
     if scored.previous is not None:
         before = SCORES[scored.previous]
         changes[before] = changes.get(before, 0) - 1
-    count(rows, cell_key(scored, scored.invited_at), changes)
+    count(rows, cell_key(scored, scored.invited_at), **changes)
     if (invitation := rows.edit(INVITATIONS, (scored.invitation_id,))) is not None:
         invitation.update(score=scored.score, previous=scored.previous, scored_at=event.meta.occurred_at)
 
@@ -87,7 +87,7 @@ def _becomes(rows: Rows, invitation_id: str, outcome: str) -> None:
     changes = {outcome: 1}
     if before := invitation["outcome"]:
         changes[before] = -1
-    count(rows, tuple(invitation[name] for name in DAILY.key), changes)
+    count(rows, tuple(invitation[name] for name in DAILY.key), **changes)
     invitation["outcome"] = outcome
     rows.put(INVITATIONS, (invitation_id,), invitation)
 

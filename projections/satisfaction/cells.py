@@ -1,11 +1,11 @@
 """Where invitations and answers are counted: one cell for each, and the totals of each day beside the cells."""
 
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from functools import lru_cache
+from datetime import datetime
 from typing import Any
 
-from projections.declare import Key, Rows, Table
+from projections.declare import Key, Table
+from projections.measures.times import day_of
+from projections.totals import Counted
 
 TOTALLED = ("channel", "branch", "product", "segment", "project_id", "owner")
 """The dimensions that a cell has beside its day, and that have totals."""
@@ -36,7 +36,7 @@ TOTALS = Table(
 def cell_key(event: Any, sent_at: datetime) -> Key:
     """The cell of an event that carries the dimensions of its invitation."""
     return (
-        sent_at.astimezone(UTC).date(),
+        day_of(sent_at),
         event.metric,
         event.scale,
         event.channel,
@@ -48,16 +48,5 @@ def cell_key(event: Any, sent_at: datetime) -> Key:
     )
 
 
-@lru_cache(maxsize=10_000)
-def totals_keys(cell: Key) -> list[Key]:
-    """The totals that a cell is part of. What happens to an invitation is often asked for one event after the other."""
-    day, metric, scale, *values = cell
-    named = zip(TOTALLED, values, strict=True)
-    return [("", day, metric, scale, ""), *((name, day, metric, scale, value) for name, value in named)]
-
-
-def count(rows: Rows, cell: Key, changes: Mapping[str, int]) -> None:
-    """Add to the counters of a cell and of its totals."""
-    rows.add(DAILY, cell, **changes)
-    for key in totals_keys(cell):
-        rows.add(TOTALS, key, **changes)
+COUNTED = Counted(DAILY, TOTALS, TOTALLED)
+count = COUNTED.count

@@ -1,8 +1,8 @@
 """What changed between two periods: each group's difference with its interval.
 
 Of twenty groups that did not change, one differs by chance at 95 %. So `significant` is by the procedure of Benjamini
-and Hochberg (1995) over all groups that are compared together: of those that it names, one in twenty is expected to be
-wrong.
+and Hochberg (1995) over all groups that are compared together: of those that it names, no more than the share of the
+rules (domain/rules/comparisons.toml) is expected to be wrong.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,9 +14,8 @@ from projections.declare import Row
 from projections.measures.intervals import Change, benjamini_hochberg
 from projections.measures.surveys import ces_change, csat_change, nps_change
 from projections.satisfaction.cells import SCORES
+from projections.satisfaction.rules import COMPARISONS
 from projections.satisfaction.summaries import Summary, summarise
-
-FALSE_DISCOVERIES = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +35,16 @@ class Difference:
 
 
 def compare(
-    before: Iterable[Row], after: Iterable[Row], by: Sequence[str] = (), min_n: int = SURVEYS.latest.smallest_n
+    before: Iterable[Row],
+    after: Iterable[Row],
+    by: Sequence[str] = (),
+    min_n: int = SURVEYS.latest.smallest_n,
+    false_discoveries: float = COMPARISONS.latest.false_discoveries,
 ) -> tuple[Difference, ...]:
-    """Counters of two periods, as `summarise` takes them, group by group; in the order of group, metric and scale."""
+    """Counters of two periods, as `summarise` takes them, group by group; in the order of group, metric and scale.
+
+    Of those that are `significant` the share `false_discoveries` is expected to be chance.
+    """
     rows = [list(before), list(after)]
     summaries = [
         {(one.group, one.metric, one.scale): one for one in summarise(period, by=by, min_n=min_n)} for period in rows
@@ -50,7 +56,7 @@ def compare(
         for key in keys
     ]
     values = [None if change is None else change.p_value for change in changes]
-    named = iter(benjamini_hochberg([value for value in values if value is not None], FALSE_DISCOVERIES))
+    named = iter(benjamini_hochberg([value for value in values if value is not None], false_discoveries))
     return tuple(
         Difference(*key, summaries[0].get(key), summaries[1].get(key), change, value, value is not None and next(named))
         for key, change, value in zip(keys, changes, values, strict=True)

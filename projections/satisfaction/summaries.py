@@ -1,6 +1,6 @@
 """Satisfaction as it is asked for: cells or totals added up, and what CSAT, NPS and CES say of the sum."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,16 +48,6 @@ class Summary:
     partial_rate: float | None
     """Unfinished answers of the invitations that arrived, 0..1, under the same condition."""
     partial_interval: tuple[float, float] | None
-
-
-def totals_that_answer(named: Collection[str]) -> str | None:
-    """The dimension whose totals say as much as the cells about these columns; None when only the cells do.
-
-    It is '', the totals of all cells, when none of them is a dimension that has totals. Days, metrics and scales are
-    apart in all totals.
-    """
-    dimensions = [name for name in TOTALLED if name in named]
-    return None if len(dimensions) > 1 else "".join(dimensions)
 
 
 def summarise(

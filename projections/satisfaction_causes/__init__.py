@@ -6,11 +6,11 @@ it happened before; an answer that is changed is looked at again.
 """
 
 from collections.abc import Callable
-from datetime import UTC
 from typing import Any
 
 from domain.values import Recorded
 from projections.declare import Key, Projection, Row, Rows, Table
+from projections.measures.times import day_of
 from projections.satisfaction_causes.experiences import EXPERIENCES, STEPS, met
 from projections.satisfaction_causes.rules import RULES, CauseRule, is_low
 from projections.satisfaction_causes.summaries import CAUSES, Cause, causes
@@ -43,7 +43,7 @@ def _invited(rows: Rows, event: Recorded) -> None:
     row: Row = dict.fromkeys(ANSWERS.columns)
     row |= {name: getattr(invited, name) for name in ("metric", "scale", "channel", "owner", "about")}
     row |= {name: getattr(invited, name) for name in ("branch", "product", "segment", "project_id")}
-    row["day"] = event.meta.occurred_at.astimezone(UTC).date()
+    row["day"] = day_of(event.meta.occurred_at)
     rows.put(ANSWERS, (invited.invitation_id,), row)
 
 

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from domain.values import Recorded
 from projections.declare import Key, Projection, Row, Rows, Table
 from projections.service_queues import cases, contacts
+from projections.service_queues.ages import SHARES
 from projections.service_queues.cases import next_deadline
-from projections.service_queues.rules import RULES
+from projections.service_queues.rules import RULES, WINDOWS
 from projections.service_queues.summaries import (
-    MONTH,
     QueueSummary,
     Standing,
     first_day,
@@ -23,7 +23,7 @@ from projections.service_queues.summaries import (
     with_ages,
     with_flow,
 )
-from projections.service_queues.tables import CELLS, DIMENSIONS, DURATIONS, FIRST, FLOW, ITEMS, rounded, seconds_between
+from projections.service_queues.tables import CELLS, DIMENSIONS, DURATIONS, FIRST, FLOW, ITEMS, rounded
 
 __all__ = [
     "CELLS",
@@ -32,9 +32,10 @@ __all__ = [
     "FIRST",
     "FLOW",
     "ITEMS",
-    "MONTH",
     "RULES",
     "SERVICE_QUEUES",
+    "SHARES",
+    "WINDOWS",
     "QueueSummary",
     "Standing",
     "first_day",
@@ -42,7 +43,6 @@ __all__ = [
     "is_overdue",
     "next_deadline",
     "rounded",
-    "seconds_between",
     "standings",
     "summarise_queues",
     "with_ages",

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from math import ceil
 
 from domain.clocks import BusinessCalendar
-from projections.service_queues.tables import seconds_between
+from projections.measures.times import seconds_between
 
 SHARES = (0.5, 0.9, 1.0)
 """The median, the ninetieth percentile, and the greatest."""

@@ -5,8 +5,9 @@ from typing import Any
 
 from domain.values import Recorded
 from projections.declare import Row, Rows
+from projections.measures.times import seconds_between
 from projections.service_queues.rules import RULES
-from projections.service_queues.tables import DURATIONS, count, enter, move, put, rounded, seconds_between
+from projections.service_queues.tables import DURATIONS, count, enter, move, put, rounded
 
 
 def next_deadline(item: Row) -> Row:

@@ -6,9 +6,10 @@ from typing import Any
 
 from domain.values import Recorded
 from projections.declare import Row, Rows
+from projections.measures.times import seconds_between
 from projections.service_queues.first_contact import comes_back, solved
 from projections.service_queues.rules import RULES
-from projections.service_queues.tables import ITEMS, count, enter, move, put, seconds_between
+from projections.service_queues.tables import ITEMS, count, enter, move, put
 
 
 def queued(rows: Rows, event: Recorded) -> None:

@@ -1,4 +1,4 @@
-"""The rules of queues (domain/rules/queues.toml), in the version in force when something happened."""
+"""The rules of queues (queues.toml and queue_windows.toml in domain/rules), in force when something happened."""
 
 from domain.rules import Rule, read
 
@@ -13,4 +13,14 @@ class QueueRule(Rule, frozen=True):
     calendar: str
 
 
+class WindowRule(Rule, frozen=True):
+    """Over how long the flow is added up, and how far ahead it is foretold."""
+
+    short_days: int
+    long_days: int
+    ahead_hours: dict[str, int]
+    """How the time ahead is called, and its hours."""
+
+
 RULES = read("queues", QueueRule)["queues"]
+WINDOWS = read("queue_windows", WindowRule)["windows"]

@@ -12,12 +12,10 @@ from typing import Any
 from domain.clocks import CALENDARS
 from projections.declare import Row
 from projections.measures.first_contact import FIRST_CONTACT
+from projections.measures.times import day_of
 from projections.service_queues.ages import business_ages, calendar_ages, ranked
-from projections.service_queues.rules import RULES
-from projections.service_queues.tables import FLOW, day_of
-
-WEEK = 7
-MONTH = 28
+from projections.service_queues.rules import RULES, WINDOWS
+from projections.service_queues.tables import FLOW
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +46,10 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class QueueSummary(Standing):
-    """The same with what came and went: today (UTC), and in the 7 and 28 days up to now."""
+    """The same with what came and went: today (UTC), and in the days of the rules up to now.
+
+    That are 7 and 28 in the version that the names are of; a test compares the two.
+    """
 
     inflow_today: int = 0
     outflow_today: int = 0
@@ -133,7 +134,7 @@ def with_ages(counted: Iterable[Mapping[str, Any]], now: datetime) -> tuple[Stan
 
 def first_day(now: datetime) -> date:
     """The first day whose flow a summary looks at."""
-    return day_of(now) - timedelta(days=MONTH + FIRST_CONTACT.at(now).days)
+    return day_of(now) - timedelta(days=WINDOWS.at(now).long_days + FIRST_CONTACT.at(now).days)
 
 
 def with_flow(
@@ -151,12 +152,13 @@ def with_flow(
 
 
 def _summary(standing: Standing, flow: list[Row], now: datetime) -> QueueSummary:
-    today = day_of(now)
+    today, windows = day_of(now), WINDOWS.at(now)
+    long = timedelta(days=windows.long_days)
     day = _added(row for row in flow if row["day"] == today)
-    week = _added(row for row in flow if row["day"] > today - timedelta(days=WEEK))
-    month = _added(row for row in flow if row["day"] > today - timedelta(days=MONTH))
+    week = _added(row for row in flow if row["day"] > today - timedelta(days=windows.short_days))
+    month = _added(row for row in flow if row["day"] > today - long)
     settled = today - timedelta(days=FIRST_CONTACT.at(now).days)
-    final = _added(row for row in flow if settled - timedelta(days=MONTH) < row["day"] <= settled)
+    final = _added(row for row in flow if settled - long < row["day"] <= settled)
     offered = week["answered"] + week["abandoned"]
     return QueueSummary(
         **{name: getattr(standing, name) for name in Standing.__slots__},
@@ -171,7 +173,7 @@ def _summary(standing: Standing, flow: list[Row], now: datetime) -> QueueSummary
         abandonment=_share(week["abandoned"], offered),
         speed_of_answer=_share(week["wait_seconds"], week["answered"]),
         handling_time=_share(week["talk_seconds"] + week["wrap_up_seconds"], week["handled"]),
-        days_of_work=_share(standing.open * MONTH, month["outflow"]),
+        days_of_work=_share(standing.open * windows.long_days, month["outflow"]),
         reopen_rate=_share(month["reopened"], month["outflow"]) if standing.kind == "case" else None,
         first_contact=_share(month["first_contact"], month["handled"]),
         first_contact_final=_share(final["first_contact"], final["handled"]),

@@ -1,10 +1,11 @@
 """What is kept of the queues: one row for each contact or case, and counters of what came and went each day."""
 
-from datetime import UTC, date, datetime
+from datetime import datetime
 from typing import Any
 
 from domain.values import Recorded, dimensions
 from projections.declare import Index, Key, Row, Rows, Table
+from projections.measures.times import day_of
 
 ITEMS = Table(
     name="queue_items",
@@ -93,16 +94,6 @@ FIRST = Table(name="queue_first_contacts", key={"customer_id": "text"}, columns=
 """What a customer's contacts solved lately, by product: when, and in which cell it counts."""
 
 _NEW_ITEM: Row = dict.fromkeys(ITEMS.columns)
-
-
-def day_of(moment: datetime) -> date:
-    """The day that a moment counts in."""
-    return moment.astimezone(UTC).date()
-
-
-def seconds_between(start: datetime, end: datetime) -> int:
-    """Whole seconds from start to end; 0 when the channels' clocks disagree."""
-    return max(0, int((end - start).total_seconds()))
 
 
 def cell_of(item: Row, at: datetime) -> Key:

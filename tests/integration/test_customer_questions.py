@@ -29,7 +29,7 @@ from infra.embedded.postgres import EmbeddedPostgres
 from infra.postgres.log import PostgresLog
 from infra.postgres.questions import identity, profiles
 from infra.postgres.questions.answer import Answer
-from infra.postgres.questions.customers import ABOUT_ONE, as_shown, events_of, risk_of, timeline
+from infra.postgres.questions.customers import ABOUT_ONE, as_shown, events_of, risk_of, scorer_at, timeline
 from infra.postgres.read_models import PostgresReadModels
 from infra.whole_customer import whole_of
 from projections.catalogue import ALL
@@ -131,7 +131,7 @@ def test_consent_expires_at_the_moment_of_asking(story: Connection) -> None:
     answer = Answer(story, *ABOUT_ONE)
     for days, valid in ((9, True), (10, False)):
         now = NOON + days * DAY
-        (consent,) = profiles.consents(answer, ["d"], now)
+        (consent,) = profiles.consents(answer.about(["d"], profiles.HELD), now)
         assert (consent["status"], consent["valid"], consent["expired"]) == ("granted", valid, not valid)
         listed = [row["customer_id"] for row in profiles.customers(answer, now, consent=("marketing", "email"))]
         assert listed == (["a", "d"] if valid else ["a"])
@@ -179,7 +179,7 @@ def test_the_risk_of_who_is_one_is_that_of_all_their_events(story: Connection) -
     for one in "abcdef":
         events = events_of(answer, [one], RETENTION_RISK.handles, 10**9)
         (row,) = refolded(RETENTION_RISK, as_one(events, one, closed=True))
-        assert as_shown(answer, row, now) == risk_of(answer, one, now)
+        assert as_shown(row, now, scorer_at(answer, now)) == risk_of(answer, one, now)
     whole = whole_of(answer, "a", now)
     both = whole.scores["retention"]
     sources = {source for reason in both["reasons"] for source in reason["sources"]}

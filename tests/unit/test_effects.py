@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from domain.survey import RULES as SURVEYS
 from projections.measures.rates import rate_ratio, share_change
 from projections.measures.surveys import nps_change
 from projections.outcomes import DAILY
@@ -117,6 +118,15 @@ def test_answers_are_compared_by_the_convention_of_their_metric() -> None:
     expected = nps_change(first["nps", 10], second["nps", 10])
     assert expected is not None
     assert (nps.before, nps.after, nps.change, nps.significant) == (0, -100, expected.delta, True)
+
+
+def test_answers_have_the_smallest_n_of_surveys_and_contacts_their_own() -> None:
+    side = tally(answers={("csat", 5): [0, 0, 0, 0, 0, 9]}, handled=12, first_time=6)
+    least = SURVEYS.latest.smallest_n
+    shown = {one.measure: not one.suppressed for one in effects(side, side, 90, 100, fewest_answers=least)}
+    assert (shown["csat"], shown["first_contact_resolution"]) == (False, True)
+    shown = {one.measure: not one.suppressed for one in effects(side, side, 90, 100, fewest_answers=9)}
+    assert (shown["csat"], shown["first_contact_resolution"]) == (True, True)
 
 
 def test_work_has_its_price_in_minor_units() -> None:

@@ -1,6 +1,5 @@
 """The formulas against published and computed reference values."""
 
-from collections import Counter
 from math import exp
 
 import pytest
@@ -8,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from projections.measures.intervals import wilson
-from projections.measures.ranks import logistic, nearest_rank
+from projections.measures.odds import logistic
 from projections.measures.staffing import agents_needed, erlang_c
 from projections.measures.surveys import (
     average,
@@ -113,12 +112,6 @@ def test_a_change_of_csat_needs_answers_in_both_periods() -> None:
     assert change.significant
     assert csat_change([0] * 6, [0, 0, 0, 0, 1, 1]) is None
     assert nps_change([0] * 11, [0] * 11) is None
-
-
-@pytest.mark.parametrize(("share", "value"), [(0.0, 15), (0.05, 15), (0.3, 20), (0.4, 20), (0.5, 35), (1.0, 50)])
-def test_nearest_rank_is_a_value_that_occurred(share: float, value: int) -> None:
-    assert nearest_rank(Counter([15, 20, 35, 40, 50]), share) == value
-    assert nearest_rank({}, share) is None
 
 
 @pytest.mark.parametrize(

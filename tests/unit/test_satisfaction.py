@@ -12,6 +12,7 @@ from msgspec import convert
 from domain.survey import SurveyAnswered, SurveyBounced, SurveyDeclined, SurveyInvited, SurveyScored
 from domain.values import Event
 from projections.satisfaction import (
+    COUNTED,
     DAILY,
     INVITATIONS,
     OUTCOMES,
@@ -20,7 +21,6 @@ from projections.satisfaction import (
     TOTALLED,
     TOTALS,
     summarise,
-    totals_that_answer,
 )
 from tests.support.builders import NOON
 from tests.support.rows import Dated, decided, fold, recorded
@@ -174,7 +174,7 @@ def test_a_dimension_that_does_not_exist_is_refused() -> None:
     ],
 )
 def test_totals_answer_what_names_one_dimension_at_most(named: tuple[str, ...], totals: str | None) -> None:
-    assert totals_that_answer(named) == totals
+    assert COUNTED.answering(named) == totals
 
 
 some_invited = st.builds(

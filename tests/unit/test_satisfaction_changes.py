@@ -59,6 +59,8 @@ def test_of_many_groups_the_weakest_finding_is_left_out() -> None:
     assert 0.01 < alone.p_value < 0.05
     assert alone.change.significant
     assert not any(one.significant for one in found.values())
+    lenient = compare(same, moved, ("branch",), false_discoveries=0.9)
+    assert [one.group[0] for one in lenient if one.significant] == ["b0"]
     [same_alone] = compare(same[:1], moved[-1:], ("branch",))
     assert same_alone.significant
 

@@ -23,6 +23,7 @@ from domain.complaint import (
     ComplaintWithdrawn,
 )
 from domain.contact import ContactAbandoned, ContactEnded, ContactQueued, ContactStarted, ContactTransferred
+from domain.rules import Versions
 from domain.values import Event
 from projections.declare import Row
 from projections.service_queues import (
@@ -31,10 +32,12 @@ from projections.service_queues import (
     FLOW,
     ITEMS,
     SERVICE_QUEUES,
+    WINDOWS,
     QueueSummary,
     rounded,
     summarise_queues,
 )
+from projections.service_queues import summaries as queue_summaries
 from projections.service_queues.ages import business_ages
 from tests.support.builders import NOON
 from tests.support.rows import Dated, MemoryRows, decided, fold, recorded
@@ -280,6 +283,24 @@ def test_flow_is_of_today_of_seven_days_and_of_twenty_eight() -> None:
     assert (summary.inflow_today, summary.outflow_today) == (1, 0)
     assert (summary.inflow_7d, summary.outflow_7d) == (7, 6)
     assert summary.days_of_work == pytest.approx(28 / 27)
+
+
+def test_figures_are_named_by_the_days_that_they_are_of() -> None:
+    """A version with other days needs other names, in `QueueSummary` and in `kehu show queues`."""
+    assert {(one.short_days, one.long_days) for one in WINDOWS} == {(7, 28)}
+    assert {"inflow_7d", "outflow_7d", "net_7d", "abandoned_7d", "reopened_7d"} <= set(QueueSummary.__slots__)
+
+
+def test_the_flow_is_of_the_days_of_the_version_in_force(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second version of the rule, from noon's day on: of three days."""
+    first = WINDOWS.latest
+    second = replace(first, version=2, effective_from=NOON.date(), short_days=3)
+    monkeypatch.setattr(queue_summaries, "WINDOWS", Versions("windows", (first, second)))
+    events = [contact(n, NOON - timedelta(days=n)) for n in range(12)]
+    rows = folded(*reversed(events))
+    [before] = summarise_queues(rows.whole(ITEMS), rows.whole(FLOW), NOON - timedelta(days=1))
+    [now] = summarise_queues(rows.whole(ITEMS), rows.whole(FLOW), NOON)
+    assert (before.inflow_7d, now.inflow_7d) == (7, 3)
 
 
 def test_queues_are_apart_by_name_and_kind() -> None:

@@ -11,17 +11,23 @@ from typing import Any
 from domain import registry
 from domain.values import Recorded
 from infra.postgres.mapper import to_recorded
-from infra.postgres.ops import AT_ONCE, matching
-from infra.postgres.questions.answer import Answer, Row
-from infra.postgres.questions.queues import open_cases
-from infra.postgres.risk_models import champion, usable
+from infra.postgres.ops import matching
+from infra.postgres.questions.answer import Answer, Held, Row
+from infra.postgres.questions.queues import as_case
+from infra.postgres.risk_models import champion_scorer
+from infra.spilled import descending
 from projections.customer_timeline import CUSTOMER_TIMELINE
 from projections.customers import CUSTOMERS
-from projections.retention_risk import RETENTION_RISK, Scored, Scorer, reason_as_json, swept
-from projections.service_queues import SERVICE_QUEUES, seconds_between
+from projections.declare import Table
+from projections.measures.times import seconds_between
+from projections.retention_risk import RETENTION_RISK, RISK, Scored, Scorer, reason_as_json, swept
+from projections.service_queues import ITEMS, SERVICE_QUEUES
 
 ABOUT_ONE = (CUSTOMERS, CUSTOMER_TIMELINE, RETENTION_RISK, SERVICE_QUEUES)
 """The read models that know a customer."""
+HELD: Mapping[Table, str] = {RISK: "true", ITEMS: "open"}
+"""What must be held of customers, and with which condition, to tell their risk and what is open."""
+LAST = datetime.max.replace(tzinfo=UTC)
 BANDS = ("high", "medium", "low", "unknown", "closed")
 """In the order in which customers are listed; the first three are ranges of the probability."""
 NOTHING: Mapping[str, object] = {}
@@ -70,34 +76,29 @@ def timeline(
     return islice(whole, limit or None)
 
 
-def open_cases_of(answer: Answer, ids: Sequence[str], now: datetime) -> list[Row]:
-    """The open cases of these customers: the overdue first, then those at risk, then by deadline."""
-    found: list[Row] = []
-    for one in ids:
-        # At once, which is faster than a cursor; nearly nobody has so many.
-        few = list(open_cases(answer, now, AT_ONCE, {"customer_id": one}))
-        found += few if len(few) < AT_ONCE else open_cases(answer, now, where={"customer_id": one})
-    return found if len(ids) == 1 else sorted(found, key=_urgency)
+def open_cases_of(held: Held, now: datetime) -> list[Row]:
+    """The open cases of customers: the overdue first, then those at risk, then by deadline."""
+    cases = (as_case(item, now) for item in held[ITEMS] if item["kind"] == "case")
+    return sorted(cases, key=_urgency)
 
 
 def _urgency(case: Row) -> tuple[int, datetime, str]:
     dues = [due for due in (case["statutory_due"], case["service_due"]) if due is not None]
     order = ("overdue", "at risk", "in time").index(case["state"])
-    return order, min(dues, default=datetime.max.replace(tzinfo=UTC)), case["case"]
+    return order, min(dues, default=LAST), case["case"]
 
 
-def open_contacts_of(answer: Answer, ids: Sequence[str], now: datetime) -> list[Row]:
-    """Contacts of these customers that wait or are talked to, the longest waiting first."""
-    query = """SELECT item_id, queue, status, channel, owner, opened_at, waiting_since, customer_id
-        FROM queue_items WHERE customer_id = ANY(%(ids)s) AND kind = 'contact' AND open
-        ORDER BY waiting_since, item_id"""
+def open_contacts_of(held: Held, now: datetime) -> list[Row]:
+    """Contacts of customers that wait or are talked to, the longest waiting first."""
+    names = ("queue", "status", "channel", "owner", "opened_at", "waiting_since", "customer_id")
     return [
         {
-            "contact": row.pop("item_id").removeprefix("contact-"),
-            **row,
-            "age_seconds": seconds_between(row["opened_at"], now),
+            "contact": item["item_id"].removeprefix("contact-"),
+            **{name: item[name] for name in names},
+            "age_seconds": seconds_between(item["opened_at"], now),
         }
-        for row in answer.rows(query, {"ids": list(ids)})
+        for item in sorted(held[ITEMS], key=lambda item: (item["waiting_since"] or LAST, item["item_id"]))
+        if item["kind"] == "contact"
     ]
 
 
@@ -127,17 +128,17 @@ def risk_of(answer: Answer, customer_id: str, now: datetime, other: Scorer | Non
     With another model also what that says, as `other`.
     """
     rows = answer.rows("SELECT * FROM retention_risk WHERE customer_id = %(customer)s", {"customer": customer_id})
-    return _row(_as_of(rows[0], now, scorer_at(answer, now)), now, other) if rows else None
+    return as_shown(rows[0], now, scorer_at(answer, now), other) if rows else None
 
 
 def scorer_at(answer: Answer, now: datetime) -> Scorer:
     """What scores by the model that is the champion at a moment."""
-    return usable(answer.ask(lambda conn: champion(conn, now)))
+    return answer.ask(lambda conn: champion_scorer(conn, now))
 
 
-def as_shown(answer: Answer, row: Row, now: datetime) -> Row:
-    """A row of the read model of risks as it is shown: as of now."""
-    return _row(_as_of(row, now, scorer_at(answer, now)), now, None)
+def as_shown(row: Row, now: datetime, scorer: Scorer, other: Scorer | None = None) -> Row:
+    """A row of the read model of risks as it is shown: as of now, by the champion and, where given, by another."""
+    return _row(_as_of(row, now, scorer), now, other)
 
 
 def riskiest(
@@ -161,7 +162,7 @@ def riskiest(
     if after is not None:
         place = _rank(dict(zip(("band", "probability", "customer_id"), after, strict=True)))
         scored = (row for row in scored if _rank(row) < place)
-    anew = nlargest(limit, scored, key=_rank) if limit else sorted(scored, key=_rank, reverse=True)
+    anew = nlargest(limit, scored, key=_rank) if limit else descending(scored, _rank)
     bands: tuple[str, ...] = BANDS if band is None else (band,)
     if after is not None:
         bands = tuple(one for one in bands if BANDS.index(one) >= BANDS.index(after[0]))

@@ -8,12 +8,11 @@ from typing import Any
 
 from infra.postgres.questions.answer import Answer, Row
 from projections.measures.survival import Survival, kaplan_meier
-from projections.service_queues import RULES, rounded, seconds_between
+from projections.measures.times import seconds_between
+from projections.service_queues import RULES, WINDOWS, rounded
 
 HOUR = 3600
 Histogram = dict[int, int]
-AHEAD = {"expected_24h": timedelta(hours=24), "expected_7d": timedelta(days=7)}
-"""The windows in which breaches are expected."""
 
 
 class Forecasts:
@@ -48,20 +47,23 @@ class Forecasts:
     def expected(self) -> list[Row]:
         """For each queue how many open cases are expected to miss a deadline that falls into each window.
 
-        `untold` are those of which nothing is known.
+        The windows and their names are of the rules; `untold` are those of which nothing is known.
         """
+        ahead = {
+            f"expected_{name}": timedelta(hours=hours) for name, hours in WINDOWS.at(self._now).ahead_hours.items()
+        }
         expected: dict[str, Row] = {}
         query = """SELECT queue, case_type, opened_at, due FROM queue_items
             WHERE open AND kind = 'case' AND due >= %(now)s AND due < %(until)s"""
-        until = self._now + max(AHEAD.values())
+        until = self._now + max(ahead.values())
         for item in self._answer.rows(query, {"now": self._now, "until": until}):
-            row = expected.setdefault(item["queue"], {"queue": item["queue"], **dict.fromkeys(AHEAD, 0.0), "untold": 0})
+            row = expected.setdefault(item["queue"], {"queue": item["queue"], **dict.fromkeys(ahead, 0.0), "untold": 0})
             share = self._missed(item, item["due"])
             if share is None:
                 row["untold"] += 1
                 continue
-            for name, ahead in AHEAD.items():
-                if item["due"] < self._now + ahead:
+            for name, time in ahead.items():
+                if item["due"] < self._now + time:
                     row[name] += share
         return [expected[queue] for queue in sorted(expected)]
 

@@ -7,23 +7,17 @@ from datetime import date, timedelta
 
 from infra.postgres.ops import matching
 from infra.postgres.questions.answer import Answer, Row
+from infra.postgres.questions.totals import source_of
 from projections.measures.rates import Ratio, rate_ratio
-from projections.outcomes import CUSTOMER_DIMENSIONS, DAILY, DEADLINES, REDRESS, TOTALLED
+from projections.outcomes import COUNTED, CUSTOMER_DIMENSIONS, DAILY, DEADLINES, REDRESS
 from projections.outcomes.causes import RootCauses, periods_until, root_causes
 from projections.outcomes.effects import Effect, effects, windows
 from projections.outcomes.summaries import DIMENSIONS, ComplaintRate, Tally, Window, complaint_rate
+from projections.satisfaction import COUNTED as SURVEYED
 from projections.satisfaction import SCORES
-from projections.satisfaction import TOTALLED as SURVEYED
-from projections.satisfaction import totals_that_answer as survey_totals
 
 EVERYTHING: Mapping[str, str] = {}
 CLUSTER = ("product", "cause", "branch")
-
-
-def totals_that_answer(named: Collection[str]) -> str | None:
-    """The dimension whose totals say as much as the cells; '' for the totals of all, None when only cells do."""
-    dimensions = [name for name in TOTALLED if name in named]
-    return None if len(dimensions) > 1 else "".join(dimensions)
 
 
 def complaint_rates(
@@ -88,15 +82,9 @@ def tally(
 
 
 def _daily(answer: Answer, window: Window, by: str, where: Mapping[str, str]) -> dict[str, Row]:
-    dimension = totals_that_answer([by, *where])
-    if dimension is None:
-        source = "outcome_daily"
-    else:
-        value = f", value AS {dimension}" if dimension else ""
-        source = f"(SELECT *{value} FROM outcome_totals WHERE dimension = %(dimension)s) totals"
     sums = ", ".join(f"sum({name})::bigint AS {name}" for name in DAILY.columns)
-    statement = f"SELECT {_group(by)}, {sums} FROM {source} WHERE {_during(where)} GROUP BY 1"
-    rows = answer.rows(statement, {**where, **_days(window), "dimension": dimension})
+    statement = f"SELECT {_group(by)}, {sums} FROM {source_of(COUNTED, [by, *where])} WHERE {_during(where)} GROUP BY 1"
+    rows = answer.rows(statement, {**where, **_days(window)})
     return {row.pop("named"): row for row in rows}
 
 
@@ -148,18 +136,13 @@ def _answers(
     answer: Answer, window: Window, by: str, where: Mapping[str, str]
 ) -> dict[str, dict[tuple[str, int], list[int]]]:
     """How often each score was given, of the invitations of a window: the cells of the read model of satisfaction."""
-    if not {by, *where} - {""} <= set(SURVEYED):
+    if not {by, *where} - {""} <= set(SURVEYED.dimensions):
         return {}
-    dimension = survey_totals([by, *where])
-    if dimension is None:
-        source = "satisfaction_daily"
-    else:
-        value = f", value AS {dimension}" if dimension else ""
-        source = f"(SELECT *{value} FROM satisfaction_totals WHERE dimension = %(dimension)s) totals"
+    source = source_of(SURVEYED, [by, *where])
     sums = ", ".join(f"sum({name})::bigint AS {name}" for name in SCORES)
     statement = f"SELECT {_group(by)}, metric, scale, {sums} FROM {source} WHERE {_during(where)} GROUP BY 1, 2, 3"
     found: dict[str, dict[tuple[str, int], list[int]]] = {}
-    for row in answer.rows(statement, {**where, **_days(window), "dimension": dimension}):
+    for row in answer.rows(statement, {**where, **_days(window)}):
         histogram = [row[name] for name in SCORES]
         found.setdefault(row["named"], {})[row["metric"], row["scale"]] = histogram
     return found

@@ -8,14 +8,15 @@ from datetime import datetime
 from infra.postgres.ops import matching
 from infra.postgres.questions.answer import Answer, Row
 from infra.postgres.questions.forecast import Forecasts
+from projections.measures.times import seconds_between
 from projections.service_queues import (
     DIMENSIONS,
     FLOW,
+    SHARES,
     QueueSummary,
     first_day,
     is_at_risk,
     is_overdue,
-    seconds_between,
     with_ages,
     with_flow,
 )
@@ -51,7 +52,7 @@ def summaries(answer: Answer, now: datetime, by: str = "queue", where: Chosen = 
     # By queue all columns are in one index of what is open.
     open_items = f"""SELECT {group} AS "group", kind, count(*) AS open,
             count(*) FILTER (WHERE status = 'waiting') AS waiting,
-            percentile_disc(ARRAY[0.5, 0.9, 1.0]) WITHIN GROUP (ORDER BY opened_at DESC) AS opened,
+            percentile_disc(%(shares)s::float8[]) WITHIN GROUP (ORDER BY opened_at DESC) AS opened,
             min(statutory_due) FILTER (WHERE statutory_due >= %(now)s) AS next_statutory_due,
             min(service_due) FILTER (WHERE service_due >= %(now)s) AS next_service_due,
             count(*) FILTER (WHERE statutory_due < %(now)s) AS overdue_statutory,
@@ -68,7 +69,7 @@ def summaries(answer: Answer, now: datetime, by: str = "queue", where: Chosen = 
             f"SELECT {names}, {_SUMS} FROM queue_cells WHERE day >= %(first)s AND {matching(chosen)} GROUP BY {names}"
         )
     )
-    values = {**chosen, "now": now, "first": first_day(now)}
+    values = {**chosen, "now": now, "first": first_day(now), "shares": list(SHARES)}
     standing = with_ages(answer.rows(open_items, values), now)
     return with_flow(standing, answer.rows(flow, values), now, by)
 
@@ -99,7 +100,7 @@ def open_cases(
         items = answer.page(_CASES.format(condition, f"CASE {ranks} END, "), {**chosen, "now": now}, limit)
     else:
         items = _part_by_part(answer, condition, parts, {**chosen, "now": now}, limit)
-    return (_case(item, now, forecasts) for item in items)
+    return (as_case(item, now, forecasts) for item in items)
 
 
 def _behind(case: Row, parts: Sequence[str], now: datetime) -> tuple[Sequence[str], dict[str, object]]:
@@ -132,7 +133,8 @@ def _part_by_part(
             return
 
 
-def _case(item: Row, now: datetime, forecasts: Forecasts | None) -> Row:
+def as_case(item: Row, now: datetime, forecasts: Forecasts | None = None) -> Row:
+    """A row of `queue_items` that is an open case, as it is shown."""
     late = {f"overdue_{clock}": is_overdue(item[f"{clock}_due"], now) for clock in ("statutory", "service")}
     return {
         "case": item["item_id"].removeprefix("complaint-"),

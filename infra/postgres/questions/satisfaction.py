@@ -8,14 +8,15 @@ from typing import Any
 
 from domain.survey import RULES
 from infra.postgres.questions.answer import Answer, Row
+from infra.postgres.questions.totals import source_of
 from projections.satisfaction import (
+    COUNTED,
     DAILY,
     PERIODS,
     Difference,
     Summary,
     compare,
     summarise,
-    totals_that_answer,
 )
 from projections.satisfaction_causes import CAUSES, Cause, causes
 from projections.satisfaction_causes import RULES as CAUSE_RULES
@@ -48,19 +49,13 @@ def counters(answer: Answer, by: Sequence[str], where: Where, window: Window | N
     From the totals of each day when no more than one dimension is named, else from the cells. `where` has the values of
     dimensions, metric and scale; `by` may name periods of days as well.
     """
-    dimension = totals_that_answer([*by, *where])
-    if dimension is None:
-        source = "satisfaction_daily"
-    else:
-        value = f", value AS {dimension}" if dimension else ""
-        source = f"(SELECT *{value} FROM satisfaction_totals WHERE dimension = %(dimension)s) totals"
     columns = {name: f"date_trunc('{name}', day)::date AS {name}" if name in PERIODS else name for name in by}
     names = ", ".join(dict.fromkeys(("metric", "scale", *by)))
     selected = ", ".join(dict.fromkeys(("metric", "scale", *columns.values())))
     sums = ", ".join(f"sum({name})::bigint AS {name}" for name in DAILY.columns)
     condition, values = _conditions(where, window)
-    statement = f"SELECT {selected}, {sums} FROM {source} WHERE {condition} GROUP BY {names}"
-    return answer.rows(statement, {**values, "dimension": dimension})
+    statement = f"SELECT {selected}, {sums} FROM {source_of(COUNTED, [*by, *where])} WHERE {condition} GROUP BY {names}"
+    return answer.rows(statement, values)
 
 
 def rolling(

@@ -6,8 +6,10 @@ from infra.postgres.ops import matching
 from infra.postgres.questions.answer import Answer, Row
 from projections.measures.staffing import agents_needed
 from projections.service_queues import RULES
+from projections.service_queues import WINDOWS as RULED
 
-WINDOWS = (7, 28)
+WINDOWS = (RULED.latest.short_days, RULED.latest.long_days)
+"""Over how many days arrivals can be looked at."""
 HOUR = 3600
 
 
