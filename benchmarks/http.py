@@ -35,7 +35,7 @@ class Asked:
 
 
 @contextmanager
-def _serving(settings: Settings, database: str) -> Iterator[tuple[Process, int, str]]:
+def serving(settings: Settings, database: str) -> Iterator[tuple[Process, int, str]]:
     """A server of its own, its port, and a token that may read all views."""
     path, port = settings.folder / "development-key.json", free_port()
     key = DevelopmentKey(path)
@@ -47,7 +47,7 @@ def _serving(settings: Settings, database: str) -> Iterator[tuple[Process, int, 
 
 def exported(settings: Settings, database: str) -> tuple[int, float]:
     """The rows of one export of all risks in each form, and the most memory of the server by then, in MiB."""
-    with _serving(settings, database) as (process, port, token), closing(HTTPConnection("127.0.0.1", port)) as asked:
+    with serving(settings, database) as (process, port, token), closing(HTTPConnection("127.0.0.1", port)) as asked:
         rows = 0
         for form in ("csv", "ndjson"):
             asked.request("GET", f"/v1/retention-risk?format={form}", headers={"Authorization": f"Bearer {token}"})
@@ -61,7 +61,7 @@ def exported(settings: Settings, database: str) -> tuple[int, float]:
 
 def run(settings: Settings, database: str, number: int) -> list[Asked]:
     """One finding for each round, of so many seconds; the first second is not counted."""
-    with _serving(settings, database) as (process, port, token):
+    with serving(settings, database) as (process, port, token):
         asyncio.run(_ask(port, token, number, 1.0))
         found = []
         for _ in range(settings.rounds):

@@ -18,6 +18,7 @@ from consumers.projector import Projector
 from consumers.projector_service import ProjectorService
 from consumers.publisher import DeadLetterPublisher
 from consumers.view_publisher import ViewPublisher
+from consumers.webhook_delivery import WebhookDelivery
 from domain import handling, registry
 from domain.ports import EventLog, Message
 from infra.failpoints import armed, reach
@@ -35,8 +36,10 @@ from infra.postgres.observed import ObservedLog
 from infra.postgres.read_models import PostgresReadModels
 from infra.postgres.running_deadlines import RunningDeadlines
 from infra.postgres.wake import Listener
-from infra.settings import Accepted, Settings
+from infra.settings import Accepted, Settings, WebhookSettings
 from infra.telemetry import Telemetry
+from infra.webhooks.addresses import networks
+from infra.webhooks.sending import Sender
 from projections.catalogue import ALL
 
 
@@ -142,10 +145,21 @@ def worker(settings: Settings) -> faust.App:
             ViewPublisher(at, settings.kafka, Listener(at).wait, telemetry.published, servers),
         )
 
-    return build_app(settings, services)
+    return build_app(settings.kafka, services)
 
 
 def view_publisher(settings: Settings) -> faust.App:
     """A process that publishes views and does nothing else."""
     at = settings.postgres
-    return build_app(settings, lambda: (ViewPublisher(at, settings.kafka, Listener(at).wait),))
+    return build_app(settings.kafka, lambda: (ViewPublisher(at, settings.kafka, Listener(at).wait),))
+
+
+def webhook_delivery(settings: WebhookSettings) -> faust.App:
+    """A process that tells webhooks what changed. Raises WrongNetwork."""
+    at, own = settings.postgres, networks(settings.webhook_networks)
+
+    def services() -> tuple[Service, ...]:
+        sender = Sender(own, settings.webhook_seconds)
+        return (WebhookDelivery(at, sender, Listener(at).wait, now, Servers.of("-")),)
+
+    return build_app("-", services)

@@ -27,6 +27,7 @@ STEPS = (
     "saving",  # its position moved in the open transaction
     "saved",  # rows and position are committed
     "filled",  # a slice of the customers is in the tables of new builds, not committed
+    "told",  # a webhook took a page of changes, its mark is not saved
     "published",  # rows of a view are acknowledged, the mark is not saved
     "indexed",  # new builds have all rows and indexes, their positions are not moved
 )

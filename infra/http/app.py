@@ -10,14 +10,16 @@ from infra import bootstrap
 from infra.http import openapi, problems
 from infra.http.access import AccessLog
 from infra.http.bodies import Bodies
+from infra.http.hub import Hub
 from infra.http.keys import DevelopmentKey, Keys, ProviderKeys
 from infra.http.parts import Parts
 from infra.http.publishing import Publisher
 from infra.http.rates import Rates
-from infra.http.routes import audit, events, health, operations, views
+from infra.http.routes import audit, changes, events, health, operations, views
 from infra.http.settings import HttpSettings, check_listens_safely
 from infra.http.store import Store
 from infra.http.tokens import DEVELOPMENT, Tokens
+from infra.postgres.wake import Listener
 from infra.settings import Accepted
 
 
@@ -45,6 +47,7 @@ def parts(
         store=Store(postgres, settings.connections, settings.exports, settings.export_seconds),
         access=AccessLog(postgres),
         publisher=Publisher(kafka, settings.publish_seconds),
+        hub=Hub(postgres, Listener(postgres)),
     )
 
 
@@ -54,6 +57,7 @@ def application(of: Parts) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
+        await of.hub.close()
         await of.publisher.close()
         of.access.close()
         of.store.close()
@@ -75,7 +79,7 @@ def routed(**given: object) -> FastAPI:
         redirect_slashes=False,
         **given,  # type: ignore[arg-type]
     )
-    for module in (health, views, operations, audit, events):
+    for module in (health, views, changes, operations, audit, events):
         # Not included but taken over: a request goes to its endpoint without a search in each router.
         app.router.routes.extend(module.router.routes)
     problems.handle(app)

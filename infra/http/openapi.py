@@ -60,6 +60,7 @@ class Told:
 
     row: type[BaseModel] | None = None
     exported: bool = True
+    streamed: bool = False
     personal: bool = False
     problems: tuple[type[Problem], ...] = ()
 
@@ -78,6 +79,7 @@ OPERATIONS: Mapping[tuple[str, str], Told] = {
     ("get", "/v1/customers/{customer_id}/timeline"): Told(
         TIMELINE_VIEW.fields, personal=True, problems=(*_OF_VIEWS, problems.NotFound)
     ),
+    ("get", "/v1/changes"): Told(streamed=True, personal=True, problems=(problems.TooMany,)),
     ("get", "/v1/projections"): Told(PROJECTIONS.fields),
     ("get", "/v1/dead-letters"): Told(DEAD_LETTERS.fields),
     ("get", "/v1/parked"): Told(PARKED.fields),
@@ -155,6 +157,10 @@ def _describe(operation: dict[str, Any], method: str, path: str, told: Told, nee
         if method == "get":
             found["304"] = {"description": "The caller has these rows already."}
             operation.setdefault("parameters", []).append(_header("If-None-Match", "The ETag of an answer before."))
+    elif told.streamed:
+        told_as = {"type": "string", "description": "`event`, `id` and `data`; the data is a CloudEvent in JSON."}
+        found["200"] = {"description": "Changes as they come.", "content": {"text/event-stream": {"schema": told_as}}}
+        operation["parameters"].append(_header("Last-Event-ID", "Instead of `after`: where to go on."))
     elif path.startswith("/health"):
         found["200"] = {"description": "Yes.", "content": {JSON: {"schema": {"type": "object"}}}}
     else:

@@ -7,6 +7,7 @@ from datetime import datetime
 from fastapi import Request
 
 from infra.http.access import AccessLog
+from infra.http.hub import Hub
 from infra.http.keys import Keys
 from infra.http.publishing import Publisher
 from infra.http.rates import Rates
@@ -29,6 +30,7 @@ class Parts:
     store: Store
     access: AccessLog
     publisher: Publisher
+    hub: Hub
 
 
 def parts_of(request: Request) -> Parts:

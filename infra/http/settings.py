@@ -58,6 +58,8 @@ class HttpSettings(Checked):
     """Exports and moments of the past at one time, each with a connection of its own."""
     export_seconds: int = Field(900, ge=1, le=86_400)
     """After which an export that is not finished is cut."""
+    followers: int = Field(1000, ge=0, le=100_000)
+    """Callers that may follow changes at one time."""
     wait_seconds: float = Field(30.0, ge=0, le=300)
     """For how long a question with `min_position` may wait."""
     publish_seconds: float = Field(10.0, gt=0, le=300)

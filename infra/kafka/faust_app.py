@@ -14,7 +14,6 @@ from mode import Service
 from mode.types import ServiceT
 
 from infra import garbage
-from infra.settings import Settings
 
 
 class _WithoutKafka(faust.App.BootStrategy):
@@ -25,11 +24,11 @@ class _App(faust.App):
     BootStrategy = _WithoutKafka
 
 
-def build_app(settings: Settings, services: Callable[[], Iterable[ServiceT]]) -> faust.App:
+def build_app(kafka: str, services: Callable[[], Iterable[ServiceT]]) -> faust.App:
     """An application that runs the services that are made when it starts; nothing connects before."""
     app = _App(
         "kehu-worker",
-        broker=f"kafka://{settings.kafka.replace(',', ';kafka://')}",
+        broker=f"kafka://{kafka.replace(',', ';kafka://')}",
         autodiscover=False,
         web_enabled=False,  # its monitor counts what agents do, and there are none
         worker_redirect_stdouts=False,

@@ -53,7 +53,17 @@ MAY: Mapping[str, Rights] = {
         "risk_promotions": READ,
         MODELS: READ,
     },
+    "kehu_deliverer": {
+        "webhooks": ("SELECT", "UPDATE"),
+        "webhook_keys": ALL,
+        "webhook_letters": ALL,
+        "projection_builds": READ,
+        "log_head": READ,
+        MODELS: READ,
+    },
     "kehu_operator": {
+        "webhooks": ALL,
+        "webhook_letters": ("SELECT", "UPDATE"),
         "view_marks": ("SELECT", "UPDATE"),
         "projections": ("SELECT", "UPDATE"),
         "projection_builds": READ,

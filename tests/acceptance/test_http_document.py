@@ -55,6 +55,8 @@ def server(history: History, issuer: Issuer) -> Iterator[Served]:
     suppress_health_check=list(HealthCheck),
 )
 def test_whatever_is_sent_the_answer_is_as_described(case: Any, server: Served) -> None:
+    if case.path == "/v1/changes":
+        case.query = {**(case.query or {}), "follow": "false"}  # it would go on for ever
     response = case.call(base_url=server.url, headers=server.bearer(scope="admin"))
     case.validate_response(response, checks=CHECKS)
 

@@ -61,6 +61,8 @@ def called(server: Served, method: str, path: str, headers: dict[str, str]) -> h
         )
     if (method, path) == ("post", "/v1/receipts"):
         return server.client.post(where, json={"events": [{"source": "/told", "id": "told-opened"}]}, headers=headers)
+    if path == "/v1/changes":
+        return server.client.get(where, params={"view": "customers", "follow": "false"}, headers=headers)
     asked = {"source": "/told", "id": "told-opened"} if path == "/v1/receipts" else None
     return server.client.request(method, where, params=asked, headers=headers)
 
@@ -133,6 +135,7 @@ OF_OTHERS = {
     "/v1/retention-risk": 200,
     "/v1/cases": 200,
     "/v1/queues": 200,
+    "/v1/changes": 200,
     "/v1/customers/{customer_id}": 404,
     "/v1/customers/{customer_id}/timeline": 404,
 }
@@ -145,6 +148,10 @@ def test_rows_of_others_are_neither_listed_nor_readable(server: Served, path: st
     claims: dict[str, Any] = {claim: allowed}
     answer = called(server, "get", path, server.bearer(**claims))
     assert answer.status_code == OF_OTHERS[path], answer.text
+    if path == "/v1/changes":
+        assert "event: complete" in answer.text
+        assert "event: changed" not in answer.text
+        return
     assert answer.json().get("rows", []) == []
     assert answer.headers.get("kehu-next") is None
     exported = server.get(path.replace("{customer_id}", "c-told") + "?format=ndjson", **claims)
