@@ -112,7 +112,7 @@ def setup(postgres: str, kafka: str, partitions: int = 4) -> tuple[list[str], li
     return done, made
 
 
-def worker(settings: Settings) -> faust.App:
+def worker(settings: Settings) -> "faust.App":
     """What one worker process runs: ingest, projector, dead letters, clocks and views, each with its own connection.
 
     With a port for metrics also what serves them and asks the store what it holds; raises NotServed when it is taken.
@@ -145,7 +145,7 @@ def worker(settings: Settings) -> faust.App:
     return build_app(settings, services)
 
 
-def view_publisher(settings: Settings) -> faust.App:
+def view_publisher(settings: Settings) -> "faust.App":
     """A process that publishes views and does nothing else."""
     at = settings.postgres
     return build_app(settings, lambda: (ViewPublisher(at, settings.kafka, Listener(at).wait),))
