@@ -18,7 +18,6 @@ from consumers.projector import Projector
 from consumers.projector_service import ProjectorService
 from consumers.publisher import DeadLetterPublisher
 from consumers.view_publisher import ViewPublisher
-from consumers.webhook_delivery import WebhookDelivery
 from domain import handling, registry
 from domain.ports import EventLog, Message
 from infra.failpoints import armed, reach
@@ -39,7 +38,6 @@ from infra.postgres.wake import Listener
 from infra.settings import Accepted, Settings, WebhookSettings
 from infra.telemetry import Telemetry
 from infra.webhooks.addresses import networks
-from infra.webhooks.sending import Sender
 from projections.catalogue import ALL
 
 
@@ -115,7 +113,7 @@ def setup(postgres: str, kafka: str, partitions: int = 4) -> tuple[list[str], li
     return done, made
 
 
-def worker(settings: Settings) -> faust.App:
+def worker(settings: Settings) -> "faust.App":
     """What one worker process runs: ingest, projector, dead letters, clocks and views, each with its own connection.
 
     With a port for metrics also what serves them and asks the store what it holds; raises NotServed when it is taken.
@@ -148,14 +146,18 @@ def worker(settings: Settings) -> faust.App:
     return build_app(settings.kafka, services)
 
 
-def view_publisher(settings: Settings) -> faust.App:
+def view_publisher(settings: Settings) -> "faust.App":
     """A process that publishes views and does nothing else."""
     at = settings.postgres
     return build_app(settings.kafka, lambda: (ViewPublisher(at, settings.kafka, Listener(at).wait),))
 
 
-def webhook_delivery(settings: WebhookSettings) -> faust.App:
+def webhook_delivery(settings: WebhookSettings) -> "faust.App":
     """A process that tells webhooks what changed. Raises WrongNetwork."""
+    # Here, since no other command should wait until a client of HTTP is imported.
+    from consumers.webhook_delivery import WebhookDelivery
+    from infra.webhooks.sending import Sender
+
     at, own = settings.postgres, networks(settings.webhook_networks)
 
     def services() -> tuple[Service, ...]:

@@ -4,13 +4,9 @@ A name is looked up by us and what it stands for is checked before a connection 
 that points somewhere else a moment later changes nothing.
 """
 
-import socket
 from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from urllib.parse import urlsplit
-
-from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import ThreadedResolver
 
 from infra.errors import KehuError
 
@@ -66,34 +62,3 @@ def allowed(address: Address, own: Networks, *, plain: bool) -> bool:
     if plain or any(address in network for network in _TRANSLATED if isinstance(address, IPv6Address)):
         return False
     return address.is_global and not address.is_multicast
-
-
-class Guard(AbstractResolver):
-    """Looks names up and hands out only addresses that are allowed."""
-
-    def __init__(self, own: Networks, *, plain: bool) -> None:
-        self._own, self._plain = own, plain
-        self._resolver = ThreadedResolver()
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        """The addresses of a name. Raises Forbidden when one of them may not be told."""
-        found = await self._resolver.resolve(host, port, family)
-        for one in found:
-            # One wrong address is enough: a name that has both is no name of an honest server.
-            self.check(one["host"])
-        return found
-
-    def check(self, host: str) -> None:
-        """Raises Forbidden for an address that is not allowed; a name is not looked at."""
-        try:
-            address = ip_address(host.partition("%")[0])
-        except ValueError:
-            return
-        if not allowed(address, self._own, plain=self._plain):
-            raise Forbidden(f"{address} is no address where webhooks may go: see KEHU_WEBHOOK_NETWORKS")
-
-    async def close(self) -> None:
-        """Nothing is kept."""
-        await self._resolver.close()

@@ -1,13 +1,17 @@
 """Sends a message to a webhook: signed, without following redirects, to allowed addresses only, and not for ever."""
 
+import socket
 from collections.abc import Mapping
+from ipaddress import ip_address
 from types import TracebackType
 from urllib.parse import urlsplit
 
 import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import ThreadedResolver
 
 from infra.errors import KehuError
-from infra.webhooks.addresses import Forbidden, Guard, Networks
+from infra.webhooks.addresses import Forbidden, Networks, allowed
 
 SECONDS = 15.0
 """That a try may take from the look-up of the name to the end of the answer."""
@@ -23,6 +27,37 @@ class NotTold(KehuError):
 
 class Gone(NotTold):
     """A webhook answered 410: whoever runs it does not want to be told any more. `kehu webhooks resume` tries again."""
+
+
+class Guard(AbstractResolver):
+    """Looks names up and hands out only addresses that are allowed."""
+
+    def __init__(self, own: Networks, *, plain: bool) -> None:
+        self._own, self._plain = own, plain
+        self._resolver = ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """The addresses of a name. Raises Forbidden when one of them may not be told."""
+        found = await self._resolver.resolve(host, port, family)
+        for one in found:
+            # One wrong address is enough: a name that has both is no name of an honest server.
+            self.check(one["host"])
+        return found
+
+    def check(self, host: str) -> None:
+        """Raises Forbidden for an address that is not allowed; a name is not looked at."""
+        try:
+            address = ip_address(host.partition("%")[0])
+        except ValueError:
+            return
+        if not allowed(address, self._own, plain=self._plain):
+            raise Forbidden(f"{address} is no address where webhooks may go: see KEHU_WEBHOOK_NETWORKS")
+
+    async def close(self) -> None:
+        """Nothing is kept."""
+        await self._resolver.close()
 
 
 class Sender:

@@ -8,7 +8,6 @@ import psycopg
 import pytest
 
 from infra.http import hub
-from infra.postgres.migrate import migrate
 from projections.service_queues import SERVICE_QUEUES
 from projections.views import VIEWS
 from tests.support.issuer import Issuer, issuing
@@ -31,7 +30,6 @@ def issuer() -> Iterator[Issuer]:
 @pytest.fixture
 def world(database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     monkeypatch.setattr(hub, "COALESCE", 0.01)
-    migrate(database)
     with closing(World(database)) as made:
         yield made
 

@@ -15,7 +15,6 @@ from consumers.webhook_delivery import WebhookDelivery
 from domain.customer import CustomerProfileChanged, CustomerRegistered
 from infra import bootstrap
 from infra.postgres import webhooks
-from infra.postgres.migrate import migrate
 from infra.webhooks.addresses import networks
 from infra.webhooks.sending import Sender
 from infra.webhooks.signing import new_secret
@@ -32,7 +31,6 @@ LOOPBACK = networks("127.0.0.0/8")
 
 @pytest.fixture
 def world(database: str) -> Iterator[World]:
-    migrate(database)
     with closing(World(database)) as made:
         yield made
 
