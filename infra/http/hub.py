@@ -74,6 +74,7 @@ class Hub:
         self._connection = connection(postgres)
         self._feed = Feed(self._connection)
         self._thread = ThreadPoolExecutor(1, "kehu-http-changes")
+        self._waits = ThreadPoolExecutor(1, "kehu-http-wait")
         self._readers = ThreadPoolExecutor(READERS, "kehu-http-missed")
         self._mine = local()
         self._opened: list[Any] = []
@@ -195,7 +196,7 @@ class Hub:
                 for tail in self._tails.values():
                     tail.wake()
             await asyncio.sleep(COALESCE)
-            await self._in_thread(self._resting.rest, behind)
+            await asyncio.get_running_loop().run_in_executor(self._waits, self._resting.rest, behind)
         if not self._closing:
             self._tails.clear()
 
@@ -233,7 +234,9 @@ class Hub:
             raise WrongToken(str(token)[:100]) from error
 
     async def close(self) -> None:
-        """End all followers."""
+        """End all followers; again it does nothing."""
+        if self._closing:
+            return
         self._closing = True
         for tail in self._tails.values():
             tail.wake()
@@ -242,8 +245,10 @@ class Hub:
             with suppress(asyncio.CancelledError):
                 await self._task
         await self._in_thread(self._connection.close)
-        await self._in_thread(self._waiting.close)
         self._thread.shutdown()
+        # Whoever waits for the log does so for some seconds more; nobody has to wait for that.
+        self._waits.submit(self._waiting.close)
+        self._waits.shutdown(wait=False)
         self._readers.shutdown()
         for shared in self._opened:
             shared.close()
