@@ -29,6 +29,8 @@ STEPS = (
     "filled",  # a slice of the customers is in the tables of new builds, not committed
     "told",  # a webhook took a page of changes, its mark is not saved
     "published",  # rows of a view are acknowledged, the mark is not saved
+    "sealing",  # new leaves are in the tree and its head is signed, nothing is committed
+    "sealed",  # the head is committed, nobody outside knows it
     "indexed",  # new builds have all rows and indexes, their positions are not moved
 )
 
