@@ -1,4 +1,4 @@
-"""Whatever is done to the log, its tree and its heads: it is found, and the first event that it was done to is named."""
+"""Whatever is done to the log, its tree and its heads is found, and the first event that it was done to is named."""
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -50,9 +50,10 @@ def test_a_changed_event_is_named(position: int) -> None:
     assert found(stored) == [Finding("changed", position)]
 
 
-@given(position=st.integers(1, SEALED - 1))
-def test_a_removed_event_is_named(position: int) -> None:
-    assert found(STORED[: position - 1] + STORED[position:]) == [Finding("missing", position)]
+@given(position=st.integers(1, SEALED - 1), number=st.integers(1, 20))
+def test_removed_events_are_named(position: int, number: int) -> None:
+    removed = Finding("missing", position, through=position + number - 1)
+    assert found(STORED[: position - 1] + STORED[position + number - 1 :]) == [removed]
 
 
 @given(position=st.integers(1, SEALED))
@@ -92,9 +93,14 @@ def test_a_change_with_the_tree_and_the_heads_rewritten_is_found_between_two_hea
     assert Finding("head", first) in findings
 
 
-@pytest.mark.parametrize(
-    "rewrite", [lambda kept: [], lambda kept: kept[:300], lambda kept: [leaf_hash(b"x"), *kept[1:]]]
-)
+REWRITTEN: list[Callable[[list[Hash]], list[Hash]]] = [
+    lambda kept: [],
+    lambda kept: kept[:300],
+    lambda kept: [leaf_hash(b"x"), *kept[1:]],
+]
+
+
+@pytest.mark.parametrize("rewrite", REWRITTEN)
 def test_a_tree_that_was_touched_alone_is_found_or_does_no_harm(rewrite: Callable[[list[Hash]], list[Hash]]) -> None:
     """Leaves that are gone prove nothing, and the heads still hold; one that is another points to its event."""
     kept = rewrite(MANY[:SEALED])
