@@ -6,7 +6,7 @@ lists of SHA-256 hashes, as many as the tree is high. Nothing here reads anythin
 `Nodes`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from hashlib import sha256
 
 Hash = bytes
@@ -35,6 +35,16 @@ def complete_root(hashes: Sequence[Hash]) -> Hash:
     return row[0]
 
 
+def joined(peaks: Sequence[Hash]) -> Hash:
+    """The root over complete subtrees that lie side by side, each smaller than the one before; none: the empty tree."""
+    if not peaks:
+        return EMPTY
+    found = peaks[-1]
+    for peak in reversed(peaks[:-1]):
+        found = node_hash(peak, found)
+    return found
+
+
 def root(size: int, nodes: Nodes) -> Hash:
     """The root of the tree over the first `size` leaves."""
     return _root(0, size, nodes) if size else EMPTY
@@ -60,6 +70,27 @@ def consistency_proof(earlier: int, later: int, nodes: Nodes) -> list[Hash]:
     if earlier in (0, later):
         return []
     return list(_subproof(earlier, 0, later, nodes, whole=True))
+
+
+def rest(indices: Iterable[int], size: int, nodes: Nodes) -> Iterator[Hash]:
+    """A proof for many leaves at once: the hashes of all largest subtrees that hold none of them, from left to right.
+
+    With the leaves at the indices, which ascend, they make the root over `size` leaves: see `root_with`.
+    """
+    ahead = _Ahead((index, b"") for index in indices)
+    yield from _rest(0, size, ahead, nodes)
+
+
+def root_with(leaves: Iterable[tuple[int, Hash]], size: int, hashes: Iterable[Hash]) -> Hash:
+    """The root that leaves with their indices, which ascend, and the proof of `rest` lead to.
+
+    Raises ValueError when there are too few hashes, or more of either than the tree has room for.
+    """
+    ahead, others = _Ahead(leaves), iter(hashes)
+    found = _root_with(0, size, ahead, others) if size else EMPTY
+    if ahead.index is not None or next(others, None) is not None:
+        raise ValueError("the leaves and the hashes do not fill a tree of this size")
+    return found
 
 
 def includes(leaf: Hash, index: int, size: int, path: Sequence[Hash], head: Hash) -> bool:
@@ -149,3 +180,44 @@ def _subproof(earlier: int, start: int, end: int, nodes: Nodes, *, whole: bool) 
     else:
         yield from _subproof(earlier - middle, start + middle, end, nodes, whole=False)
         yield _root(start, start + middle, nodes)
+
+
+class _Ahead:
+    """Leaves in order of their indices, with the next one in sight."""
+
+    def __init__(self, leaves: Iterable[tuple[int, Hash]]) -> None:
+        self._leaves = iter(leaves)
+        self.index: int | None = None
+        self._leaf: Hash = b""
+        self.take()
+
+    def take(self) -> Hash:
+        taken, before = self._leaf, self.index
+        self.index, self._leaf = next(self._leaves, (None, b""))
+        if before is not None and self.index is not None and self.index <= before:
+            raise ValueError("indices do not ascend")
+        return taken
+
+
+def _rest(start: int, end: int, ahead: _Ahead, nodes: Nodes) -> Iterator[Hash]:
+    if ahead.index is None or ahead.index >= end:
+        if end > start:
+            yield _root(start, end, nodes)
+    elif end - start == 1:
+        ahead.take()
+    else:
+        middle = start + _split(end - start)
+        yield from _rest(start, middle, ahead, nodes)
+        yield from _rest(middle, end, ahead, nodes)
+
+
+def _root_with(start: int, end: int, ahead: _Ahead, hashes: Iterator[Hash]) -> Hash:
+    if ahead.index is None or ahead.index >= end:
+        found = next(hashes, None)
+        if found is None:
+            raise ValueError("there are too few hashes for a tree of this size")
+        return found
+    if end - start == 1:
+        return ahead.take()
+    middle = start + _split(end - start)
+    return node_hash(_root_with(start, middle, ahead, hashes), _root_with(middle, end, ahead, hashes))

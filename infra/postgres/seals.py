@@ -1,6 +1,7 @@
 """Seals the log: what came since the last head goes into the tree, and a new head is signed, in one transaction."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +17,34 @@ from infra.postgres.connection import Connection
 Conn = psycopg.Connection[tuple[Any, ...]]
 MOST = 16 * tree.AT_ONCE
 """Events that one head is ahead of the one before at most, so that a long backlog is sealed in steps."""
+EVENT = """SELECT notification_id, recorded_at, originator_version, originator_id, topic, customer_id, state
+    FROM kehu.stored_events"""
 _HEADS = "SELECT size, root, sealed_at, key_id, signature FROM kehu.tree_heads"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """An event with all that is hashed of it."""
+
+    position: int
+    recorded_at: datetime
+    version: int
+    stream: str
+    topic: str
+    customer_id: str | None
+    state: bytes
+
+    def as_json(self) -> dict[str, Any]:
+        """As it is told outside; the state is the JSON that is stored, in a text, since its bytes are what counts."""
+        return {
+            "position": self.position,
+            "recorded_at": self.recorded_at.isoformat(),
+            "version": self.version,
+            "stream": self.stream,
+            "topic": self.topic,
+            "customer_id": self.customer_id,
+            "state": bytes(self.state).decode(errors="backslashreplace"),
+        }
 
 
 class Seals:
@@ -32,24 +60,28 @@ class Seals:
     def seal(self, sign: Callable[[Head], Head], now: datetime) -> Head | None:
         """Take what is new into the tree and sign its head; None when nothing is, or when another process seals.
 
-        Raises HolesInTheLog.
+        Raises HolesInTheLog, TreeDamaged.
         """
         with self._connection.use() as conn, conn.transaction():
             conn.execute("SET LOCAL idle_in_transaction_session_timeout = '60s'")
             row = conn.execute("SELECT pg_try_advisory_xact_lock(hashtext('kehu-seals'))").fetchone()
             if not row or not row[0]:
                 return None
-            size, upto = self._size(conn), self._log_head(conn)
-            upto = min(upto, size + MOST)
-            if upto == size:
+            before = self._last(conn)
+            size = before.size if before else 0
+            upto = min(self._log_head(conn), size + MOST)
+            if upto <= size:
                 return None
+            if before and root(size, tree.nodes(conn)) != before.root:
+                raise tree.TreeDamaged(f"of {size} events")
             tree.extend(conn, size, upto)
+            reach("growing", conn)
             head = sign(Head(upto, root(upto, tree.nodes(conn)), now, ""))
-            reach("sealing", conn)
             conn.execute(
                 "INSERT INTO kehu.tree_heads (size, root, sealed_at, key_id, signature) VALUES (%s, %s, %s, %s, %s)",
                 (head.size, head.root, head.sealed_at, head.key_id, head.signature),
             )
+            reach("sealing", conn)
         reach("sealed", None)
         return head
 
@@ -67,8 +99,12 @@ class Seals:
     def last(self) -> Head | None:
         """The newest head."""
         with self._connection.use() as conn:
-            row = conn.execute(f"{_HEADS} ORDER BY size DESC LIMIT 1").fetchone()
-        return _head(row) if row else None
+            return self._last(conn)
+
+    def of_size(self, size: int) -> Head | None:
+        """The head of this size, if one was sealed."""
+        found = self.head_over(size)
+        return found if found and found.size == size else None
 
     def path(self, position: int, size: int) -> list[bytes]:
         """The proof that the event at a position is in the tree of `size`. Raises ValueError, LookupError."""
@@ -80,11 +116,12 @@ class Seals:
         with self._connection.use() as conn:
             return consistency_proof(earlier, later, tree.nodes(conn))
 
-    def rows(self, positions: Sequence[int]) -> list[tuple[Any, ...]]:
-        """Events as `tree.leaf` takes them, by position; those that there are."""
-        query = f"SELECT {tree.COLUMNS} FROM kehu.stored_events WHERE notification_id = ANY(%s) ORDER BY 1"  # noqa: S608
+    def event(self, position: int) -> StoredEvent | None:
+        """The event at a position."""
+        query = f"{EVENT} WHERE notification_id = %s"
         with self._connection.use() as conn:
-            return conn.execute(query, (list(positions),), binary=True).fetchall()
+            row = conn.execute(query, (position,), binary=True).fetchone()
+        return StoredEvent(*row) if row else None
 
     def anchored(self, name: str) -> int:
         """Up to which size heads are told to a place outside."""
@@ -101,14 +138,20 @@ class Seals:
                 (name, size),
             )
 
-    def _size(self, conn: Conn) -> int:
-        row = conn.execute("SELECT coalesce(max(size), 0) FROM kehu.tree_heads").fetchone()
-        assert row is not None
-        return int(row[0])
+    def _last(self, conn: Conn) -> Head | None:
+        row = conn.execute(f"{_HEADS} ORDER BY size DESC LIMIT 1").fetchone()
+        return _head(row) if row else None
 
     def _log_head(self, conn: Conn) -> int:
         row = conn.execute("SELECT n FROM kehu.log_head").fetchone()
         return int(row[0]) if row else 0
+
+
+def kept_heads(conn: Conn) -> Iterator[Head]:
+    """All heads, smallest first, read as a stream inside a transaction."""
+    with conn.cursor("heads") as cursor:
+        cursor.execute(f"{_HEADS} ORDER BY size")
+        yield from map(_head, cursor)
 
 
 def _head(row: tuple[Any, ...]) -> Head:

@@ -4,16 +4,15 @@ A tile on level 0 holds the hashes of 256 events; one on level 1 those of 256 fu
 is found in one tile, so a proof reads a handful of them however long the log is.
 """
 
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from functools import cache
-from hashlib import sha256
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from struct import Struct
 from typing import Any
 
 import psycopg
 
 from domain.merkle import Hash, Nodes, complete_root
+from infra.errors import KehuError
 
 HEIGHT = 8
 WIDTH = 1 << HEIGHT
@@ -23,44 +22,29 @@ AT_ONCE = 256 * WIDTH
 """Leaves that are hashed by one statement."""
 Conn = psycopg.Connection[Any]
 
-# What is hashed of an event: every column. A text holds no NUL, and FF is in no UTF-8, so no two rows say the same.
-# `leaf` says it in Python; a test holds the two together.
-LEAF = """'\\x00'::bytea || int8send(notification_id) || timestamptz_send(recorded_at) || int8send(originator_version)
+# What is hashed of an event, after RFC 9162's zero: every column. A text holds no NUL, and FF is in no UTF-8, so no two
+# rows say the same. `infra/kehu_verify.py` says it again in Python; a test holds the two together.
+LEAF = """int8send(notification_id) || timestamptz_send(recorded_at) || int8send(originator_version)
     || textsend(originator_id) || '\\x00'::bytea || textsend(topic) || '\\x00'::bytea
     || coalesce(textsend(customer_id), '\\xff'::bytea) || '\\x00'::bytea || state"""
-COLUMNS = "notification_id, recorded_at, originator_version, originator_id, topic, customer_id, state"
-"""The columns of an event in the order in which `leaf` takes them."""
 # Aggregated in the order of the index, without a sort: rows of the inner query come in its order.
-_HASHES = f"""SELECT string_agg(hash, ''::bytea) FROM (SELECT sha256({LEAF}) AS hash FROM kehu.stored_events
+_HASHES = f"""SELECT string_agg(hash, ''::bytea) FROM (
+    SELECT sha256('\\x00'::bytea || {LEAF}) AS hash FROM kehu.stored_events
     WHERE notification_id > %s AND notification_id <= %s ORDER BY notification_id) leaves"""  # noqa: S608
 _STORE = """INSERT INTO kehu.proof_tiles (level, number, hashes)
     SELECT * FROM unnest(%b::int2[], %b::int8[], %b::bytea[])
     ON CONFLICT (level, number) DO UPDATE SET hashes = excluded.hashes"""
+_DATA = f"SELECT notification_id, {LEAF} FROM kehu.stored_events"  # noqa: S608
+_ROW = Struct(">hiqi")
+"""Before the data in a row of a binary COPY: the number of columns, the length of the position, it, and a length."""
 
 
-EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
-"""Where PostgreSQL's times begin."""
-MICROSECOND = timedelta(microseconds=1)
-_NUMBERS = Struct(">cqqq")
-
-
-class HolesInTheLog(Exception):
+class HolesInTheLog(KehuError):
     """Positions are missing between those that are to be sealed: somebody removed events. See `kehu audit verify`."""
 
 
-def leaf(
-    position: int,
-    recorded_at: datetime,
-    version: int,
-    stream: str,
-    topic: str,
-    customer_id: str | None,
-    state: bytes,
-) -> Hash:
-    """The leaf of a stored event, hashed; the same as `LEAF` hashed by PostgreSQL."""
-    customer = b"\xff" if customer_id is None else customer_id.encode()
-    numbers = _NUMBERS.pack(b"\x00", position, (recorded_at - EPOCH) // MICROSECOND, version)
-    return sha256(b"%b%b\x00%b\x00%b\x00%b" % (numbers, stream.encode(), topic.encode(), customer, state)).digest()
+class TreeDamaged(KehuError):
+    """The kept tree does not lead to the last head: somebody changed one of them. See `kehu audit verify`."""
 
 
 def extend(conn: Conn, size: int, upto: int) -> None:
@@ -109,15 +93,15 @@ def _load(conn: Conn, level: int, number: int) -> bytes:
     return bytes(row[0]) if row else b""
 
 
-def split(tile: bytes) -> list[Hash]:
+def split(tile: bytes) -> Sequence[Hash]:
     """The hashes of a tile."""
     return [tile[i : i + SIZE] for i in range(0, len(tile), SIZE)]
 
 
 def nodes(conn: Conn) -> Nodes:
-    """Complete subtrees of the kept tree; tiles are read once."""
+    """Complete subtrees of the kept tree; what was read lately is not read again."""
 
-    @cache
+    @lru_cache(maxsize=64)
     def tile(level: int, number: int) -> bytes:
         return _load(conn, level, number)
 
@@ -133,11 +117,34 @@ def nodes(conn: Conn) -> Nodes:
     return node
 
 
-def kept_leaves(conn: Conn) -> Iterator[Hash]:
-    """The hashed leaves as they are kept, in order; a tile that is not there ends them."""
+def stored(conn: Conn, first: int = 1, last: int | None = None) -> Iterator[tuple[int, bytes]]:
+    """Positions and what is hashed of the events there, in order, read as a stream.
+
+    The hashing is left to whoever reads, so that the server need not be believed in more than its rows.
+    """
+    upto = "" if last is None else f" AND notification_id <= {last:d}"
+    rows = f"{_DATA} WHERE notification_id >= {first:d}{upto} ORDER BY notification_id"
+    query = f"COPY ({rows}) TO STDOUT (FORMAT BINARY)"
+    start, size = len(_HEADER), _ROW.size
+    with conn.cursor().copy(query.encode()) as copy:
+        for row in copy:
+            if start:  # the header may come with the first row
+                row, start = row[start:], 0
+            if len(row) > size:  # what ends the stream is shorter
+                yield _ROW.unpack_from(row)[2], bytes(row[size:])
+
+
+_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+
+
+def kept_leaves(conn: Conn, first: int = 1) -> Iterator[Hash]:
+    """The hashed leaves as they are kept, from the one of this position on; a tile that is not there ends them."""
+    begin, skipped = divmod(first - 1, WIDTH)
     with conn.cursor("tiles", binary=True) as cursor:
-        cursor.execute("SELECT number, hashes FROM kehu.proof_tiles WHERE level = 0 ORDER BY number")
-        for wanted, (number, hashes) in enumerate(cursor):
+        query = "SELECT number, hashes FROM kehu.proof_tiles WHERE level = 0 AND number >= %s ORDER BY number"
+        cursor.execute(query, (begin,))
+        for wanted, (number, hashes) in enumerate(cursor, begin):
             if number != wanted:
                 return
-            yield from split(bytes(hashes))
+            yield from split(bytes(hashes))[skipped:]
+            skipped = 0

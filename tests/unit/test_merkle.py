@@ -19,7 +19,9 @@ from domain.merkle import (
     is_consistent,
     leaf_hash,
     node_hash,
+    rest,
     root,
+    root_with,
 )
 
 # The vectors of Certificate Transparency, which RFC 6962 and 9162 come from:
@@ -160,6 +162,32 @@ def test_a_consistency_proof_verifies_and_no_other_beginning_does(data: st.DataO
         broken = data.draw(st.integers(0, len(proof) - 1))
         bent = [*proof[:broken], leaf_hash(proof[broken]), *proof[broken + 1 :]]
         assert not is_consistent(earlier, later, old, new, bent)
+
+
+def led_to(leaves: Sequence[tuple[int, Hash]], size: int, hashes: Sequence[Hash]) -> Hash | None:
+    """The root, or None when they make none."""
+    try:
+        return root_with(leaves, size, hashes)
+    except ValueError:
+        return None
+
+
+@given(data=st.data(), size=st.integers(1, 2000))
+def test_some_leaves_and_the_rest_make_the_root_and_no_other_leaves_do(data: st.DataObject, size: int) -> None:
+    indices = sorted(data.draw(st.sets(st.integers(0, size - 1), max_size=50)))
+    leaves = [(index, MANY[index]) for index in indices]
+    hashes = list(rest(indices, size, nodes_of(MANY)))
+    assert len(hashes) <= max(1, len(indices)) * size.bit_length()
+    head = by_the_book(MANY[:size])
+    assert root_with(leaves, size, hashes) == head
+    if leaves:
+        bent = data.draw(st.integers(0, len(leaves) - 1))
+        others = [*leaves[:bent], (leaves[bent][0], leaf_hash(b"changed")), *leaves[bent + 1 :]]
+        assert root_with(others, size, hashes) != head
+        for wrong in (leaves[:-1], [*leaves, (size, MANY[0])], leaves[::-1] if len(leaves) > 1 else leaves * 2):
+            assert led_to(wrong, size, hashes) != head
+    with pytest.raises(ValueError, match="fill a tree"):
+        root_with(leaves, size, [*hashes, EMPTY])
 
 
 def test_an_empty_tree_is_the_beginning_of_any_and_none_begins_with_a_larger_one() -> None:
