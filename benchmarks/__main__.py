@@ -24,7 +24,7 @@ GROUPS: Mapping[str, Callable[[Settings], Figures]] = {
     "audit": audit.run,
     "risk": risk.run,
 }
-IN_ALL = ("ingest", "latency", "rebuild", "query", "subscribe", "profile")
+IN_ALL = ("ingest", "latency", "rebuild", "query", "subscribe", "audit", "profile")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

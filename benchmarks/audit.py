@@ -52,9 +52,14 @@ def run(settings: Settings) -> Figures:
         "verify_vs_read": Figure(walked, "events/s", read, "reading the same rows"),
         "verify_inbox_rps": Figure(received, "events/s", walked, "the walk over the log"),
         "seal_backlog_rps": Figure(backlog, "events/s", walked, "the walk over the log"),
-        "sealing_cost": Figure(1 - _rate(sealed) / _rate(plain), "share of ingest", 0.05, "the bar"),
+        "sealing_cost": Figure(_cost(_rate(sealed), _rate(plain)), "share of ingest", 0.05, "the bar"),
         "sealing_cpu": Figure(_cpu(sealed), "µs/event", _cpu(plain), "a worker that does not seal"),
     }
+
+
+def _cost(rate: float, without: float) -> float:
+    """The share of the rate that is lost; none where it was not lower."""
+    return max(0.0, 1 - rate / without) if without else 0.0
 
 
 def _rate(found: Sequence[Ran]) -> float:

@@ -16,12 +16,11 @@ from consumers.patience import Servers
 from consumers.sealer import Sealer, SealerService
 from infra import anchors, bootstrap, kehu_verify, signing
 from infra.embedded.postgres import EmbeddedPostgres
-from infra.kafka.heads import HEADS, TopicAnchor
+from infra.kafka.heads import TopicAnchor
 from infra.kafka.heads import read as read_topic
 from infra.postgres.seals import Seals
 from infra.postgres.wake import Listener
 from tests.support.cli import kehu
-from tests.support.ingesting import make_anew
 from tests.support.processes import ROOT, until
 from tests.support.sealed import Sealed, sealed_bank
 
@@ -142,6 +141,22 @@ def test_the_events_of_a_stream_are_listed_with_all_that_came_with_them(bank: Se
     assert bank.audit("stream", "nowhere").code == 1
 
 
+def test_the_doctor_sees_events_that_nobody_seals_and_heads_that_nobody_was_told(bank: Sealed) -> None:
+    def seals() -> tuple[str, str]:
+        rows = kehu("doctor", "--postgres", bank.url, "--json").rows
+        (row,) = (row for row in rows if row["check"] == "seals")
+        return row["verdict"], row["detail"]
+
+    assert seals() == ("ok", f"{bank.size} events")
+    with bank.tampered("UPDATE kehu.anchors SET size = 1"):
+        assert seals() == ("warning", f"not told to file:{bank.heads}")
+    old = "UPDATE kehu.stored_events SET recorded_at = recorded_at - interval '3 h'"
+    with bank.tampered(f"DELETE FROM kehu.tree_heads WHERE size = {bank.size}", old):
+        assert seals()[0] == "warning"
+    with bank.tampered(*UNSEALED):
+        assert seals() == ("ok", "nothing is sealed")
+
+
 @pytest.mark.parametrize("step", ["growing", "sealing", "sealed", "told"])
 def test_a_kill_at_any_step_leads_to_the_same_end(bank: Sealed, step: str, tmp_path: Path) -> None:
     heads = tmp_path / "heads.jsonl"
@@ -163,8 +178,6 @@ def test_a_kill_at_any_step_leads_to_the_same_end(bank: Sealed, step: str, tmp_p
 
 
 def test_a_sealer_seals_when_the_log_moved_and_tells_what_a_topic_does_not_have(bank: Sealed, topics: str) -> None:
-    make_anew(topics, [HEADS], partitions=1)
-
     async def run() -> None:
         sealer = Sealer(Seals(bank.url), signing.signer(bank.key).sign, [TopicAnchor(topics)], bootstrap.now)
         service = SealerService(sealer, timedelta(milliseconds=10), listener.wait, Servers.of(topics))
