@@ -29,6 +29,10 @@ STEPS = (
     "filled",  # a slice of the customers is in the tables of new builds, not committed
     "told",  # a webhook took a page of changes, its mark is not saved
     "published",  # rows of a view are acknowledged, the mark is not saved
+    "growing",  # new leaves are in the kept tree, no head is signed
+    "sealing",  # its head is signed and inserted, nothing is committed
+    "sealed",  # the head is committed, nobody outside knows it
+    "told",  # a place outside has it, that is not noted
     "indexed",  # new builds have all rows and indexes, their positions are not moved
 )
 
