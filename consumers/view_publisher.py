@@ -21,7 +21,7 @@ from domain.errors import DomainError
 from infra.errors import KehuError
 from infra.failpoints import reach
 from infra.kafka.topics import Topics
-from infra.kafka.views import VIEW_TOPICS, ViewProducer, encoded, held_keys, topic_of
+from infra.kafka.views import VIEW_TOPICS, ViewProducer, encoded, held_keys
 from infra.postgres.changes import Feed, Live, Page, Token, connection
 from infra.postgres.view_marks import Mark, Marks
 from projections.views import VIEWS, Update, View
@@ -144,7 +144,7 @@ class ViewPublisher(Service):
     async def _advance(self, claimed: _Claimed, live: Live) -> bool:
         """Publish some changes of a view; whether there are more."""
         view = claimed.view
-        topic_id = self._topic_ids[topic_of(view)]
+        topic_id = self._topic_ids[view.topic]
         assert topic_id is not None
         token = claimed.token if claimed.mark.topic_id == topic_id else None
         if token is None or not self._feed.follows(token, live):
@@ -177,7 +177,7 @@ class ViewPublisher(Service):
         return asyncio.ensure_future(self._in_thread(self._feed.page, view, token, live, AT_ONCE))
 
     async def _send(self, view: View, epoch: int, updates: Sequence[Update]) -> None:
-        await self._producer.send(topic_of(view), encoded(view, epoch, updates))
+        await self._producer.send(view.topic, encoded(view, epoch, updates))
         self._published(view.name, len(updates))
 
     async def _begin(self, claimed: _Claimed, topic_id: str, token: Token | None, live: Live) -> Token:
@@ -190,7 +190,7 @@ class ViewPublisher(Service):
         if whole:
             # Before anything is sent with it: if this process ends now, what comes then has a greater epoch.
             await self._save(claimed, Mark(topic_id, epoch, None))
-            async for keys in held_keys(self._kafka, topic_of(view)):
+            async for keys in held_keys(self._kafka, view.topic):
                 await self._in_thread(self._feed.note, keys)
             missing = await self._in_thread(self._feed.missing, view, live, AT_ONCE)
             while updates := await self._in_thread(next, missing, None):

@@ -10,7 +10,6 @@ from infra.cli.projections import chosen
 from infra.cli.servers import Kafka, Postgres, connected
 from infra.errors import KehuError
 from infra.kafka import faust_app
-from infra.kafka.views import topic_of
 from infra.postgres.view_marks import anew, lag
 from projections.views import VIEWS
 
@@ -40,7 +39,7 @@ def list_views(
         rows: list[dict[str, Any]] = [
             {
                 "view": view.name,
-                "topic": topic_of(view),
+                "topic": view.topic,
                 "read_model": f"{view.projection.name} v{view.projection.version}",
                 "key": ", ".join(view.table.key),
                 "behind_seconds": round(lag(conn, view), 1),

@@ -17,7 +17,7 @@ from projections.service_queues import SERVICE_QUEUES
 from projections.views import VIEWS, View, microseconds
 from tests.support.builders import NOON
 from tests.support.views import Reader, shown
-from tests.support.world import QUEUES_BUILD, World, arrives, leaves
+from tests.support.world import QUEUES_BUILD, World, arrives, is_seen_to, leaves, troubles
 
 (QUEUES_VIEW,) = (view for view in VIEWS if view.name == "service-queues")
 VIEW = pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.name)
@@ -37,8 +37,9 @@ def test_a_reader_that_restarts_all_the_time_ends_with_the_rows_whatever_happens
     rng = random.Random(seed)
     reader, lazy = Reader(world.feed, view), Reader(world.feed, view)
     here: list[int] = []
+    in_trouble: list[int] = []
     for number in range(60):
-        match rng.randrange(12):
+        match rng.randrange(14):
             case 0:
                 world.switch(view.projection)
             case 1 if "former" in world.builds.of(view.projection.name):
@@ -52,6 +53,12 @@ def test_a_reader_that_restarts_all_the_time_ends_with_the_rows_whatever_happens
                     world.happens(*leaves(one), customer=f"c{one % 9}")
             case 6 if here:
                 lazy.catch_up(rng.choice((1, 2, 50)))
+            case 7 | 8:
+                world.happens(*troubles(number), customer=f"t{number}")
+                in_trouble.append(number)
+            case 9 if in_trouble:
+                done = in_trouble.pop(rng.randrange(len(in_trouble)))
+                world.happens(*is_seen_to(done), customer=f"t{done}")
             case _:
                 for one in (2 * number, 2 * number + 1):
                     world.happens(*arrives(one), customer=f"c{one % 9}")

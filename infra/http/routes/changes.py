@@ -30,7 +30,9 @@ STALLED = 30.0
 """Seconds in which a caller must have taken a part."""
 NO_TOKEN = Invalid(errors=[{"at": "query.after", "detail": "give the id of an event, or now"}])
 _VIEWS = {view.name: view for view in VIEWS}
-ViewName = Literal["satisfaction", "retention-risk", "service-queues", "customers"]
+ViewName = Literal[
+    "satisfaction", "retention-risk", "service-queues", "customers", "retention-risk-alerts", "deadline-alerts"
+]
 assert set(_VIEWS) == set(ViewName.__args__)  # type: ignore[attr-defined]
 
 
