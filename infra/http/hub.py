@@ -198,6 +198,10 @@ class Hub:
             except (DomainError, KehuError, OSError) as error:
                 away = True
                 log.warning("followers wait for the store", error=str(error))
+            except Exception:
+                # Nobody else would read for them.
+                away = True
+                log.exception("followers wait for what nobody foresaw")
             # So often that nobody waits much longer than a heartbeat, whenever it heard of something.
             if monotonic() - beat >= HEARTBEAT / 3:
                 beat = monotonic()

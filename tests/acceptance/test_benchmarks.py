@@ -38,7 +38,7 @@ FIGURES = {
         "export_rss_mb",
         "idle_cpu",
     },
-    "subscribe": {"publish_rps"},
+    "subscribe": {"publish_rps", "sse_p99_ms", "sse_changes", "sse_cpu", "sse_rss_mb"},
     "scaling": {
         *(f"workers_{number}{what}" for number in (1, 2, 4) for what in ("", "_cpu_us")),
         "stored_events_bytes",
