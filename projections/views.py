@@ -106,3 +106,4 @@ VIEWS: tuple[View, ...] = (
         published_on="kehu.alerts.deadlines",
     ),
 )
+NAMED: Mapping[str, View] = {view.name: view for view in VIEWS}

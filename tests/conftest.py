@@ -1,6 +1,7 @@
 """Servers for tests: started once, on a socket or a free port, and stopped at the end."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from infra.postgres.migrate import migrate
 from tests.support.apache_kafka import ApacheKafka
 from tests.support.ingesting import make_anew
 from tests.support.own_postgres import own_postgres
+from tests.support.world import World
 
 Broker = EmbeddedBroker | ApacheKafka
 
@@ -44,6 +46,13 @@ def schema(postgres_server: EmbeddedPostgres) -> str:
 def database(postgres_server: EmbeddedPostgres, schema: str) -> str:
     """A fresh database with the schema; its connection string."""
     return postgres_server.create_database(f"test_{next(_numbers)}", template=schema)
+
+
+@pytest.fixture
+def world(database: str) -> Iterator[World]:
+    """Read models in a fresh database, over a log in memory that grows."""
+    with closing(World(database)) as made:
+        yield made
 
 
 @pytest.fixture(scope="session", params=["embedded", pytest.param("apache", marks=pytest.mark.kafka)])

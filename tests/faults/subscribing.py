@@ -31,14 +31,14 @@ from infra.postgres import webhooks
 from infra.postgres.migrate import migrate
 from infra.webhooks.signing import new_secret
 from projections.service_queues import SERVICE_QUEUES
-from projections.views import VIEWS
+from projections.views import NAMED, VIEWS
 from tests.support.cli import free_port
 from tests.support.ingesting import make_anew
 from tests.support.processes import KEHU, ROOT, until
 from tests.support.views import shown
 from tests.support.world import World
 
-(VIEW,) = (view for view in VIEWS if view.name == "service-queues")
+VIEW = NAMED["service-queues"]
 LONGEST_LIFE = {"topic": 2.0, "webhook": 4.0, "http": 4.0}
 """Seconds after which a process is killed, at most; those that are longer begin later."""
 

@@ -1,8 +1,6 @@
 """Whoever follows a view, from any token, over drops, sweeps and switches, ends with exactly its rows."""
 
 import random
-from collections.abc import Iterator
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -14,19 +12,13 @@ from domain.contact import ContactStarted
 from domain.values import Position
 from infra.postgres.changes import KEPT, Token, Walk, WrongToken, _changes_query
 from projections.service_queues import SERVICE_QUEUES
-from projections.views import VIEWS, View, microseconds
+from projections.views import NAMED, VIEWS, View, microseconds
 from tests.support.builders import NOON
 from tests.support.views import Reader, shown
 from tests.support.world import QUEUES_BUILD, World, arrives, is_seen_to, leaves, troubles
 
-(QUEUES_VIEW,) = (view for view in VIEWS if view.name == "service-queues")
+QUEUES_VIEW = NAMED["service-queues"]
 VIEW = pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.name)
-
-
-@pytest.fixture
-def world(database: str) -> Iterator[World]:
-    with closing(World(database)) as made:
-        yield made
 
 
 @VIEW
