@@ -179,7 +179,7 @@ class PostgresLog:
             with conn.transaction():
                 last = write(conn, rows, batch)
             reach("committed", conn)
-            return Position(last) if last is not None else _head(conn)
+            return Position(last) if last is not None else head(conn)
 
         return self._with(append)
 
@@ -195,7 +195,7 @@ class PostgresLog:
         )
 
     def head(self) -> Position:
-        return self._with(_head)
+        return self._with(head)
 
     def due_parked(self, partitions: Collection[Partition], now: datetime, limit: int) -> Sequence[str]:
         mine = sorted((p.topic_id, p.number) for p in partitions)
@@ -218,7 +218,8 @@ class PostgresLog:
                 raise Conflict(str(error.diag.constraint_name)) from error
 
 
-def _head(conn: Connection) -> Position:
+def head(conn: Connection) -> Position:
+    """The position of the last event; 0 when there is none."""
     row = conn.execute("SELECT n FROM kehu.log_head").fetchone()
     assert row is not None
     return Position(row[0])
