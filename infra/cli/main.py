@@ -13,6 +13,7 @@ from domain.ports import Unavailable
 from infra.cli import (
     actions,
     audit,
+    audit_acts,
     audit_read,
     audit_verify,
     case,
@@ -161,6 +162,7 @@ audit_commands.command()(audit.consistency)
 audit_commands.command()(audit_verify.verify)
 audit_commands.command()(audit_read.stream)
 audit_commands.command()(audit_read.export)
+audit_commands.command("acts")(audit_acts.list_acts)
 app.add_typer(event_commands, name="events")
 event_commands.command()(events.catalog)
 app.command()(doctor.doctor)
