@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import ingest, latency, profile, query, rebuild, risk, scaling, subscribe
+from benchmarks import encryption, ingest, latency, profile, query, rebuild, risk, scaling, subscribe
 from benchmarks.figures import Figure, Figures, Settings, as_json, show
 
 GROUPS: Mapping[str, Callable[[Settings], Figures]] = {
@@ -22,6 +22,7 @@ GROUPS: Mapping[str, Callable[[Settings], Figures]] = {
     "scaling": scaling.run,
     "subscribe": subscribe.run,
     "risk": risk.run,
+    "encryption": encryption.run,
 }
 IN_ALL = ("ingest", "latency", "rebuild", "query", "subscribe", "profile")
 

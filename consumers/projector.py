@@ -19,7 +19,20 @@ from domain.ports import EventLog, Unavailable
 from domain.values import Position, Recorded
 from infra.failpoints import reach
 from projections.completeness import Folded, proofs_of
-from projections.declare import CannotFold, Change, Changed, Key, Mark, Projection, Row, Save, Standing, Table, Wanted
+from projections.declare import (
+    CannotFold,
+    Change,
+    Changed,
+    Key,
+    Mark,
+    Projection,
+    Row,
+    Save,
+    Standing,
+    Table,
+    Wanted,
+    personal_for,
+)
 
 log = structlog.get_logger("kehu.projector")
 
@@ -88,7 +101,8 @@ class Projector:
             if not near:
                 break
             names = frozenset().union(*(one.projection.handles for one in near))
-            self._fold(near, self.log.read(start, end - start, names), end)
+            personal = personal_for(one.projection for one in near)
+            self._fold(near, self.log.read(start, end - start, names, personal), end)
             moved += end - start
             running = running[len(near) :]
         return moved

@@ -27,7 +27,11 @@ AT_ONCE = 200
 
 
 def outgoing(letter: Letter) -> Outgoing:
-    """A letter as a message: the original key, value and headers, and ours, whose names begin with `kehu-`."""
+    """A letter as a message: key, value and headers as they are kept, and our headers, whose names begin with `kehu-`.
+
+    `kehu-hidden-for` says under whose key the value is encrypted, with the values of the headers in it: a topic is no
+    place from which somebody can be forgotten. `kehu dead-letters show` opens it.
+    """
     ours = {
         "kehu-dead-letter": str(letter.id),
         "kehu-rule": letter.rule,
@@ -36,6 +40,8 @@ def outgoing(letter: Letter) -> Outgoing:
         "kehu-partition": str(letter.partition),
         "kehu-offset": str(letter.offset),
     }
+    if letter.hidden_for is not None:
+        ours["kehu-hidden-for"] = letter.hidden_for
     sizes = {
         "value": len(letter.value or b""),
         "headers": sum(len(name.encode()) + len(value or b"") for name, value in letter.headers),

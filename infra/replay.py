@@ -8,7 +8,7 @@ import psycopg
 from consumers.filling import fill
 from domain.values import Position
 from infra.postgres.past import Moment, Past
-from projections.declare import Projection
+from projections.declare import Projection, personal_for
 
 
 def replay(
@@ -24,5 +24,5 @@ def replay(
     """
     names = frozenset[str]().union(*(one.handles for one in projections))
     with Past.begin(conn, moment, projections, customers) as past:
-        fill(projections, past.events(names, told), past)
+        fill(projections, past.events(names, personal_for(projections), told), past)
     return past.last

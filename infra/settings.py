@@ -1,9 +1,10 @@
 """Settings of a worker, from the environment: KEHU_POSTGRES, KEHU_KAFKA and so on."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Annotated, TypeVar
 
-from pydantic import AwareDatetime, BeforeValidator, Field, ValidationError
+from pydantic import AwareDatetime, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from infra.errors import KehuError
@@ -52,6 +53,19 @@ class Accepted(Checked):
     """How far its event's time may be ahead of the worker's clock."""
     earliest: AwareDatetime = datetime(1900, 1, 1, tzinfo=UTC)
     """Events that happened before this time are refused."""
+
+
+class MasterKeySettings(Checked):
+    """Under which master keys the data keys of customers are wrapped: see `infra.master_keys`."""
+
+    master_key: SecretStr | None = None
+    """The current master key: the base64 of 32 bytes."""
+    former_master_keys: SecretStr = SecretStr("")
+    """Those before it, separated by commas, until nothing is wrapped under them any more."""
+    master_key_file: Path | None = None
+    """A file with master keys instead, one in a line, the current one last."""
+    master_keys: str = ""
+    """`module:function` of an adapter instead, for a key management service."""
 
 
 class Settings(Accepted):

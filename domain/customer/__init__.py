@@ -8,6 +8,7 @@ from domain.customer.decisions import decide
 from domain.customer.events import (
     CustomerClosed,
     CustomerConsentChanged,
+    CustomerErased,
     CustomerManagerAssigned,
     CustomerMerged,
     CustomerProfileChanged,
@@ -17,6 +18,7 @@ from domain.customer.events import (
 )
 from domain.customer.refusals import (
     CustomerIsClosed,
+    CustomerIsErased,
     CustomerIsMergedElsewhere,
     CustomerIsTheSurvivor,
     CustomerNotMergedYet,
@@ -24,13 +26,15 @@ from domain.customer.refusals import (
     CustomerRegisteredDifferently,
     StrongIdsConflict,
 )
-from domain.customer.state import Customer, evolve
+from domain.customer.state import Customer, evolve, personal_names
 
 __all__ = [
     "Customer",
     "CustomerClosed",
     "CustomerConsentChanged",
+    "CustomerErased",
     "CustomerIsClosed",
+    "CustomerIsErased",
     "CustomerIsMergedElsewhere",
     "CustomerIsTheSurvivor",
     "CustomerManagerAssigned",
@@ -44,5 +48,6 @@ __all__ = [
     "StrongIdsConflict",
     "decide",
     "evolve",
+    "personal_names",
     "stream_name",
 ]

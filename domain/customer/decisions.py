@@ -1,17 +1,21 @@
 """What a fact means for a customer."""
 
+from msgspec.structs import replace
+
 from domain.customer.events import (
     CustomerClosed,
     CustomerConsentChanged,
+    CustomerErased,
     CustomerManagerAssigned,
     CustomerMerged,
     CustomerProfileChanged,
     CustomerRegistered,
     CustomerUnmerged,
 )
-from domain.customer.identity import conflicting, strong_ids
+from domain.customer.identity import STRONG, conflicting, strong_ids
 from domain.customer.refusals import (
     CustomerIsClosed,
+    CustomerIsErased,
     CustomerIsMergedElsewhere,
     CustomerIsTheSurvivor,
     CustomerNotMergedYet,
@@ -26,6 +30,10 @@ from domain.values import Event, Fact, fingerprint
 def decide(state: Customer | None, fact: Fact) -> tuple[Event, ...]:
     """What a fact means for this customer; empty when it says nothing new. Raises NotYet or Refused."""
     data = fact.data
+    if isinstance(data, CustomerErased):
+        return () if state is not None and state.erased else (data,)
+    if state is not None and state.erased:
+        raise CustomerIsErased(state.customer_id)
     if isinstance(data, CustomerRegistered):
         if state is None:
             return (data,)
@@ -71,7 +79,8 @@ def _merge(state: Customer, data: CustomerMerged) -> tuple[Event, ...]:
         raise CustomerIsMergedElsewhere(state.merged_into)
     if names := conflicting(state.strong_ids, strong_ids(data)):
         raise StrongIdsConflict(", ".join(names))
-    return (data,)
+    # Compared, they are of no more use; and those of the survivor must not be kept under the key of another customer.
+    return (replace(data, **dict.fromkeys((*STRONG, "customer_number_issuer"))),)
 
 
 def _unmerge(state: Customer, data: CustomerUnmerged) -> tuple[Event, ...]:

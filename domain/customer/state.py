@@ -9,12 +9,13 @@ from msgspec.structs import replace
 from domain.customer.events import (
     CustomerClosed,
     CustomerConsentChanged,
+    CustomerErased,
     CustomerManagerAssigned,
     CustomerMerged,
     CustomerProfileChanged,
     CustomerRegistered,
 )
-from domain.customer.identity import is_strong, strong_ids
+from domain.customer.identity import WEAK, is_strong, strong_ids
 from domain.values import Event, Meta, Value, fingerprint
 
 PROFILE = (
@@ -43,6 +44,7 @@ class Customer(Value):
     closed: bool = False
     merged_into: str | None = None
     unmerged_from: str | None = None
+    erased: bool = False
 
     @property
     def strong_ids(self) -> dict[str, str]:
@@ -69,6 +71,8 @@ def evolve(state: Customer | None, event: Event, meta: Meta) -> Customer:
     at = meta.occurred_at
     if isinstance(event, CustomerRegistered):
         return Customer(meta.customer_id, event.kind, said(event), fingerprint(event), at)
+    if isinstance(event, CustomerErased):
+        return erased(state or Customer(meta.customer_id, "person", {}, "", at))
     assert state is not None
     match event:
         case CustomerProfileChanged() | CustomerManagerAssigned():
@@ -89,6 +93,18 @@ def evolve(state: Customer | None, event: Event, meta: Meta) -> Customer:
             return replace(state, merged_into=event.into)
         case _:
             return replace(state, merged_into=None, unmerged_from=state.merged_into)
+
+
+def personal_names(state: Customer) -> tuple[str, ...]:
+    """Under which names something personal is known."""
+    return tuple(sorted(name for name in state.profile if name in ("name", *WEAK) or is_strong(name)))
+
+
+def erased(state: Customer) -> Customer:
+    """What is left of a customer who is forgotten: neither what is personal, nor by what it would be known again."""
+    personal = personal_names(state)
+    profile = {name: value for name, value in state.profile.items() if name not in personal}
+    return replace(state, profile=profile, registration="", late=None, erased=True)
 
 
 def _holds(state: Customer, name: str, at: datetime) -> bool:

@@ -18,6 +18,7 @@ from infra.cli import (
     dead_letters,
     doctor,
     events,
+    keys,
     merging,
     outcomes,
     parked,
@@ -62,6 +63,7 @@ action_commands = typer.Typer(no_args_is_help=True, help="What the bank does abo
 risk_commands = typer.Typer(no_args_is_help=True, help="Models of retention risk: train, compare, promote.")
 customer_commands = typer.Typer(no_args_is_help=True, help="Who is one with whom: merges, and whom to look at.")
 parked_commands = typer.Typer(no_args_is_help=True, help="Messages that cannot apply yet.")
+key_commands = typer.Typer(no_args_is_help=True, help="The keys under which personal data is encrypted.")
 
 
 @app.callback(help=__doc__)
@@ -129,6 +131,10 @@ customer_commands.command()(merging.merge)
 customer_commands.command()(merging.unmerge)
 customer_commands.command()(merging.aliases)
 customer_commands.command()(merging.duplicates)
+app.add_typer(key_commands, name="keys")
+key_commands.command("make")(keys.make)
+key_commands.command("status")(keys.status)
+key_commands.command("rotate")(keys.rotate)
 app.add_typer(event_commands, name="events")
 event_commands.command()(events.catalog)
 app.command()(doctor.doctor)

@@ -8,7 +8,8 @@ from psycopg.rows import tuple_row
 from infra.postgres.connection import Connection
 
 _LOCK = "SELECT pg_try_advisory_lock(hashtext('kehu-dead-letters'))"
-_PENDING = """SELECT id, topic, partition, kafka_offset, key, value, header_names, header_values, rule, detail
+_PENDING = """SELECT id, topic, partition, kafka_offset, key, value, header_names, header_values, rule, detail,
+        hidden_for
     FROM kehu.dead_letters WHERE NOT published ORDER BY id LIMIT %s"""
 _DONE = "UPDATE kehu.dead_letters SET published = true WHERE id = ANY(%s)"
 
@@ -26,6 +27,8 @@ class Letter:
     headers: tuple[tuple[str, bytes | None], ...]
     rule: str
     detail: str
+    hidden_for: str | None = None
+    """Under whose key value and header values are encrypted."""
 
 
 class DeadLetterOutbox:
@@ -46,9 +49,10 @@ class DeadLetterOutbox:
             rows = conn.execute(_PENDING, (limit,), binary=True).fetchall()
             return [
                 Letter(
-                    number, topic, partition, offset, key, value, tuple(zip(names, values, strict=True)), rule, detail
+                    *(number, topic, partition, offset, key, value),
+                    *(tuple(zip(names, values, strict=True)), rule, detail, hidden_for),
                 )
-                for number, topic, partition, offset, key, value, names, values, rule, detail in rows
+                for number, topic, partition, offset, key, value, names, values, rule, detail, hidden_for in rows
             ]
 
     def done(self, letters: Sequence[Letter]) -> None:

@@ -73,9 +73,10 @@ def fold(rows: Rows, event: Recorded) -> None:
 
 CUSTOMERS = Projection(
     name="customers",
-    version=1,
+    version=2,
     tables=(PROFILES, PERSONAL, CONSENTS, PROJECTS, ANSWERS, ALIASES),
     handles=frozenset(STEPS) | NAMING_PROJECTS | {"survey.scored"},
     keys=keys,
     fold=fold,
+    personal=frozenset({"customer.registered", "customer.profile-changed", "customer.merged", "customer.unmerged"}),
 )

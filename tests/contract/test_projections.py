@@ -41,7 +41,13 @@ class Part(MemoryLog):
         super().__init__()
         self.events = list(events)
 
-    def read(self, after: Position, limit: int, names: Collection[str] | None = None) -> list[Recorded]:
+    def read(
+        self,
+        after: Position,
+        limit: int,
+        names: Collection[str] | None = None,
+        personal: Collection[str] | None = None,
+    ) -> list[Recorded]:
         part = [e for e in self.events if e.position is not None and after < e.position <= after + limit]
         return [event for event in part if names is None or event.name in names]
 

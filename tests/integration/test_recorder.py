@@ -1,5 +1,6 @@
 """The library's own test cases for recorders, and its application, on our recorder and mapper."""
 
+from itertools import pairwise
 from typing import Any
 from uuid import uuid4
 
@@ -49,7 +50,9 @@ class TestKehuRecorder(ApplicationRecorderTestCase):
 
 def test_migrations_run_once_and_are_named_by_their_order(database: str) -> None:
     assert migrate(database) == []
-    for number, file in enumerate(files(), 1):
+    numbers = [int(file.stem.partition("_")[0]) for file in files()]
+    assert all(one < following for one, following in pairwise(numbers))  # no two have one number
+    for number, file in zip(numbers, files(), strict=True):
         assert file.stem.startswith((f"{number:04}_pre_", f"{number:04}_post_"))
 
 
