@@ -206,6 +206,9 @@ class EventLog(Protocol):
     def head(self) -> Position:
         """The last position of the log; 0 when it is empty."""
 
+    def erasures(self) -> int:
+        """How many customers were forgotten, as far as was heard with what was read and written before."""
+
     def due_parked(self, partitions: Collection[Partition], now: datetime, limit: int) -> Sequence[str]:
         """Streams of these partitions whose oldest parked message is due for another try or has expired.
 

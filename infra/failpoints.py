@@ -28,6 +28,13 @@ STEPS = (
     "saved",  # rows and position are committed
     "filled",  # a slice of the customers is in the tables of new builds, not committed
     "published",  # rows of a view are acknowledged, the mark is not saved
+    "erasing",  # an erasure is begun, nothing is destroyed
+    "forgetting",  # the key is destroyed and the event written in the open transaction
+    "forgotten",  # both are committed
+    "emptying",  # messages and snapshots are purged in the open transaction
+    "emptied",  # they are
+    "purging",  # personal rows of other builds are removed in the open transaction
+    "purged",  # they are, and the live builds have folded it
     "indexed",  # new builds have all rows and indexes, their positions are not moved
 )
 

@@ -68,6 +68,13 @@ class MasterKeySettings(Checked):
     """`module:function` of an adapter instead, for a key management service."""
 
 
+class ErasureSettings(Checked):
+    """What holds an erasure up."""
+
+    erasure_rules: Path | None = None
+    """A bank's own rules on how long what must be kept, in the shape of `domain/rules/erasure.toml`."""
+
+
 class Settings(Accepted):
     """What a worker must know. Each field is the variable KEHU_<FIELD>; times are seconds or ISO 8601 (`PT24H`)."""
 

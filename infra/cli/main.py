@@ -17,6 +17,7 @@ from infra.cli import (
     customers,
     dead_letters,
     doctor,
+    erase,
     events,
     keys,
     merging,
@@ -137,6 +138,7 @@ key_commands.command("status")(keys.status)
 key_commands.command("rotate")(keys.rotate)
 app.add_typer(event_commands, name="events")
 event_commands.command()(events.catalog)
+app.command()(erase.erase)
 app.command()(doctor.doctor)
 app.command()(verify.verify)
 app.command()(run.demo)

@@ -124,6 +124,9 @@ class MemoryLog:
     def head(self) -> Position:
         return Position(len(self.events))
 
+    def erasures(self) -> int:
+        return 0
+
     def due_parked(self, partitions: Collection[Partition], now: datetime, limit: int) -> list[str]:
         heads: dict[str, Parked] = {}
         for one in self.parked.values():

@@ -55,7 +55,7 @@ class DataKeys:
         self._master: MasterKeys | None = None
         self._asked = 0.0
         self._most = most
-        self._epoch = -1
+        self._epoch = 0
         self._remembered: dict[str, AESGCM | None] = {}
 
     @property
@@ -65,6 +65,11 @@ class DataKeys:
         if self._master is None or monotonic() - self._asked > ASK_AGAIN:
             self._master, self._asked = self._ask(), monotonic()
         return self._master
+
+    @property
+    def epoch(self) -> int:
+        """How often a key was destroyed, as far as is known here."""
+        return self._epoch
 
     def known(self, conn: Connection, customers: Collection[str]) -> Keys:
         """The keys of those of these customers who have or had one. Raises MasterKeyMissing."""

@@ -221,6 +221,9 @@ class PostgresLog:
     def head(self) -> Position:
         return self._with(_head)
 
+    def erasures(self) -> int:
+        return self._keys.epoch
+
     def due_parked(self, partitions: Collection[Partition], now: datetime, limit: int) -> Sequence[str]:
         mine = sorted((p.topic_id, p.number) for p in partitions)
 

@@ -1,0 +1,363 @@
+"""Whoever is forgotten is nowhere: no byte of what was personal is found in any table or file, and figures stay."""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from consumers.ingest import Ingest
+from consumers.outcome import Outcome
+from consumers.projector import Projector
+from domain import registry
+from domain.account import TransactionPosted
+from domain.complaint import ComplaintClosed, ComplaintOpened, ComplaintResolved
+from domain.contact import ContactAbandoned, ContactQueued
+from domain.customer import CustomerClosed, CustomerMerged, CustomerProfileChanged, CustomerRegistered
+from domain.ports import Message, Partition
+from domain.survey import SurveyAnswered, SurveyInvited
+from domain.values import Event, Money, Position
+from infra import bootstrap, erasing
+from infra.embedded.postgres import EmbeddedPostgres
+from infra.kafka import codec
+from infra.kafka.topics import topic_of
+from infra.postgres import erasure
+from infra.postgres.log import PostgresLog
+from infra.postgres.read_models import PostgresReadModels
+from projections.catalogue import ALL
+from projections.customers import CUSTOMERS
+from projections.retention_risk import RETENTION_RISK
+from tests.support.builders import fact
+from tests.support.cli import Done, kehu
+from tests.support.letters import dead_letters
+from tests.support.processes import KEHU, ROOT
+
+THEN = datetime(2015, 3, 2, 12, 0, tzinfo=UTC)
+"""Long enough ago that nothing must be kept."""
+DAY = timedelta(days=1)
+HASH = "a1" * 16
+
+
+class Bank:
+    """A store with some customers, each with everything that can be personal."""
+
+    def __init__(self, database: str) -> None:
+        self.database = database
+        self.word = f"Zaphod{uuid4().hex}"
+        """Stands in everything personal of customer `gone`, and nowhere else."""
+        self.log, self.models = PostgresLog(database), PostgresReadModels(database)
+        for projection in ALL:
+            self.models.create(projection)
+        self.ingest = Ingest(self.log, bootstrap.decoder(), bootstrap.now)
+        self._offsets: dict[Partition, int] = {}
+        self._ids = iter(range(1, 10_000))
+
+    def close(self) -> None:
+        self.log.close()
+        self.models.close()
+
+    def take(self, data: Event, customer: str, days: int = 0) -> Outcome:
+        said = fact(data, f"e{next(self._ids)}", customer=customer, at=THEN + days * DAY)
+        return self._take(topic_of(registry.of(data).name), codec.structured(said))
+
+    def broken(self, key: bytes | None, value: bytes) -> None:
+        assert self._take("kehu.surveys", (key, value, [("x-from", self.word.encode())])) == Outcome.DEAD
+
+    def _take(self, topic: str, encoded: tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]) -> Outcome:
+        partition = Partition(topic, f"{topic}-1", 0)
+        if partition not in self._offsets:
+            self._offsets[partition] = 0
+            self.ingest.claim(list(self._offsets))
+        key, value, headers = encoded
+        message = Message(partition, self._offsets[partition], 0, key, value, tuple(headers))
+        self._offsets[partition] += 1
+        (outcome,) = self.ingest.take(self.ingest.read({partition: [message]}))
+        return outcome
+
+    def story(self, customer: str, word: str) -> None:
+        """Everything personal says the word. The relationship has ended, and the case is closed."""
+        own = f"{customer}-1"
+        devices = (f"{word} phone", f"{word} watch")
+        facts: list[Event] = [
+            CustomerRegistered(name=word, email=f"{word}@x.example", phone=word, device_ids=devices, branch="Harbour"),
+            CustomerProfileChanged(customer_number=word, customer_number_issuer="cards", device_ids=(devices[0],)),
+            CustomerProfileChanged(name=f"{word} II", national_id_hash=HASH),
+            ContactQueued(contact_id=own, queue="cards", channel="phone"),
+            ContactAbandoned(contact_id=own, reason=f"{word} hung up"),
+            ComplaintOpened(complaint_id=own, channel="app", description=f"I am {word}", issue="fee"),
+            ComplaintResolved(complaint_id=own, outcome="upheld", reasons=f"Dear {word}", onward_rights=word),
+            ComplaintClosed(complaint_id=own, reason=word),
+            SurveyInvited(invitation_id=own, metric="nps", scale=10, channel="app"),
+            SurveyAnswered(invitation_id=own, score=3, comment=f"{word} was not amused"),
+            TransactionPosted(
+                account_id=own,
+                transaction_id="t1",
+                booked_on=THEN.date(),
+                amount=Money(minor=-100, currency="GBP"),
+                text=f"Rent of {word}",
+            ),
+            CustomerClosed(reason=word),
+        ]
+        for days, data in enumerate(facts):
+            assert self.take(data, customer, days) == Outcome.APPENDED, data
+
+    def whole(self) -> "Bank":
+        """With what waits and what died, and all of it folded."""
+        self.story("gone", self.word)
+        self.story("stays", "Trillian")
+        assert self.take(SurveyAnswered(invitation_id="lost", score=3, comment=self.word), "gone") == Outcome.PARKED
+        self.broken(b"gone", f"{{not json of {self.word}".encode())
+        self.broken(None, f"{{nobody knows whose, of gone and {self.word}".encode())
+        self.broken(b"?", b"{nobody knows whose, and it names nobody")
+        self.fold()
+        return self
+
+    def fold(self) -> None:
+        projector = Projector(self.log, self.models, ALL)
+        projector.run_until_caught_up()
+        assert projector.stopped == {}
+
+    def erase(self, customer: str = "gone", *more: str) -> Done:
+        return kehu("erase", customer, "--reason", "request dr-1", "--by", "desk", "--postgres", self.database, *more)
+
+    def digests(self) -> dict[str, str]:
+        return {projection.name: self.models.digest(projection) for projection in ALL}
+
+    def tables(self) -> list[tuple[str, str]]:
+        with psycopg.connect(self.database) as conn:
+            tables = conn.execute(
+                "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+                " WHERE c.relkind IN ('r', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema')"
+            ).fetchall()
+        assert len(tables) > 30
+        return tables
+
+    def found(self, word: str | None = None) -> set[str]:
+        """The tables in which a word stands, as text or as bytes."""
+        said = word or self.word
+        forms = [f"%{said}%", f"%{said.encode().hex()}%"]
+        with psycopg.connect(self.database) as conn:
+            query = sql.SQL("SELECT EXISTS (SELECT FROM {} t WHERE t::text LIKE ANY(%s))")
+            return {
+                name
+                for schema, name in self.tables()
+                if conn.execute(query.format(sql.Identifier(schema, name)), (forms,)).fetchone() == (True,)
+            }
+
+    def sees(self, customer: str) -> list[Any]:
+        """What the log says in personal fields of a customer's registrations."""
+        events = self.log.read(Position(0), 1000, ["customer.registered"])
+        return [getattr(one.event, "name", None) for one in events if one.meta.customer_id == customer]
+
+
+@pytest.fixture
+def bank(database: str) -> Iterator[Bank]:
+    with closing(Bank(database)) as made:
+        yield made.whole()
+
+
+def test_before_an_erasure_only_the_read_model_of_customers_holds_personal_data_in_the_clear(bank: Bank) -> None:
+    assert bank.found() == {"customer_personal"}
+    assert bank.sees("gone") == [bank.word]
+    shown = {letter["value"] for letter in dead_letters(bank.database)}
+    assert f"{{not json of {bank.word}".encode() in shown
+
+
+def test_after_an_erasure_nothing_personal_is_found_and_figures_stay(
+    bank: Bank, postgres_server: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    before = bank.digests()
+    file = tmp_path / "certificate.json"
+    done = bank.erase("gone", "--certificate", str(file))
+    assert done.code == 0, done.err
+    assert bank.found() == set()
+    assert (bank.sees("gone"), bank.sees("stays")) == (["[erased]"], ["Trillian"])
+    assert bank.found("Trillian") == {"customer_personal"}
+    # Nor in the files, when PostgreSQL has cleared up. Not in its journal: that is recycled, and archived where the
+    # bank archives it.
+    with psycopg.connect(bank.database, autocommit=True) as conn:
+        conn.execute("VACUUM FULL")
+        conn.execute("CHECKPOINT")
+        (oid,) = conn.execute("SELECT oid FROM pg_database WHERE datname = current_database()").fetchone() or (0,)
+    folder = postgres_server.data_dir / "base" / str(oid)
+    files = [path for path in folder.iterdir() if path.is_file()]
+    assert len(files) > 100
+    assert [path.name for path in files if bank.word.encode() in path.read_bytes()] == []
+    # Of the read models only those change that show who somebody is; the others as if nothing had happened.
+    bank.fold()
+    after = bank.digests()
+    assert {name for name in after if after[name] != before[name]} == {"customers", "retention_risk"}
+    (told,) = json.loads(file.read_bytes())
+    assert (told["customer"], told["outcome"], told["head_before"]) == ("gone", "erased", None)
+    assert told["purged"]["messages"] == {"parked": 1, "dead_letters": 2}
+    assert told["purged"]["found"]["personal_rows"] == 7
+    assert told["left"]["events_in_the_clear"] == 0
+    assert kehu("show", "reconciliation", "--postgres", bank.database).code == 0
+
+
+def test_a_rebuild_after_an_erasure_gives_the_same_rows(bank: Bank) -> None:
+    assert bank.erase().code == 0
+    bank.fold()
+    for projection in (CUSTOMERS, RETENTION_RISK):
+        live = bank.models.digest(projection)
+        rebuilt = kehu("rebuild", projection.name, "--switch", "--postgres", bank.database)
+        assert rebuilt.code == 0, rebuilt.err
+        bank.models.standing([projection])
+        assert bank.models.digest(projection) == live
+
+
+def test_a_former_build_does_not_keep_what_the_live_one_forgot(bank: Bank) -> None:
+    assert kehu("rebuild", "customers", "--switch", "--postgres", bank.database).code == 0
+    assert bank.erase().code == 0
+    assert bank.found() == set()
+
+
+def test_an_erased_customer_leaves_the_views(bank: Bank) -> None:
+    """What publishes the views finds the keys of rows that are gone, and sends their tombstones."""
+    assert bank.erase().code == 0
+    with psycopg.connect(bank.database) as conn:
+        for schema, table in (
+            (f"customers_v{CUSTOMERS.version}", "customers_removed"),
+            (f"retention_risk_v{RETENTION_RISK.version}", "retention_risk_removed"),
+        ):
+            query = sql.SQL("SELECT customer_id FROM {}").format(sql.Identifier(schema, table))
+            assert conn.execute(query).fetchall() == [("gone",)]
+
+
+def test_what_comes_later_of_somebody_who_was_forgotten_holds_nothing_personal(bank: Bank) -> None:
+    """Given a worker that remembers the customer, when more comes of them, then nothing personal of it is kept."""
+    assert bank.erase().code == 0
+    assert bank.take(CustomerProfileChanged(name=bank.word), "gone") == Outcome.DEAD
+    opened = ComplaintOpened(complaint_id="later", channel="app", description=bank.word)
+    assert bank.take(opened, "gone", 30) == Outcome.APPENDED
+    assert bank.take(SurveyAnswered(invitation_id="lost", score=3, comment=bank.word), "gone") == Outcome.PARKED
+    bank.fold()
+    assert bank.found() == set()
+    letters = [letter for letter in dead_letters(bank.database) if letter["rule"] == "customer-is-erased"]
+    assert [(letter["value"], letter["unreadable"]) for letter in letters] == [(None, "erased")]
+    assert bank.ingest._streams._known.keys() <= {"complaint-later", "survey-lost"}
+
+
+def test_all_ids_of_a_person_are_forgotten_together_and_each_has_its_own_key(database: str) -> None:
+    with closing(Bank(database)) as bank:
+        for customer in ("a", "b", "c"):
+            bank.story(customer, f"{bank.word}-{customer}")
+        # With ids of the survivor: they are compared, and not kept under the key of the other.
+        merged = CustomerMerged(into="b", reason=f"both {bank.word}", by="desk", tax_id_hash="b2" * 16)
+        assert bank.take(merged, "a", 50) == Outcome.APPENDED
+        bank.fold()
+        assert bank.erase("a", "--dry-run", "--json").rows[0]["customers"][0]["customer"] == "b"
+        assert bank.sees("b") == [f"{bank.word}-b"]
+        done = bank.erase("a", "--json")
+        assert sorted(one["customer"] for one in done.rows) == ["a", "b"]
+        assert [bank.sees(one) for one in ("a", "b", "c")] == [["[erased]"], ["[erased]"], [f"{bank.word}-c"]]
+        assert bank.found(f"{bank.word}-a") | bank.found(f"{bank.word}-b") | bank.found("both") == set()
+        assert bank.found(f"{bank.word}-c") == {"customer_personal"}
+
+
+STEPS = ("erasing", "forgetting", "forgotten", "emptying", "emptied", "purging", "purged")
+
+
+def test_an_erasure_that_was_interrupted_at_any_step_is_finished(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given erasures that ended at every step, when they are run again, then all came to the same end."""
+
+    class Ended(BaseException):
+        """As if the process had been killed: nothing behind it is run, the open transaction is rolled back."""
+
+    def ends_at(wanted: str) -> None:
+        def reach(step: str, _wire: object = None) -> None:
+            if step == wanted:
+                raise Ended
+
+        monkeypatch.setattr(erasure, "reach", reach)
+        monkeypatch.setattr(erasing, "reach", reach)
+
+    with closing(Bank(database)) as bank:
+        for step in (*STEPS, "whole"):
+            bank.story(step, f"{bank.word}-{step}")
+            lost = SurveyAnswered(invitation_id=f"lost-{step}", score=3, comment=bank.word)
+            assert bank.take(lost, step) == Outcome.PARKED
+        bank.fold()
+        for step in STEPS:
+            ends_at(step)
+            with pytest.raises(Ended):
+                bank.erase(step)
+        ends_at("")
+        ends = {}
+        for step in (*STEPS, "whole"):
+            (told,) = bank.erase(step, "--json").rows
+            ends[step] = (told["outcome"], told["purged"])
+        assert ends == dict.fromkeys(ends, ends["whole"])
+        assert bank.found() == set()
+        with psycopg.connect(database) as conn:
+            told = conn.execute(
+                "SELECT count(*), count(DISTINCT stream) FROM kehu.event_log WHERE type = 'customer.erased.v1'"
+            ).fetchone()
+        assert told == (len(ends), len(ends))
+
+
+@pytest.mark.parametrize("step", ["forgetting", "emptied"])
+def test_an_erasure_that_was_killed_goes_on(bank: Bank, step: str) -> None:
+    env = {**os.environ, "KEHU_POSTGRES": bank.database, "KEHU_FAIL": f"{step}@1=kill"}
+    command = [*KEHU, "erase", "gone", "--reason", "request dr-1"]
+    killed = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, check=False, timeout=60)
+    assert killed.returncode == -9, killed.stderr
+    assert bank.erase().code == 0
+    assert bank.found() == set()
+
+
+def test_a_customer_with_an_open_case_or_a_running_relationship_is_not_forgotten(database: str) -> None:
+    with closing(Bank(database)) as bank:
+        bank.take(CustomerRegistered(name=bank.word), "active")
+        bank.story("claims", bank.word)
+        bank.take(ComplaintOpened(complaint_id="p9", channel="app", regime="uk_disp_standard"), "claims", 30)
+        bank.take(
+            ComplaintOpened(complaint_id="p10", channel="app", case_type="data_request", regime="gdpr_dsr"), "asks"
+        )
+        bank.fold()
+        refused = bank.erase("claims")
+        assert (refused.code, "complaint p9 is open, due on" in refused.err) == (6, True), refused.err
+        assert "the relationship has not ended" in bank.erase("active").err
+        assert bank.sees("claims") == [bank.word]
+        assert bank.erase("asks").code == 0
+        unknown = bank.erase("nobody")
+        assert (unknown.code, "Nothing is stored about this customer" in unknown.err) == (1, True)
+
+
+def test_what_must_be_kept_is_restricted_until_a_date_and_a_bank_sets_its_own_rules(
+    bank: Bank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = tmp_path / "rules.toml"
+    rules.write_text(
+        '[[ours]]\nversion = 1\neffective_from = 1970-01-01\nsource = "bank\'s own"\nbasis = "our policy"\n'
+        'about = "relationship"\nyears = 300\nsince = "end"\n'
+    )
+    monkeypatch.setenv("KEHU_ERASURE_RULES", str(rules))
+    told = bank.erase("gone", "--dry-run", "--json").rows[0]
+    assert (told["outcome"], told["basis"], told["until"]) == ("restricted", "our policy", "2315-03-13")
+    restricted = bank.erase()
+    assert (restricted.code, "until 2315-03-13: our policy" in restricted.err) == (5, True)
+    assert bank.sees("gone") == [bank.word]
+    rules.write_text("[[ours]]\n")
+    assert bank.erase().code == 2
+
+
+def test_a_log_of_a_former_release_is_told_to_hold_personal_data_in_the_clear(bank: Bank) -> None:
+    with psycopg.connect(bank.database) as conn:
+        conn.execute(
+            """UPDATE kehu.stored_events SET state = convert_to((jsonb_set(convert_from(state, 'UTF8')::jsonb,
+                '{data,email}', '"clear@x.example"') - 'hidden')::text, 'UTF8')
+            WHERE topic = 'customer.profile-changed.v1' AND customer_id = 'gone'"""
+        )
+    (told,) = bank.erase("gone", "--json").rows
+    assert told["left"]["events_in_the_clear"] == 2
