@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 import faust
+import structlog
 from mode import Service
 
 from consumers.deadline_watch import DeadlineWatch
@@ -26,6 +27,7 @@ from infra.kafka.faust_app import build_app
 from infra.kafka.limits import DEFAULT, Limits
 from infra.kafka.topics import DEAD_LETTERS, TOPICS, Topics
 from infra.kafka.views import COMPACTED, VIEW_TOPICS
+from infra.master_keys import configured, development_file, is_for_development
 from infra.metrics_server import MetricsServer
 from infra.postgres.dead_letters import DeadLetterOutbox
 from infra.postgres.holdings import Holdings
@@ -38,6 +40,8 @@ from infra.postgres.wake import Listener
 from infra.settings import Accepted, Settings
 from infra.telemetry import Telemetry
 from projections.catalogue import ALL
+
+log = structlog.get_logger("kehu.worker")
 
 
 def now() -> datetime:
@@ -115,9 +119,13 @@ def setup(postgres: str, kafka: str, partitions: int = 4) -> tuple[list[str], li
 def worker(settings: Settings) -> faust.App:
     """What one worker process runs: ingest, projector, dead letters, clocks and views, each with its own connection.
 
-    With a port for metrics also what serves them and asks the store what it holds; raises NotServed when it is taken.
+    With a port for metrics also what serves them and asks the store what it holds; raises NotServed when it is taken,
+    and NoMasterKey where personal data could not be stored.
     """
     at, telemetry, servers = settings.postgres, Telemetry(TOPICS.values()), Servers.of(settings.kafka)
+    configured(at)
+    if is_for_development():
+        log.warning("personal data is encrypted under a master key for development", file=str(development_file()))
     served: tuple[Service, ...] = ()
     if settings.metrics_port is not None:
         served = (
@@ -138,7 +146,7 @@ def worker(settings: Settings) -> faust.App:
             *([watch] if settings.report_missed_for else []),
             ingest,
             ProjectorService(projector, now, Listener(at).wait, servers),
-            DeadLetterPublisher(DeadLetterOutbox(at), settings.kafka, servers),
+            DeadLetterPublisher(DeadLetterOutbox(at), settings.kafka, servers, settings.unread_for),
             ViewPublisher(at, settings.kafka, Listener(at).wait, telemetry.published, servers),
         )
 

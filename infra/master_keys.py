@@ -106,6 +106,7 @@ def configured(postgres: str) -> MasterKeys:
         return LocalMasterKeys([*former, _key(said.master_key.get_secret_value())])
     if said.master_key_file is not None:
         return LocalMasterKeys(read_file(said.master_key_file))
+    assert is_for_development()
     if not is_near(postgres):
         raise NoMasterKey
     path = development_file()
@@ -117,6 +118,12 @@ def configured(postgres: str) -> MasterKeys:
                 f" {path}; whoever loses it loses the data. Set KEHU_MASTER_KEY_FILE for anything real.\n"
             )
     return LocalMasterKeys(read_file(path))
+
+
+def is_for_development() -> bool:
+    """Whether the environment names no master key, so that the one for development is used."""
+    said = checked(MasterKeySettings)
+    return not (said.master_keys or said.master_key or said.master_key_file)
 
 
 def development_file() -> Path:

@@ -73,6 +73,8 @@ class ErasureSettings(Checked):
 
     erasure_rules: Path | None = None
     """A bank's own rules on how long what must be kept, in the shape of `domain/rules/erasure.toml`."""
+    topic_retention: Span = Field(timedelta(days=30), gt=timedelta(0))
+    """How long the topics of channels may keep messages: until then somebody who is forgotten stands in them."""
 
 
 class Settings(Accepted):
@@ -90,6 +92,8 @@ class Settings(Accepted):
     """How long a message waits for what it needs before it becomes a dead letter."""
     report_missed_for: Span = Field(timedelta(days=30), ge=timedelta(0))
     """A deadline that passed no longer ago is reported as missed; 0 reports none. Imported history has many older."""
+    unread_for: Span = Field(timedelta(days=30), gt=timedelta(0))
+    """How long the content of a message is kept that nobody can read, so that nobody knows whom it is about."""
     metrics_port: int | None = Field(None, ge=1, le=65535)
     """Where Prometheus finds the worker's metrics; nowhere by default."""
     metrics_host: str = Field("127.0.0.1", min_length=1)

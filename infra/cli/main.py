@@ -38,6 +38,7 @@ from infra.cli import (
     run,
     satisfaction,
     skip,
+    subject_access,
     trace,
     verify,
     views,
@@ -139,6 +140,7 @@ key_commands.command("rotate")(keys.rotate)
 app.add_typer(event_commands, name="events")
 event_commands.command()(events.catalog)
 app.command()(erase.erase)
+app.command("subject-access")(subject_access.subject_access)
 app.command()(doctor.doctor)
 app.command()(verify.verify)
 app.command()(run.demo)

@@ -1,4 +1,4 @@
-"""PostgreSQL roles with least rights: who writes the log, who folds it, who asks, who looks after, who checks.
+"""PostgreSQL roles with least rights: who writes the log, folds it, asks, looks after, forgets, and checks.
 
 They are roles without a login, made once for a server; a bank grants them to users of its own. Nobody, not even these,
 may change or remove a stored event: no role is granted UPDATE, DELETE or TRUNCATE on the event store. Whoever owns the
@@ -74,6 +74,22 @@ MAY: Mapping[str, Rights] = {
         "risk_promotions": READ,
         MODELS: READ,
     },
+    "kehu_eraser": {
+        "data_keys": KEEP,
+        "key_epoch": ("SELECT", "UPDATE"),
+        "erasures": KEEP,
+        "stored_events": ADD,
+        "log_head": ("SELECT", "UPDATE"),
+        "positions": ("SELECT", "UPDATE"),
+        "parked": ("SELECT", "DELETE"),
+        "dead_letters": KEEP,
+        "snapshots": ("SELECT", "DELETE"),
+        "projections": READ,
+        "projection_builds": ("SELECT", "UPDATE"),
+        "projection_folds": KEEP,
+        "risk_models": READ,
+        MODELS: ALL,
+    },
     "kehu_auditor": {
         "stored_events": READ,
         "event_log": READ,
@@ -83,6 +99,7 @@ MAY: Mapping[str, Rights] = {
         "dead_letters": READ,
         "data_keys": READ,
         "key_epoch": READ,
+        "erasures": READ,
         "log_head": READ,
         "projections": READ,
         "projection_builds": READ,

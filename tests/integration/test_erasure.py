@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -29,8 +30,11 @@ from infra import bootstrap, erasing
 from infra.embedded.postgres import EmbeddedPostgres
 from infra.kafka import codec
 from infra.kafka.topics import topic_of
+from infra.master_keys import new_key
 from infra.postgres import erasure
+from infra.postgres.dead_letters import DeadLetterOutbox
 from infra.postgres.log import PostgresLog
+from infra.postgres.migrate import migrate
 from infra.postgres.read_models import PostgresReadModels
 from projections.catalogue import ALL
 from projections.customers import CUSTOMERS
@@ -44,28 +48,32 @@ THEN = datetime(2015, 3, 2, 12, 0, tzinfo=UTC)
 """Long enough ago that nothing must be kept."""
 DAY = timedelta(days=1)
 HASH = "a1" * 16
+_numbers = count(1)
 
 
 class Bank:
     """A store with some customers, each with everything that can be personal."""
 
-    def __init__(self, database: str) -> None:
+    def __init__(self, database: str, copied: "Bank | None" = None) -> None:
         self.database = database
-        self.word = f"Zaphod{uuid4().hex}"
+        self.word: str = copied.word if copied else f"Zaphod{uuid4().hex}"
         """Stands in everything personal of customer `gone`, and nowhere else."""
         self.log, self.models = PostgresLog(database), PostgresReadModels(database)
-        for projection in ALL:
+        for projection in ALL if copied is None else ():
             self.models.create(projection)
         self.ingest = Ingest(self.log, bootstrap.decoder(), bootstrap.now)
-        self._offsets: dict[Partition, int] = {}
-        self._ids = iter(range(1, 10_000))
+        self._offsets: dict[Partition, int] = dict(copied._offsets) if copied else {}
+        self._sent: int = copied._sent if copied else 0
+        if copied:
+            self.ingest.claim(list(self._offsets))
 
     def close(self) -> None:
         self.log.close()
         self.models.close()
 
     def take(self, data: Event, customer: str, days: int = 0) -> Outcome:
-        said = fact(data, f"e{next(self._ids)}", customer=customer, at=THEN + days * DAY)
+        self._sent += 1
+        said = fact(data, f"e{self._sent}", customer=customer, at=THEN + days * DAY)
         return self._take(topic_of(registry.of(data).name), codec.structured(said))
 
     def broken(self, key: bytes | None, value: bytes) -> None:
@@ -158,10 +166,22 @@ class Bank:
         return [getattr(one.event, "name", None) for one in events if one.meta.customer_id == customer]
 
 
+@pytest.fixture(scope="module")
+def whole(postgres_server: EmbeddedPostgres) -> Bank:
+    """A bank that nobody changes; its database is free to be copied."""
+    url = postgres_server.create_database("whole")
+    migrate(url)
+    with closing(Bank(url)) as made:
+        return made.whole()
+
+
 @pytest.fixture
-def bank(database: str) -> Iterator[Bank]:
-    with closing(Bank(database)) as made:
-        yield made.whole()
+def bank(whole: Bank, postgres_server: EmbeddedPostgres) -> Iterator[Bank]:
+    name = f"bank_{next(_numbers)}"
+    with psycopg.connect(postgres_server.url(), autocommit=True) as conn:
+        conn.execute(sql.SQL("CREATE DATABASE {} TEMPLATE whole").format(sql.Identifier(name)))
+    with closing(Bank(postgres_server.url(name), whole)) as copy:
+        yield copy
 
 
 def test_before_an_erasure_only_the_read_model_of_customers_holds_personal_data_in_the_clear(bank: Bank) -> None:
@@ -284,7 +304,8 @@ def test_an_erasure_that_was_interrupted_at_any_step_is_finished(
 
     with closing(Bank(database)) as bank:
         for step in (*STEPS, "whole"):
-            bank.story(step, f"{bank.word}-{step}")
+            for data in (CustomerRegistered(name=bank.word, device_ids=(bank.word,)), CustomerClosed(reason=bank.word)):
+                assert bank.take(data, step) == Outcome.APPENDED
             lost = SurveyAnswered(invitation_id=f"lost-{step}", score=3, comment=bank.word)
             assert bank.take(lost, step) == Outcome.PARKED
         bank.fold()
@@ -306,9 +327,8 @@ def test_an_erasure_that_was_interrupted_at_any_step_is_finished(
         assert told == (len(ends), len(ends))
 
 
-@pytest.mark.parametrize("step", ["forgetting", "emptied"])
-def test_an_erasure_that_was_killed_goes_on(bank: Bank, step: str) -> None:
-    env = {**os.environ, "KEHU_POSTGRES": bank.database, "KEHU_FAIL": f"{step}@1=kill"}
+def test_an_erasure_that_was_killed_goes_on(bank: Bank) -> None:
+    env = {**os.environ, "KEHU_POSTGRES": bank.database, "KEHU_FAIL": "forgetting@1=kill"}
     command = [*KEHU, "erase", "gone", "--reason", "request dr-1"]
     killed = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, check=False, timeout=60)
     assert killed.returncode == -9, killed.stderr
@@ -361,3 +381,55 @@ def test_a_log_of_a_former_release_is_told_to_hold_personal_data_in_the_clear(ba
         )
     (told,) = bank.erase("gone", "--json").rows
     assert told["left"]["events_in_the_clear"] == 2
+
+
+def test_a_person_sees_everything_that_is_held_on_them_and_nothing_of_others(bank: Bank) -> None:
+    def asked(form: str) -> Done:
+        return kehu("subject-access", "gone", "--format", form, "--postgres", bank.database)
+
+    told = json.loads(asked("json").out)
+    assert told["known_as"] == ["gone"]
+    said = {event["type"]: event["says"] for event in told["events"]}
+    assert said["survey.answered"]["comment"] == f"{bank.word} was not amused"
+    assert said["transaction.posted"]["text"] == f"Rent of {bank.word}"
+    assert len(told["events"]) == 15  # with two clocks and a score
+    assert bank.word in told["waiting"][0]["value"]
+    assert [letter["value"] for letter in told["dead_letters"]] == [f"{{not json of {bank.word}"]
+    assert {"customers", "customer_personal", "customer_timeline", "retention_risk"} <= told["read_models"].keys()
+    for form in ("json", "html", "text"):
+        out = " ".join(asked(form).out.split())  # a terminal breaks lines
+        assert f"{bank.word} was not amused" in out
+        assert "stays" not in out
+        assert "Trillian" not in out
+    assert asked("html").out.startswith("<!doctype html>")
+    assert kehu("subject-access", "nobody", "--postgres", bank.database).code == 1
+    assert bank.erase().code == 0
+    assert (bank.word in asked("json").out, "[erased]" in asked("json").out) == (False, True)
+
+
+def test_without_the_master_key_what_is_personal_stays_hidden(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEHU_MASTER_KEY", new_key())
+    told = json.loads(kehu("subject-access", "gone", "--format", "json", "--postgres", bank.database).out)
+    says = {event["type"]: event["says"] for event in told["events"]}
+    assert says["complaint.opened"]["description"] == "[hidden]"
+    (waiting,) = told["waiting"]
+    assert (waiting["value"], waiting["unreadable"]) == (None, "hidden")
+
+
+def test_what_nobody_could_read_goes_after_a_while(bank: Bank) -> None:
+    with psycopg.connect(bank.database) as conn:
+        conn.execute("UPDATE kehu.dead_letters SET published = true, died_at = died_at - interval '31 days'")
+    with closing(DeadLetterOutbox(bank.database)) as outbox:
+        assert outbox.purge_unread(timedelta(days=40)) == 0
+        assert outbox.purge_unread(timedelta(days=30)) == 2
+    kept = {letter["key"]: letter["value"] for letter in dead_letters(bank.database)}
+    assert kept == {b"gone": f"{{not json of {bank.word}".encode(), None: None}
+
+
+def test_a_markup_in_what_was_said_is_no_markup_of_the_page(database: str) -> None:
+    with closing(Bank(database)) as bank:
+        bank.take(CustomerRegistered(name="<script>alert(1)</script>"), "c1")
+        bank.fold()
+        out = kehu("subject-access", "c1", "--format", "html", "--postgres", database).out
+    assert "&lt;script&gt;" in out
+    assert "<script>" not in out

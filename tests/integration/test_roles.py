@@ -156,6 +156,8 @@ def test_a_worker_a_reader_an_operator_and_an_auditor_work_with_their_own_rights
         done = kehu(*command, "--postgres", operator)
         assert done.code == 0, done.err
     assert kehu("projections", "resume", "satisfaction", "--postgres", operator).code == 0
+    eraser = as_user(guarded, "an_eraser", "kehu_eraser")
+    assert kehu("erase", "c1", "--reason", "request dr-1", "--postgres", eraser).code == 0
     auditor = as_user(guarded, "an_auditor", "kehu_auditor")
     replayed = kehu("show", "satisfaction", "--known-at", "2100-01-01", "--postgres", auditor, "--json")
     assert replayed.code == 0, replayed.err
