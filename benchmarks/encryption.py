@@ -50,8 +50,9 @@ def run(settings: Settings) -> Figures:
         ways = [partial(ingested, server, mixed), partial(ingested, server, mixed, in_the_clear=True)]
         hidden, clear = alternating(settings.rounds, *ways)
     seconds, processor, share, reading, all_of_it = zip(*hidden, strict=True)
-    cost = 1 - middle([one[0] for one in clear]) / middle(seconds)
-    used = 1 - middle([one[1] for one in clear]) / middle(processor)
+    # A cost below zero is the noise of the machine.
+    cost = max(0.0, 1 - middle([one[0] for one in clear]) / middle(seconds))
+    used = max(0.0, 1 - middle([one[1] for one in clear]) / middle(processor))
     return {
         "encryption_cost": Figure(cost, "of ingest", 0.15, "what it may be at most; by time"),
         "encryption_cost_cpu": Figure(used, "of ingest", 0.15, "the same by time of the worker's processor"),

@@ -24,8 +24,8 @@ Keys = Mapping[str, AESGCM | None]
 """Customer -> their data key; None for one that was destroyed."""
 NONE: Keys = {}
 
-SYSTEM = "kehu:system"
-"""Whose key hides what cannot be read, so that nobody knows whom it is about."""
+SYSTEM = "kehu system"
+"""Whose key hides what cannot be read, so that nobody knows whom it is about. No id of a customer has a blank."""
 REMEMBERED = 50_000
 ASK_AGAIN = 30.0
 """Seconds after which the master keys are asked for again."""

@@ -177,7 +177,7 @@ class PostgresLog:
         return self._with(lambda conn: receipts.entries(conn, identities))
 
     def append(self, batch: Batch) -> Position:
-        subjects: set[str] = {e.meta.customer_id for e in batch.events if personal.fields(type(e.event))}
+        subjects: set[str] = {e.meta.customer_id for e in batch.events if personal.said(e.event)}
         subjects |= messages.subjects(batch)
 
         def append(conn: Connection) -> Position:

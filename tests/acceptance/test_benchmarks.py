@@ -35,6 +35,10 @@ FIGURES = {
         "idle_cpu",
     },
     "subscribe": {"publish_rps"},
+    "encryption": {
+        *("encryption_cost", "encryption_cost_cpu", "encrypted_events"),
+        *("read_for_projections", "read_with_personal_data"),
+    },
     "scaling": {
         *(f"workers_{number}{what}" for number in (1, 2, 4) for what in ("", "_cpu_us")),
         "stored_events_bytes",

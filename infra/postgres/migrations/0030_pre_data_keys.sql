@@ -1,6 +1,6 @@
 -- Personal data is encrypted under one data key per customer; whoever is forgotten has none any more.
 CREATE TABLE kehu.data_keys (
-    customer_id text COLLATE "C" PRIMARY KEY,     -- kehu:system: what cannot be read, so that nobody knows whose it is
+    customer_id text COLLATE "C" PRIMARY KEY,     -- `kehu system`: what cannot be read, so that nobody knows whose it is
     master text,                                  -- the id of the master key that wraps it; NULL: destroyed
     wrapped bytea,                                -- NULL: destroyed
     made_at timestamptz NOT NULL DEFAULT clock_timestamp(),
