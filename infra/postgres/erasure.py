@@ -11,22 +11,20 @@ from psycopg import sql
 
 from domain import complaint, customer, handling, personal
 from domain.complaint.state import OVER
-from domain.customer import CustomerErased
+from domain.customer import CustomerErased, CustomerIsErased
 from domain.erasure import Case, Standing
-from domain.ports import Batch, Move, Partition
+from domain.ports import Batch, DeadLetter, Move, Partition
 from domain.values import CustomerId, Fact, Meta, Recorded
 from infra.failpoints import reach
 from infra.postgres import data_keys, mapper
 from infra.postgres.builds import COLUMNS, of_row
 from infra.postgres.data_keys import SYSTEM
 from infra.postgres.event_store import write
-from infra.postgres.ops import Row, shown
+from infra.postgres.ops import Row, message_of, shown
 from projections.customers import ALIASES, CUSTOMERS, PERSONAL
 
 Connection = psycopg.Connection[Any]
 
-RULE = "customer-erased"
-"""Why a message died that waited for somebody who was forgotten."""
 SOURCE = "/kehu/erasure"
 AT_ONCE = 500
 """Messages that are opened at once to see whom they are about."""
@@ -151,7 +149,7 @@ def empty(conn: Connection, customer_id: str, at: datetime) -> None:
     values = {"id": customer_id, "key": customer_id.encode()}
     with conn.transaction():
         waiting = conn.execute(
-            f"DELETE FROM kehu.parked WHERE {_OF_PARKED} RETURNING seq, stream, rule, {_MESSAGE}",  # noqa: S608
+            f"SELECT seq, stream, {_MESSAGE} FROM kehu.parked WHERE {_OF_PARKED} FOR UPDATE",  # noqa: S608
             values,
         ).fetchall()
         _die(conn, waiting, customer_id, at)
@@ -171,21 +169,16 @@ _EMPTY = """UPDATE kehu.dead_letters SET value = NULL, hidden_for = %(id)s,
 
 
 def _die(conn: Connection, waiting: Sequence[Row], customer_id: str, at: datetime) -> None:
-    left: Counter[Partition] = Counter()
+    """Waiting messages become dead letters; without a key nothing of what they say is kept."""
+    rule, story = CustomerIsErased().rule, "the customer was forgotten while it waited"
+    batch, left = Batch(unpark=[row["seq"] for row in waiting]), Counter[Partition]()
     for row in waiting:
-        left[Partition(row["topic"], row["topic_id"], row["partition"])] += 1
-        conn.execute(
-            """INSERT INTO kehu.dead_letters (topic, topic_id, partition, kafka_offset, kafka_timestamp, key,
-                header_names, header_values, hidden_for, rule, detail, stream, died_at)
-            VALUES (%s, %s, %s, %s, %s, %s, %s, array_fill(NULL::bytea, ARRAY[%s::int]), %s, %s, %s, %s, %s)""",
-            (
-                *(row[name] for name in ("topic", "topic_id", "partition", "kafka_offset", "kafka_timestamp", "key")),
-                *(row["header_names"], len(row["header_names"]), customer_id, RULE),
-                *("The customer was forgotten while it waited.", row["stream"], at),
-            ),
-        )
-    moves = [Move(partition, None, None, parked=-n, dead=n) for partition, n in left.items()]
-    write(conn, [], Batch(moves=moves))
+        headers = [(name, None) for name in row["header_names"]]
+        message = message_of({**row, "key": customer_id.encode(), "headers": headers})
+        batch.dead.append(DeadLetter(message, rule, story, row["stream"], None, None, at))
+        left[message.partition] += 1
+    batch.moves = [Move(partition, None, None, parked=-n, dead=n) for partition, n in left.items()]
+    write(conn, [], batch, {customer_id: None})
 
 
 def _naming(conn: Connection, customer_id: str) -> list[int]:
