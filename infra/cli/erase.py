@@ -11,7 +11,7 @@ import typer
 
 from domain.erasure import Erasable, Outcome, Restricted
 from infra import bootstrap
-from infra.cli.output import Json, print_json, say
+from infra.cli.output import Json, print_json, quiet, say
 from infra.cli.servers import Postgres
 from infra.erasing import BEFORE, Erasing, NotPurged, rules_of
 from infra.errors import KehuError
@@ -50,7 +50,7 @@ def erase(
     """
     now = bootstrap.now()
     rules = rules_of(checked(ErasureSettings).erasure_rules)
-    with closing(Erasing(postgres)) as erasing:
+    with quiet(), closing(Erasing(postgres)) as erasing:
         if not dry_run and (failed := erasing.fold(BEFORE)):
             raise NotPurged("; ".join(f"{name} {why}" for name, why in failed.items()))
         ids = (customer_id,) if only else erasing.ids_of(customer_id)
