@@ -4,9 +4,12 @@ BIN := $(VENV)/bin
 CHECKED := domain projections consumers infra examples benchmarks tests
 # The project itself, as `kehu` on the path of the virtual environment.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+# Tests in two processes. A file goes to one of them, in the order of the folders: those whose tests start processes come
+# early, and many short ones even out the end.
+TWO := -n 2 --dist loadfile --no-loadscope-reorder
 .DEFAULT_GOAL := help
 
-.PHONY: help demo setup test test-kafka faults fuzz fuzz-guided bench lint format lock clean
+.PHONY: help demo setup test test-kafka faults campaign mutants fuzz fuzz-guided bench lint format lock clean
 
 help: ## Print every target with a sentence
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,13 +32,17 @@ demo: $(VENV)/run.stamp ## Run the main job on throw-away servers and show it
 setup: $(VENV)/dev.stamp ## Make the virtual environment from the lock file
 
 test: setup ## Set up everything and pass the tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest $(TWO)
 
 test-kafka: setup ## Pass the tests that need Apache Kafka (from Maven Central; needs Java 17 and Maven)
-	$(BIN)/python -m pytest -m kafka
+	$(BIN)/python -m pytest $(TWO) -m kafka
 
-faults: setup ## Kill, freeze and cut off workers and servers, and hunt builds that are wrong on purpose (SEED=1 FAULTS=60)
+faults: campaign mutants ## Both of the next two (SEED=1 FAULTS=60); side by side with `make --jobs=2 faults`
+
+campaign: setup ## Kill, freeze and cut off workers and servers; nothing may be lost or stored twice
 	$(BIN)/python -m tests.faults.campaign --seed $(or $(SEED),1) --faults $(or $(FAULTS),60)
+
+mutants: setup ## Hunt builds that are wrong on purpose: the campaign must catch each
 	$(BIN)/python -m tests.faults.mutants --seed $(or $(SEED),1)
 
 fuzz: setup ## Decode damaged messages, INPUTS of them (INPUTS=100000 SEED=1)

@@ -90,7 +90,8 @@ _ITEMS = """INSERT INTO kehu.queue_items (item_id, kind, queue, status, case_typ
                 AS opened_at
         FROM generate_series(1, %(customers)s) n WHERE n %% 6 = 0 OR n %% 1000 = 7) items ORDER BY opened_at"""
 _FLOW = """INSERT INTO kehu.queue_flow
-    SELECT 'queue ' || q, kind, current_date - d, 90, 88, 3, 5, 80, 70, 80, 60, 55, 20, 2, 18, 4, 900, 9000, 300, 600, 1
+    SELECT 'queue ' || q, kind, current_date - d,
+        90, 88, 85, 3, 5, 80, 70, 80, 60, 55, 20, 2, 18, 4, 900, 9000, 300, 600, 1
     FROM generate_series(0, %(queues)s - 1) q, unnest(ARRAY['case', 'contact']) kind, generate_series(0, 179) d"""
 # Nearly half of the customers were invited within half a year.
 _SATISFACTION = """INSERT INTO kehu.satisfaction_daily

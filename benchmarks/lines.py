@@ -34,7 +34,7 @@ def _children() -> float:
     return getrusage(RUSAGE_CHILDREN).ru_maxrss / 1024
 
 
-def peak_rss() -> float:
-    """The most memory this process has had, in MiB. (`getrusage` would count its parent's from before the exec.)"""
-    status = Path("/proc/self/status").read_text()
+def peak_rss(process: int | str = "self") -> float:
+    """The most memory a process has had, in MiB. (`getrusage` would count its parent's from before the exec.)"""
+    status = Path(f"/proc/{process}/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024

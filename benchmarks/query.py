@@ -1,7 +1,7 @@
 """Group query: what is asked of the read models most, against a plain look-up by primary key on the same server.
 
 The questions are those of `kehu show`, each in a snapshot of its own that tells how fresh it is, without the start of a
-process and its connection. `--events` is the number of customers.
+process and its connection; one customer's page and exports over HTTP. `--events` is the number of customers.
 """
 
 import random
@@ -13,18 +13,18 @@ from functools import partial
 
 import psycopg
 
-from benchmarks import customers
+from benchmarks import customers, http
 from benchmarks.figures import Figure, Figures, Settings, middle, percentile
 from benchmarks.servers import Process, fresh_database, start_broker, start_postgres
 from infra import bootstrap
-from infra.cli.customer import whole_of
 from infra.cli.servers import Connection, connected
 from infra.postgres.questions.answer import Answer
 from infra.postgres.questions.customers import ABOUT_ONE, open_cases_of, risk_of, timeline
 from infra.postgres.questions.queues import open_cases, summaries
 from infra.postgres.questions.satisfaction import scores
+from infra.whole_customer import whole_of
 from projections.satisfaction import SATISFACTION
-from projections.service_queues import SERVICE_QUEUES
+from projections.service_queues import ITEMS, SERVICE_QUEUES
 
 CUSTOMERS = 20_000
 ASKED = 200
@@ -41,6 +41,8 @@ def run(settings: Settings) -> Figures:
             customers.fill(database, number)
             with closing(connected(database)) as conn:
                 found = [_asked(conn, number) for _ in range(settings.rounds)]
+            asked = http.run(settings, database, number)
+            rows, memory = http.exported(settings, database)
         with fresh_database(server) as database, start_broker(settings.broker, settings.folder) as kafka:
             bootstrap.setup(database, kafka)
             idle = _idle(settings, database, kafka)
@@ -51,6 +53,10 @@ def run(settings: Settings) -> Figures:
         *("satisfaction_p99_ms", "satisfaction_branches_p99_ms"),
     )
     figures = {name: Figure(middle(one), "ms", limit, of) for name, one in zip(names, times, strict=True)}
+    figures["http_customer_rps"] = Figure(middle([one.rate for one in asked]), "/s", 1000, "the bar, on one core")
+    figures["http_customer_p99_ms"] = Figure(middle([one.p99 for one in asked]), "ms", 25, "the bar, at that rate")
+    figures["http_customer_us"] = Figure(middle([one.cpu for one in asked]), "µs", 1000, "a core at the bar's rate")
+    figures["export_rss_mb"] = Figure(memory, "MiB", 200, f"the bar for 1,000,000 rows; here of {rows:,}")
     return {**figures, "idle_cpu": Figure(idle, "share of a core", 0.01, "the bar")}
 
 
@@ -66,7 +72,7 @@ def _asked(conn: Connection, number: int) -> list[list[float]]:
     def one_customer(customer: str, _queue: str) -> None:
         answer = Answer(conn, *ABOUT_ONE)
         risk_of(answer, customer, now)
-        open_cases_of(answer, [customer], now)
+        open_cases_of(answer.about([customer], {ITEMS: "open"}), now)
         list(timeline(answer, [customer], PAGE))
 
     def whole_customer(customer: str, _queue: str) -> None:

@@ -14,6 +14,7 @@ import orjson
 import psycopg
 from psycopg import sql
 
+from benchmarks.lines import peak_rss
 from infra.embedded.broker import EmbeddedBroker
 from infra.embedded.postgres import EmbeddedPostgres
 from infra.errors import KehuError
@@ -86,6 +87,10 @@ class Process:
         """The seconds of processor that it has used."""
         # What `clock_getcpuclockid` gives in C: the processor clock of another process, in nanoseconds and not ticks.
         return time.clock_gettime((~self._process.pid << 3) | 2)
+
+    def peak_rss(self) -> float:
+        """The most memory that it has had, in MiB."""
+        return peak_rss(self._process.pid)
 
     def wait_until(self, happened: Callable[[], bool], patience: float = PATIENCE) -> None:
         """Look every 50 ms whether it happened, for so many seconds. Raises NotFinished."""

@@ -1,4 +1,5 @@
-"""Group subscribe: rows of views that a publisher sends a second, each acknowledged, with marks that are saved.
+"""Group subscribe: rows of views that a publisher sends a second, each acknowledged, with marks that are saved; and how
+long changes take to 500 followers over HTTP.
 
 `--events` is the number of customers; nearly all of the rows are theirs: one risk each, and cases and cells of
 satisfaction beside it.
@@ -8,7 +9,7 @@ import asyncio
 import time
 from collections import Counter
 
-from benchmarks import customers
+from benchmarks import customers, follow
 from benchmarks.figures import Figure, Figures, Settings, middle
 from benchmarks.servers import fresh_database, start_broker, start_postgres
 from consumers.view_publisher import ViewPublisher
@@ -29,7 +30,8 @@ def run(settings: Settings) -> Figures:
             with start_broker(settings.broker, settings.folder) as kafka:
                 bootstrap.setup(database, kafka)
                 rates.append(asyncio.run(_published(database, kafka)))
-    return {"publish_rps": Figure(middle(rates), "rows/s", BAR, "the bar")}
+        followed = follow.run(settings, database)
+    return {"publish_rps": Figure(middle(rates), "rows/s", BAR, "the bar"), **followed}
 
 
 async def _published(database: str, kafka: str) -> float:

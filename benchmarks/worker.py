@@ -18,7 +18,7 @@ def main(postgres: str, kafka: str, group: str) -> None:
             lines.write(messages)
 
     given = settings.read(postgres=postgres, kafka=kafka, group=group)
-    faust_app.run(faust_app.build_app(given, lambda: (bootstrap.source(PostgresLog(postgres), given, told),)))
+    faust_app.run(faust_app.build_app(kafka, lambda: (bootstrap.source(PostgresLog(postgres), given, told),)))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import structlog
 from mode import Service
 
 from consumers.patience import Patience, Servers
+from consumers.resting import Resting
 from domain.errors import DomainError
 from infra.errors import KehuError
 from infra.failpoints import reach
@@ -32,14 +33,8 @@ AT_ONCE = 5000
 """Rows that are read, published and marked together."""
 PAGES = 10
 """Pages of one view that are published before it is another one's turn."""
-POLL = 5.0
-"""Seconds after which the read models are looked at although nobody said that the log moved: rows are swept, too."""
-FOLDING = 0.05
-"""Seconds between two looks while the read models follow the log."""
 COALESCE = 0.25
 """Seconds in which the changes of a row become one message, and a busy worker has its time for what comes first."""
-FOLDED = 2.0
-"""Seconds after a word from the log in which they are expected to."""
 UNSAVED = timedelta(hours=1)
 """How far the mark of a view that does not change may stay behind."""
 LOOK = 10.0
@@ -82,13 +77,13 @@ class ViewPublisher(Service):
         self._feed, self._marks = Feed(shared), Marks(shared)
         self._kafka = kafka
         self._admin, self._producer = Topics(kafka), ViewProducer(kafka)
-        self._wait = wait
+        self._resting = Resting(wait)
         self._published = published
         self._servers = servers or Servers.of(kafka)
         self._patience = Patience(log, self._servers)
         self._claimed: dict[str, _Claimed] = {}
         self._topic_ids: Mapping[str, str | None] = {}
-        self._looked = self._heard = float("-inf")
+        self._looked = float("-inf")
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="kehu-views")
 
     async def on_stop(self) -> None:
@@ -116,7 +111,7 @@ class ViewPublisher(Service):
             else:
                 if not more:
                     await self.sleep(COALESCE)
-                    await self._rest(behind)
+                    await self._in_thread(self._resting.rest, behind)
 
     async def once(self) -> tuple[bool, bool]:
         """Publish the next changes of each view; whether read models lag behind the log, and whether there is more."""
@@ -207,16 +202,6 @@ class ViewPublisher(Service):
         if mark != claimed.mark:
             await self._in_thread(self._marks.save, claimed.view.name, claimed.mark, mark)
             claimed.mark, claimed.token = mark, mark.token
-
-    async def _rest(self, behind: bool) -> None:
-        """Wait for more. When the log moves, the read models follow a moment later, and say nothing."""
-        if behind and monotonic() - self._heard < FOLDED:
-            await self.sleep(FOLDING)
-            return
-        began = monotonic()
-        await self._in_thread(self._wait, POLL)
-        if monotonic() - began < POLL:
-            self._heard = monotonic()
 
     async def _in_thread(self, call: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call, *args)

@@ -17,12 +17,14 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from kafka import KafkaAdminClient
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS rows (key TEXT PRIMARY KEY, sequence TEXT NOT NULL, row TEXT);
+from examples import kept_rows
+
+SCHEMA = (
+    kept_rows.SCHEMA
+    + """
 CREATE TABLE IF NOT EXISTS offsets (topic_id TEXT, partition INTEGER, following INTEGER, PRIMARY KEY (partition));
-CREATE TABLE IF NOT EXISTS effects (changes INTEGER NOT NULL);
-INSERT INTO effects SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM effects);
 """
+)
 LOOK = 10.0
 """Seconds between two looks whether the topic is still the same."""
 
@@ -31,15 +33,8 @@ def apply(db: sqlite3.Connection, messages: Iterable[Any]) -> int:
     """Take messages in; how many were news. One whose sequence is not greater than the row's has been here before."""
     news = 0
     for message in messages:
-        key, sequence = message.key.decode(), dict(message.headers)["ce_sequence"].decode()
-        known = db.execute("SELECT sequence FROM rows WHERE key = ?", (key,)).fetchone()
-        if known is not None and known[0] >= sequence:
-            continue
-        # A row that is gone leaves its sequence, since what is older may still arrive.
         row = None if message.value is None else message.value.decode()
-        db.execute("INSERT OR REPLACE INTO rows VALUES (?, ?, ?)", (key, sequence, row))
-        news += 1
-    db.execute("UPDATE effects SET changes = changes + ?", (news,))  # stands for whatever must happen once
+        news += kept_rows.take(db, message.key.decode(), dict(message.headers)["ce_sequence"].decode(), row)
     return news
 
 

@@ -37,8 +37,9 @@ from infra.postgres.observed import ObservedLog
 from infra.postgres.read_models import PostgresReadModels
 from infra.postgres.running_deadlines import RunningDeadlines
 from infra.postgres.wake import Listener
-from infra.settings import Accepted, Settings
+from infra.settings import Accepted, Settings, WebhookSettings
 from infra.telemetry import Telemetry
+from infra.webhooks.addresses import networks
 from projections.catalogue import ALL
 
 log = structlog.get_logger("kehu.worker")
@@ -116,7 +117,7 @@ def setup(postgres: str, kafka: str, partitions: int = 4) -> tuple[list[str], li
     return done, made
 
 
-def worker(settings: Settings) -> faust.App:
+def worker(settings: Settings) -> "faust.App":
     """What one worker process runs: ingest, projector, dead letters, clocks and views, each with its own connection.
 
     With a port for metrics also what serves them and asks the store what it holds; raises NotServed when it is taken,
@@ -150,10 +151,25 @@ def worker(settings: Settings) -> faust.App:
             ViewPublisher(at, settings.kafka, Listener(at).wait, telemetry.published, servers),
         )
 
-    return build_app(settings, services)
+    return build_app(settings.kafka, services)
 
 
-def view_publisher(settings: Settings) -> faust.App:
+def view_publisher(settings: Settings) -> "faust.App":
     """A process that publishes views and does nothing else."""
     at = settings.postgres
-    return build_app(settings, lambda: (ViewPublisher(at, settings.kafka, Listener(at).wait),))
+    return build_app(settings.kafka, lambda: (ViewPublisher(at, settings.kafka, Listener(at).wait),))
+
+
+def webhook_delivery(settings: WebhookSettings) -> "faust.App":
+    """A process that tells webhooks what changed. Raises WrongNetwork."""
+    # Here, since no other command should wait until a client of HTTP is imported.
+    from consumers.webhook_delivery import WebhookDelivery
+    from infra.webhooks.sending import Sender
+
+    at, own = settings.postgres, networks(settings.webhook_networks)
+
+    def services() -> tuple[Service, ...]:
+        sender = Sender(own, settings.webhook_seconds)
+        return (WebhookDelivery(at, sender, Listener(at).wait, now, Servers.of("-")),)
+
+    return build_app("-", services)

@@ -27,6 +27,7 @@ STEPS = (
     "saving",  # its position moved in the open transaction
     "saved",  # rows and position are committed
     "filled",  # a slice of the customers is in the tables of new builds, not committed
+    "told",  # a webhook took a page of changes, its mark is not saved
     "published",  # rows of a view are acknowledged, the mark is not saved
     "erasing",  # an erasure is begun, nothing is destroyed
     "forgetting",  # the key is destroyed and the event written in the open transaction

@@ -100,6 +100,17 @@ class Settings(Accepted):
     """The address that the metrics are served on."""
 
 
+class WebhookSettings(Checked):
+    """What a process that tells webhooks must know."""
+
+    postgres: str = Field(min_length=1)
+    """Connection string of PostgreSQL."""
+    webhook_networks: str = ""
+    """Networks beside the internet where webhooks may go, with commas between them; plain http only goes there."""
+    webhook_seconds: float = Field(15.0, gt=0, le=60)
+    """That a webhook may take to answer."""
+
+
 def read(**given: object) -> Settings:
     """The settings from the environment; what is given and not None comes first. Raises WrongSettings."""
     return checked(Settings, **given)

@@ -124,6 +124,7 @@ SUMMARIES: dict[str, Callable[[Any], str]] = {
     "complaint.resumed": lambda e: f"Work on case {e.complaint_id} goes on",
     "complaint.escalated": _escalated,
     "complaint.extended": lambda e: f"Deadline of case {e.complaint_id} extended",
+    "complaint.facts-added": lambda e: f"New facts on case {e.complaint_id}",
     "complaint.policy-changed": lambda e: f"Case {e.complaint_id} goes on under other rules",
     "complaint.deadline-missed": lambda e: f"Case {e.complaint_id} missed its {e.clock} deadline",
     "complaint.resolved": _resolved,
@@ -168,7 +169,7 @@ def fold(rows: Rows, event: Recorded) -> None:
 
 CUSTOMER_TIMELINE = Projection(
     name="customer_timeline",
-    version=2,
+    version=3,
     tables=(TIMELINE,),
     handles=frozenset(SUMMARIES),
     keys=keys,

@@ -76,6 +76,7 @@ VIEWS: tuple[View, ...] = (
         SERVICE_QUEUES,
         ITEMS,
         "A contact or case in its queue, with its clocks; a contact is removed when it ends.",
+        without=frozenset({"topic", "again", "pauses"}),
     ),
     View(
         "customers",

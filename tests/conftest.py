@@ -4,8 +4,6 @@ import os
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
-from shutil import rmtree
-from tempfile import mkdtemp
 
 import pytest
 from hypothesis import settings
@@ -17,6 +15,7 @@ from infra.kafka.views import VIEW_TOPICS
 from infra.postgres.migrate import migrate
 from tests.support.apache_kafka import ApacheKafka
 from tests.support.ingesting import make_anew
+from tests.support.own_postgres import own_postgres
 
 Broker = EmbeddedBroker | ApacheKafka
 
@@ -33,20 +32,21 @@ settings.load_profile("kehu")
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[EmbeddedPostgres]:
     """One PostgreSQL for all tests."""
-    # Not below pytest's own folder: every pytest that starts makes that one private again, also to the server's user.
-    folder = Path(mkdtemp(prefix="kehu-test-"))
-    folder.chmod(0o755)
-    with EmbeddedPostgres.start(folder / "data") as server:
+    with own_postgres() as server:
         yield server
-    rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def schema(postgres_server: EmbeddedPostgres) -> str:
+    """The name of a database with the schema and nothing else, which is only copied."""
+    migrate(postgres_server.create_database("schema"))
+    return "schema"
 
 
 @pytest.fixture
-def database(postgres_server: EmbeddedPostgres) -> str:
+def database(postgres_server: EmbeddedPostgres, schema: str) -> str:
     """A fresh database with the schema; its connection string."""
-    url = postgres_server.create_database(f"test_{next(_numbers)}")
-    migrate(url)
-    return url
+    return postgres_server.create_database(f"test_{next(_numbers)}", template=schema)
 
 
 @pytest.fixture(scope="session", params=["embedded", pytest.param("apache", marks=pytest.mark.kafka)])

@@ -2,10 +2,18 @@
 
 from domain.clocks.business_calendar import BusinessCalendar, Hours, Span
 from domain.clocks.calendars import CALENDARS, calendar
-from domain.clocks.deadlines import Pause, ack_due, due, elapsed_fraction, grant_extension, window_after_decision
+from domain.clocks.deadlines import (
+    Pause,
+    ack_due,
+    due,
+    elapsed_fraction,
+    gone_at,
+    grant_extension,
+    window_after_decision,
+)
 from domain.clocks.errors import ExtensionRefused, PresetNotInForce, TimeOutOfRange, UnknownPreset
 from domain.clocks.explanation import Explanation, Stretch, explain_due
-from domain.clocks.policies import service_policy
+from domain.clocks.policies import case_types, service_policy
 from domain.clocks.presets import PRESETS, Extension, Kind, Preset, Which, Window, pinned, preset
 
 __all__ = [
@@ -28,9 +36,11 @@ __all__ = [
     "Window",
     "ack_due",
     "calendar",
+    "case_types",
     "due",
     "elapsed_fraction",
     "explain_due",
+    "gone_at",
     "grant_extension",
     "pinned",
     "preset",

@@ -5,11 +5,12 @@ A deadline counts with the version that was in force when its clock began, so it
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time
+from zoneinfo import ZoneInfo
 
 import msgspec
 
 from domain.clocks.business_calendar import BusinessCalendar, Hours
-from domain.rules import Rule, Versions, read
+from domain.rules import Rule, UnusableRules, Versions, read
 
 
 class CalendarRule(Rule, frozen=True):
@@ -47,24 +48,28 @@ def dates_of(table: Mapping[str, str]) -> frozenset[date]:
 def _made(name: str, rule: CalendarRule, rules: Rules) -> BusinessCalendar:
     of = rule if rule.holidays_of is None else rules[rule.holidays_of].on(rule.effective_from)
     week = tuple(hours_of(day) for day in rule.week)
+    ZoneInfo(rule.zone)
     single = dict.fromkeys(dates_of(rule.half_days), hours_of(rule.half_day))
     single |= dict.fromkeys(dates_of(rule.make_up_days), week[0])
     return BusinessCalendar(name, rule.zone, week, dates_of(of.holidays), single, rule.version)
 
 
 def made(rules: Rules) -> Made:
-    """Each calendar with its versions. Raises ValueError when one has impossible hours or dates."""
-    return {
-        name: (versions, {rule.version: _made(name, rule, rules) for rule in versions})
-        for name, versions in rules.items()
-    }
+    """Each calendar with its versions. Raises UnusableRules when one has impossible hours, dates or places."""
+    found = {}
+    for name, versions in rules.items():
+        try:
+            found[name] = (versions, {rule.version: _made(name, rule, rules) for rule in versions})
+        except (ValueError, LookupError) as error:  # of hours and dates, of a zone, of whose holidays
+            raise UnusableRules(f"calendars.{name}: {error}") from error
+    return found
 
 
 _ALL = made(RULES)
 CALENDARS: Mapping[str, BusinessCalendar] = {
     name: calendars[versions.latest.version] for name, (versions, calendars) in _ALL.items()
 }
-"""By name, each in its newest version. A calendar of a bank's own is an argument of `due`."""
+"""By name, each in its newest version."""
 
 
 def calendar(name: str, start: datetime, among: Made = _ALL) -> BusinessCalendar:

@@ -97,6 +97,7 @@ def elapsed_fraction(
     now: datetime,
     preset: Preset,
     *,
+    extensions: int = 0,
     pauses: Sequence[Pause] = (),
     calendar: BusinessCalendar | None = None,
 ) -> float:
@@ -104,21 +105,61 @@ def elapsed_fraction(
 
     Counted in open hours for business days and business hours, else in calendar time, without the pauses.
     """
-    place = calendar or calendar_of(preset.calendar, start)
+    counted = _counting(preset, start, extensions, calendar)
     stopped = stopped_spans(preset, start, pauses, now)
-
-    def running(end: datetime) -> float:
-        spans = [(start, end), *((max(start, span.start), min(end, span.end)) for span in stopped)]
-        if preset.kind in ("BD", "BH"):
-            total, *off = [place.business_seconds(*span) for span in spans]
-        else:
-            total, *off = [max(0.0, (b - a).total_seconds()) for a, b in spans]
-        return total - sum(off)
-
-    allowed = running(due)
+    allowed = _running(counted, start, due, stopped)
     if allowed <= 0:
         return 1.0 if now >= due else 0.0
-    return max(0.0, running(now) / allowed)
+    return max(0.0, _running(counted, start, now, stopped) / allowed)
+
+
+def gone_at(
+    share: float,
+    start: datetime,
+    due: datetime,
+    preset: Preset,
+    *,
+    extensions: int = 0,
+    pauses: Sequence[Pause] = (),
+    calendar: BusinessCalendar | None = None,
+) -> datetime:
+    """The first instant (UTC) at which this share, 0..1, of the allowed time is gone: `elapsed_fraction` the other way.
+
+    Pauses that still last do not count: their clock stands, and has no deadline.
+    """
+    counted = _counting(preset, start, extensions, calendar)
+    stopped = stopped_spans(preset, start, pauses, None)
+    allowed = _running(counted, start, due, stopped)
+    if allowed <= 0:
+        return due
+    left, at = share * allowed, start
+    for span in stopped:
+        before = _running(counted, at, span.start, ())
+        if left <= before:
+            break
+        left -= before
+        at = span.end
+    if counted is not None:
+        return min(due, counted.add_business_seconds(at, left))
+    return min(due, at.astimezone(UTC) + timedelta(seconds=left))
+
+
+def _counting(
+    preset: Preset, start: datetime, extensions: int, calendar: BusinessCalendar | None
+) -> BusinessCalendar | None:
+    """The calendar in whose open hours time is counted; None for calendar time."""
+    if period(preset, extensions)[1] not in ("BD", "BH"):
+        return None
+    return calendar or calendar_of(preset.calendar, start)
+
+
+def _running(counted: BusinessCalendar | None, start: datetime, end: datetime, stopped: Sequence[Span]) -> float:
+    """Seconds that count between two instants."""
+
+    def seconds(a: datetime, b: datetime) -> float:
+        return max(0.0, (b - a).total_seconds()) if counted is None else counted.business_seconds(a, b)
+
+    return seconds(start, end) - sum(seconds(max(start, one.start), min(end, one.end)) for one in stopped)
 
 
 def period(preset: Preset, extensions: int) -> tuple[int, Kind]:

@@ -46,6 +46,13 @@ class Explanation:
     stretches: tuple[Stretch, ...]
     cycles_end: date | None = None
     """Where the billing cycles ended the period before its time."""
+    restarted: bool = False
+    """The start is when new facts arrived."""
+
+    @property
+    def since(self) -> str:
+        """What the start is: new facts, or what the preset says."""
+        return "new facts" if self.restarted else self.preset.from_
 
     def text(self) -> str:
         """A few lines for people, in the local time of the calendar."""
@@ -55,7 +62,7 @@ class Explanation:
         after = f" after {self.extensions} extension(s)" if self.extensions else ""
         lines = [
             f"{self.preset.name} version {self.preset.version} ({self.preset.basis}): "
-            f"{self.count} {UNITS[self.kind]}{after} from {self.preset.from_}, calendar {self.calendar.name} "
+            f"{self.count} {UNITS[self.kind]}{after} from {self.since}, calendar {self.calendar.name} "
             f"version {self.calendar.version}",
             f"start {self.start.astimezone(tz):%a %Y-%m-%d %H:%M %Z}",
             *(
@@ -82,8 +89,12 @@ def explain_due(
     as_of: datetime | None = None,
     calendar: BusinessCalendar | None = None,
     cycles_end: date | None = None,
+    restarted: bool = False,
 ) -> Explanation:
-    """The same arguments, errors and deadline as `due`, with the time that was and was not counted."""
+    """The same arguments, errors and deadline as `due`, with the time that was and was not counted.
+
+    `restarted` says that the start is when new facts arrived.
+    """
     deadline = due(
         preset, start, extensions=extensions, pauses=pauses, as_of=as_of, calendar=calendar, cycles_end=cycles_end
     )
@@ -103,7 +114,16 @@ def explain_due(
         and counted_to < last_day(preset, place, start, count, kind, stopped)
     )
     return Explanation(
-        preset, place, start, deadline, count, kind, extensions, stretches, cycles_end if ends_early else None
+        preset,
+        place,
+        start,
+        deadline,
+        count,
+        kind,
+        extensions,
+        stretches,
+        cycles_end if ends_early else None,
+        restarted,
     )
 
 

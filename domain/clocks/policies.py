@@ -1,11 +1,14 @@
-"""Which service policy a case gets: the choices of `domain/rules/service_policies.toml`."""
+"""Which presets fit a case: the service policy that it gets (`domain/rules/service_policies.toml`), and for which types
+of case a statutory preset is (`domain/rules/regimes.toml`).
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
 
-from domain.rules import Rule, read
+from domain.clocks.presets import PRESETS, Preset
+from domain.rules import Rule, UnusableRules, Versions, read
 
 
 class Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -32,7 +35,17 @@ class PolicyRule(Rule, frozen=True):
     choices: tuple[Choice, ...] = ()
 
 
-RULES = read("service_policies", PolicyRule)["service_policies"]
+def checked(rules: Versions[PolicyRule], presets: Sequence[Preset] = PRESETS) -> Versions[PolicyRule]:
+    """The choices. Raises UnusableRules when one of them is no preset of the service clock."""
+    known = {one.name for one in presets if one.clock == "service"}
+    for rule in rules:
+        for policy in (rule.otherwise, *(choice.policy for choice in rule.choices)):
+            if policy not in known:
+                raise UnusableRules(f"service_policies version {rule.version}: no service policy {policy}")
+    return rules
+
+
+RULES = checked(read("service_policies", PolicyRule)["service_policies"])
 
 
 def service_policy(queue: str, case_type: str, severity: int, at: datetime) -> str:
@@ -44,3 +57,17 @@ def service_policy(queue: str, case_type: str, severity: int, at: datetime) -> s
 def chosen(choices: Sequence[Choice], queue: str, case_type: str, severity: int) -> str | None:
     """The policy of the first choice that fits."""
     return next((one.policy for one in choices if one.fits(queue, case_type, severity)), None)
+
+
+class RegimeRule(Rule, frozen=True):
+    """One version of which types of case each statutory preset is for (domain/rules/regimes.toml)."""
+
+    of: dict[str, tuple[str, ...]]
+
+
+REGIMES = read("regimes", RegimeRule)["case_types"]
+
+
+def case_types(regime: str, at: datetime) -> tuple[str, ...]:
+    """The types of case that a regime was for then; () when it is for any."""
+    return REGIMES.at(at).of.get(regime, ())

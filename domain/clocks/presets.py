@@ -10,9 +10,9 @@ from typing import Literal
 import msgspec
 from msgspec.structs import replace
 
-from domain.clocks.calendars import calendar
+from domain.clocks.calendars import CALENDARS, calendar
 from domain.clocks.errors import PresetNotInForce, TimeOutOfRange, UnknownPreset
-from domain.rules import Rule, read
+from domain.rules import Rule, UnusableRules, read
 
 Kind = Literal["CD", "BD", "W", "M", "BH"]
 """How a period is counted: calendar days, business days, weeks, calendar months, business hours."""
@@ -77,8 +77,19 @@ class Preset(Rule, frozen=True):
         return self if resolve == self.resolve else replace(self, resolve=resolve)
 
 
-PRESETS: tuple[Preset, ...] = tuple(
-    replace(one, name=name) for name, versions in read("presets", Preset).items() for one in versions
+def checked(presets: Sequence[Preset]) -> tuple[Preset, ...]:
+    """The presets. Raises UnusableRules when one names a calendar or a preset that there is none of."""
+    names = {one.name for one in presets}
+    for one in presets:
+        if one.calendar not in CALENDARS:
+            raise UnusableRules(f"presets.{one.name} version {one.version}: no calendar {one.calendar}")
+        if one.on_miss is not None and one.on_miss not in names:
+            raise UnusableRules(f"presets.{one.name} version {one.version}: no preset {one.on_miss} for on_miss")
+    return tuple(presets)
+
+
+PRESETS: tuple[Preset, ...] = checked(
+    [replace(one, name=name) for name, versions in read("presets", Preset).items() for one in versions]
 )
 
 
@@ -95,7 +106,7 @@ def preset(name: str, at: datetime, among: Sequence[Preset] | None = None) -> Pr
     if not in_force:
         first = min(one.effective_from for one in versions)
         raise PresetNotInForce(f"{name} at {at:%Y-%m-%d}, in force from {first}")
-    return max(in_force, key=lambda one: one.version)
+    return max(in_force, key=lambda one: one.effective_from)
 
 
 def pinned(name: str, version: int, among: Sequence[Preset] | None = None) -> Preset:

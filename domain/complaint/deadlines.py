@@ -11,7 +11,13 @@ from domain.complaint.events import (
     ComplaintPolicyChanged,
     ComplaintResolved,
 )
-from domain.complaint.refusals import ExtensionWouldBeLost, RegimeNotInForce, UnknownRegime, WrongClock
+from domain.complaint.refusals import (
+    ExtensionWouldBeLost,
+    RegimeNotInForce,
+    RegimeOfOtherCases,
+    UnknownRegime,
+    WrongClock,
+)
 from domain.complaint.state import OVER, Clock, Complaint, evolve
 from domain.values import Event, Meta
 
@@ -37,14 +43,25 @@ def preset_of(name: str, at: datetime, which: clocks.Which | None = None) -> clo
     return found
 
 
+def require_for(case_type: str, regime: str, at: datetime) -> None:
+    """Raises RegimeOfOtherCases when a statutory preset is not for cases of this type."""
+    types = clocks.case_types(regime, at)
+    if types and case_type not in types:
+        raise RegimeOfOtherCases(f"{regime} is for {' or '.join(types)}, not for {case_type}")
+
+
 def pinned_preset(clock: Clock) -> clocks.Preset:
     """The preset that a clock began with, whatever has come into force since."""
     return clocks.pinned(clock.preset, clock.version)
 
 
 def opening_clocks(state: Complaint, data: ComplaintOpened, start: datetime) -> tuple[ComplaintClockSet, ...]:
-    """The clocks of a new case: by law, unless its regime is a service policy, and by service policy."""
+    """The clocks of a new case: by law, unless its regime is a service policy, and by service policy.
+
+    Raises RegimeOfOtherCases and what `preset_of` raises.
+    """
     regime = preset_of(data.regime, start)
+    require_for(data.case_type, data.regime, start)
     if regime.clock == "service" and data.regime != BY_RULES:
         return (clock_set("service", regime, start, state, data),)
     policy = clocks.service_policy(data.queue, data.case_type, data.severity, start)
@@ -77,6 +94,7 @@ def clock_set(
         due_at=due_at,
         because=registry.of(because).name.removeprefix("complaint."),
         missed=bool(state.missed) and (which, due_at) in state.missed,
+        extensions=extensions,
     )
 
 
@@ -93,6 +111,21 @@ def moved_clocks(state: Complaint, data: Event, meta: Meta) -> tuple[ComplaintCl
         now = clock_set("service", pinned_preset(clock), clock.starts_at, after, data)
         moved += [now] if now.due_at != clock.due_at else []
     return tuple(moved)
+
+
+def restarts(preset: clocks.Preset, clock: Clock, at: datetime) -> bool:
+    """Whether new facts of this time start a clock anew: what was known when it began does not."""
+    return "new_facts" in preset.restart_on and at > clock.starts_at
+
+
+def restarted_clocks(state: Complaint, data: Event, meta: Meta) -> tuple[ComplaintClockSet, ...]:
+    """The clocks that new facts on an open case start anew; no extension of the old time is one of the new."""
+    after, at = evolve(state, data, meta), meta.occurred_at
+    return tuple(
+        clock_set(which, preset, at, after, data)
+        for which, clock in _clocks(state)
+        if clock is not None and restarts(preset := pinned_preset(clock), clock, at)
+    )
 
 
 def passed_deadlines(state: Complaint, data: Event, meta: Meta) -> tuple[Event, ...]:
@@ -121,7 +154,9 @@ def after_miss(state: Complaint, clock: Clock, data: Event, at: datetime) -> lis
         return []
     now = clock_set("statutory", preset_of(follows, clock.starts_at), clock.starts_at, state, data)
     then = Clock(now.preset, now.preset_version, now.starts_at, now.due_at)
-    return [now, missed("statutory", then, data)] if then.due_at is not None and then.due_at < at else [now]
+    if then.due_at is None or then.due_at >= at or now.missed:
+        return [now]
+    return [now, missed("statutory", then, data)]
 
 
 def missed(which: clocks.Which, clock: Clock, because: Any) -> ComplaintDeadlineMissed:
@@ -140,7 +175,7 @@ def changed_policy(state: Complaint, data: ComplaintPolicyChanged, meta: Meta) -
     """The clocks that the newest versions of the presets, or others, set; beginning and pauses stay.
 
     A case that had no statutory clock gets one when a regime is named, from the beginning of its service clock. Raises
-    ExtensionWouldBeLost and what `preset_of` raises.
+    ExtensionWouldBeLost, RegimeOfOtherCases and what `preset_of` raises.
     """
     after, changed = evolve(state, data, meta), []
     assert state.service is not None
@@ -150,6 +185,8 @@ def changed_policy(state: Complaint, data: ComplaintPolicyChanged, meta: Meta) -
         if name is None:
             continue
         preset = preset_of(name, meta.occurred_at, which)
+        if named is not None:
+            require_for(state.case_type, name, meta.occurred_at)
         kept = state.extensions if which == "statutory" and clock is not None and clock.preset == name else 0
         if kept > len(preset.extensions):
             raise ExtensionWouldBeLost(f"{name} version {preset.version} has {len(preset.extensions)}, granted {kept}")

@@ -12,6 +12,8 @@ from domain.complaint.deadlines import (
     opening_clocks,
     passed_deadlines,
     pinned_preset,
+    restarted_clocks,
+    restarts,
 )
 from domain.complaint.events import (
     ComplaintAcknowledged,
@@ -20,6 +22,7 @@ from domain.complaint.events import (
     ComplaintDeadlineMissed,
     ComplaintEscalated,
     ComplaintExtended,
+    ComplaintFactsAdded,
     ComplaintOpened,
     ComplaintPolicyChanged,
     ComplaintReopened,
@@ -98,6 +101,11 @@ def _extend(state: Complaint, data: ComplaintExtended, meta: Meta) -> tuple[Even
     return (data, *moved_clocks(state, data, meta))
 
 
+def _add_facts(state: Complaint, data: ComplaintFactsAdded, meta: Meta) -> tuple[Event, ...]:
+    _require_open(state)
+    return (data, *restarted_clocks(state, data, meta))
+
+
 def _change_policy(state: Complaint, data: ComplaintPolicyChanged, meta: Meta) -> tuple[Event, ...]:
     _require_open(state)
     changed = changed_policy(state, data, meta)
@@ -141,7 +149,7 @@ def _reopen(state: Complaint, data: ComplaintReopened, meta: Meta) -> tuple[Even
     # Both clocks are told again even when they stay: read models forget the deadlines of a case that is over.
     if (clock := state.statutory) is not None:
         preset = pinned_preset(clock)
-        if data.new_facts and "new_facts" in preset.restart_on:
+        if data.new_facts and restarts(preset, clock, meta.occurred_at):
             events.append(clock_set("statutory", preset, meta.occurred_at, after, data))
         else:
             events.append(clock_set("statutory", preset, clock.starts_at, after, data, state.extensions))
@@ -173,6 +181,7 @@ _DECISIONS: dict[type[Event], Callable[[Complaint, Any, Meta], tuple[Event, ...]
     ComplaintResumed: _resume,
     ComplaintEscalated: _escalate,
     ComplaintExtended: _extend,
+    ComplaintFactsAdded: _add_facts,
     ComplaintPolicyChanged: _change_policy,
     ComplaintResolved: _resolve,
     ComplaintReopened: _reopen,

@@ -94,6 +94,17 @@ class ComplaintExtended(Event):
     notice_id: Id | None = None
 
 
+class ComplaintFactsAdded(Event):
+    """The customer brought new facts or reasons to an open case. A clock starts anew where its preset says so.
+
+    The event's time is when they reached the bank.
+    """
+
+    complaint_id: Id
+    description: PersonalText | None = None
+    by: Annotated[Id | None, Says(description="the employee who took them down")] = None
+
+
 class ComplaintPolicyChanged(Event):
     """The case goes on under the newest version of its presets, or under others that are named.
 
@@ -155,7 +166,7 @@ class ComplaintClockSet(Event):
     """Derived: a deadline as it stands from now on, under the preset version pinned on the case.
 
     `due_at` is None while the clock is stopped. `because` is the fact that set it (opened, extended, waiting, …).
-    `missed` tells that this deadline has passed and was reported before.
+    `missed` tells that this deadline has passed and was reported before; `extensions` how many it includes.
     """
 
     complaint_id: Id
@@ -166,6 +177,7 @@ class ComplaintClockSet(Event):
     due_at: datetime | None = None
     because: Label
     missed: Flag = False
+    extensions: int = 0
 
 
 register("complaint.opened", ComplaintOpened)
@@ -175,6 +187,7 @@ register("complaint.waiting", ComplaintWaiting)
 register("complaint.resumed", ComplaintResumed)
 register("complaint.escalated", ComplaintEscalated)
 register("complaint.extended", ComplaintExtended)
+register("complaint.facts-added", ComplaintFactsAdded)
 register("complaint.policy-changed", ComplaintPolicyChanged)
 register("complaint.deadline-missed", ComplaintDeadlineMissed)
 register("complaint.resolved", ComplaintResolved)

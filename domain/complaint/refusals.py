@@ -35,6 +35,12 @@ class RegimeNotInForce(Refused):
     """The regime was not in force yet when the complaint was received. Name one that was, or correct the time."""
 
 
+class RegimeOfOtherCases(Refused):
+    """This regime is not for cases of this type. Name one that is, or `service_default` where no law sets a deadline,
+    or open a case of another type.
+    """
+
+
 class PauseNeedsNotice(Refused):
     """This pause stops the statutory clock only when the customer was told. Add `notice_id`."""
 

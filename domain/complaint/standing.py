@@ -6,12 +6,15 @@ from datetime import datetime
 from typing import Any, Literal
 
 from domain import clocks
+from domain.clocks.judgement import begin_again, set_deadline, verdicts
 from domain.complaint.deadlines import pinned_preset
 from domain.complaint.events import (
     ComplaintAcknowledged,
+    ComplaintClockSet,
     ComplaintDeadlineMissed,
     ComplaintEscalated,
     ComplaintExtended,
+    ComplaintFactsAdded,
     ComplaintOpened,
     ComplaintPolicyChanged,
     ComplaintReopened,
@@ -28,8 +31,9 @@ ClockState = Literal["in time", "at risk", "overdue", "stopped", "met", "missed"
 class ClockStanding:
     """One clock at a moment. `elapsed` is the share of the allowed time that is gone (see `clocks.elapsed_fraction`).
 
-    The state of a clock whose case is over is met or missed. Of one that is stopped `due_at` is None, and
-    `due_if_resumed` is the deadline that it would have if work went on now.
+    The state of a clock whose case is over is met or missed (see `clocks.judgement`). Of one that is stopped `due_at`
+    and `at_risk_at` are None, and `due_if_resumed` is the deadline that it would have if work went on now. `restarted`
+    tells that it starts with new facts.
     """
 
     clock: clocks.Which
@@ -37,7 +41,9 @@ class ClockStanding:
     preset_version: int
     basis: str
     starts_at: datetime
+    restarted: bool
     due_at: datetime | None
+    at_risk_at: datetime | None
     due_if_resumed: datetime | None
     elapsed: float
     state: ClockState
@@ -71,6 +77,8 @@ class Standing:
     """From, to (None while it lasts), reason, and which clocks it stops."""
     extensions: list[dict[str, Any]] = field(default_factory=list)
     escalations: list[dict[str, Any]] = field(default_factory=list)
+    facts: list[dict[str, Any]] = field(default_factory=list)
+    """New facts on the open case, and which clocks they started anew."""
     missed: list[dict[str, Any]] = field(default_factory=list)
     policies: list[dict[str, Any]] = field(default_factory=list)
     windows: dict[str, datetime] = field(default_factory=dict)
@@ -86,6 +94,7 @@ def standing(events: Sequence[Recorded], now: datetime, at_risk: float) -> tuple
     if not isinstance(opening, ComplaintOpened):
         raise ValueError("the first event of a case opens it")
     state: Complaint | None = None
+    judged: dict[str, Any] = {}
     shown = Standing(
         case=opening.complaint_id,
         customer_id=events[0].meta.customer_id,
@@ -103,13 +112,14 @@ def standing(events: Sequence[Recorded], now: datetime, at_risk: float) -> tuple
     for recorded in events:
         state = evolve(state, recorded.event, recorded.meta)
         _note(shown, recorded)
+        _judge(judged, recorded)
     assert state is not None
     shown.status, shown.queue, shown.owner = state.status, state.queue, state.owner
     shown.outcome, shown.reopened = state.outcome, state.reopened
     running: list[tuple[clocks.Which, Clock | None]] = [("statutory", state.statutory), ("service", state.service)]
     for which, clock in running:
         if clock is not None:
-            shown.clocks.append(_clock(shown, state, which, clock, now, at_risk))
+            shown.clocks.append(_clock(shown, state, which, clock, now, at_risk, judged))
     for begin, end, reason in state.pauses:
         stops = [which for which, clock in running if clock is not None and reason in pinned_preset(clock).pauses]
         shown.pauses.append({"from": begin, "to": end, "reason": reason, "stops": stops})
@@ -136,17 +146,40 @@ def _explained(state: Complaint, clock: Clock, extensions: int, now: datetime) -
         pauses=state.pauses,
         as_of=now,
         cycles_end=state.cycles_end_on,
+        restarted=clock.restarted,
     )
 
 
+def _judge(judged: dict[str, Any], recorded: Recorded) -> None:
+    """Keep what the verdicts need."""
+    match recorded.event:
+        case ComplaintClockSet() as said:
+            set_deadline(judged, said.clock, said.preset, said.due_at, recorded.meta.occurred_at)
+        case ComplaintReopened():
+            begin_again(judged)
+
+
 def _clock(
-    shown: Standing, state: Complaint, which: clocks.Which, clock: Clock, now: datetime, at_risk: float
+    shown: Standing,
+    state: Complaint,
+    which: clocks.Which,
+    clock: Clock,
+    now: datetime,
+    at_risk: float,
+    judged: dict[str, Any],
 ) -> ClockStanding:
     preset = pinned_preset(clock)
     over_at = shown.decided_at if state.status in OVER else None
     extensions = state.extensions if which == "statutory" else 0
     expected = clock.due_at or _explained(state, clock, extensions, now).due
-    elapsed = clocks.elapsed_fraction(clock.starts_at, expected, over_at or now, preset, pauses=state.pauses)
+    elapsed = clocks.elapsed_fraction(
+        clock.starts_at, expected, over_at or now, preset, extensions=extensions, pauses=state.pauses
+    )
+    risky_at = None
+    if clock.due_at is not None:
+        risky_at = clocks.gone_at(
+            at_risk, clock.starts_at, clock.due_at, preset, extensions=extensions, pauses=state.pauses
+        )
     acknowledge_by = clocks.ack_due(preset, clock.starts_at)
     acknowledged: Literal["in time", "late", "due", "overdue"] | None = None
     if acknowledge_by is not None:
@@ -161,23 +194,27 @@ def _clock(
         preset_version=clock.version,
         basis=preset.basis,
         starts_at=clock.starts_at,
+        restarted=clock.restarted,
         due_at=clock.due_at,
+        at_risk_at=risky_at,
         due_if_resumed=expected if clock.due_at is None else None,
         elapsed=elapsed,
-        state=_state(state, clock, over_at, now, elapsed >= at_risk),
+        state=_ended(judged, which, over_at) if over_at is not None else _running(clock.due_at, risky_at, now),
         acknowledge_by=acknowledge_by,
         acknowledged=acknowledged,
     )
 
 
-def _state(state: Complaint, clock: Clock, over_at: datetime | None, now: datetime, risky: bool) -> ClockState:
-    if state.status in OVER:
-        return "met" if clock.due_at is None or over_at is None or over_at <= clock.due_at else "missed"
-    if clock.due_at is None:
+def _ended(judged: dict[str, Any], which: clocks.Which, over_at: datetime) -> ClockState:
+    return next((one.word for one in verdicts(judged, over_at) if one.clock == which), "met")
+
+
+def _running(due_at: datetime | None, risky_at: datetime | None, now: datetime) -> ClockState:
+    if due_at is None or risky_at is None:
         return "stopped"
-    if clock.due_at < now:
+    if due_at < now:
         return "overdue"
-    return "at risk" if risky else "in time"
+    return "at risk" if risky_at <= now else "in time"
 
 
 def _note(shown: Standing, recorded: Recorded) -> None:
@@ -191,6 +228,11 @@ def _note(shown: Standing, recorded: Recorded) -> None:
             shown.extensions.append({"at": at, **told, "approval_id": event.approval_id, "notice_id": event.notice_id})
         case ComplaintEscalated():
             shown.escalations.append({"at": at, "reason": event.reason, "to_queue": event.to_queue})
+        case ComplaintFactsAdded():
+            shown.facts.append({"at": at, "by": event.by, "description": event.description, "restarted": []})
+        case ComplaintClockSet():
+            if shown.facts and event.starts_at == shown.facts[-1]["at"] and event.because == "facts-added":
+                shown.facts[-1]["restarted"].append(event.clock)
         case ComplaintDeadlineMissed():
             told = {"clock": event.clock, "preset": event.preset, "preset_version": event.preset_version}
             shown.missed.append({"due_at": event.due_at, **told, "source": recorded.meta.source})

@@ -15,6 +15,7 @@ from domain.complaint.events import (
     ComplaintDeadlineMissed,
     ComplaintEscalated,
     ComplaintExtended,
+    ComplaintFactsAdded,
     ComplaintOpened,
     ComplaintPolicyChanged,
     ComplaintReopened,
@@ -31,12 +32,16 @@ OVER: frozenset[Status] = frozenset({"resolved", "closed", "withdrawn"})
 
 
 class Clock(Value):
-    """One deadline of a case, under the preset version that it began with; `due_at` is None while it is stopped."""
+    """One deadline of a case, under the preset version that it began with; `due_at` is None while it is stopped.
+
+    `restarted` tells that new facts have started it anew.
+    """
 
     preset: str
     version: int
     starts_at: datetime
     due_at: datetime | None
+    restarted: bool = False
 
 
 class Complaint(Value):
@@ -102,7 +107,7 @@ def evolve(state: Complaint | None, event: Event, meta: Meta) -> Complaint:
             return replace(state, said=said, queue=event.to_queue or state.queue)
         case ComplaintExtended():
             return replace(state, said=said, extensions=state.extensions + 1)
-        case ComplaintPolicyChanged():
+        case ComplaintFactsAdded() | ComplaintPolicyChanged():
             return replace(state, said=said)
         case ComplaintDeadlineMissed():
             return replace(state, said=said, missed=(*state.missed, (event.clock, event.due_at)))
@@ -126,7 +131,9 @@ def evolve(state: Complaint | None, event: Event, meta: Meta) -> Complaint:
 
 
 def _with_clock(state: Complaint, event: ComplaintClockSet) -> Complaint:
-    clock = Clock(event.preset, event.preset_version, event.starts_at, event.due_at)
+    before = state.statutory if event.clock == "statutory" else state.service
+    restarted = before is not None and (before.restarted or before.starts_at != event.starts_at)
+    clock = Clock(event.preset, event.preset_version, event.starts_at, event.due_at, restarted)
     if event.clock == "service":
         return replace(state, service=clock)
     begins_anew = state.statutory is None or (state.statutory.preset, state.statutory.starts_at) != (

@@ -3,16 +3,23 @@
 A file holds arrays of tables; each array is one rule, each table a version of it, with the date from which it applies
 and its source. A changed rule is a new version with a later date. The old one stays: what was decided or counted under
 it is explained by it. Files are part of the release, like code, and are read once, when their module is imported.
+
+A bank adds rules of its own in files of the same form, in a package named `kehu_bank_rules` (domain/rules/own.py).
 """
 
 import tomllib
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from itertools import pairwise
 from typing import Generic, TypeVar
 
 import msgspec
+
+from domain.rules.own import FIRST_OWN, UnusableRules, folder, with_own
+
+__all__ = ["Rule", "UnusableRules", "Versions", "read"]
 
 
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -36,9 +43,11 @@ class Versions(Generic[R]):
     __slots__ = ("_all", "_last", "_last_from", "name")
 
     def __init__(self, name: str, versions: tuple[R, ...]) -> None:
-        """Raises ValueError when there is none, or when numbers or dates do not grow."""
-        order = [(one.version, one.effective_from) for one in versions]
-        if not order or any(a[0] >= b[0] or a[1] >= b[1] for a, b in pairwise(order)):
+        """Raises ValueError when there is none, or when dates or numbers do not grow; those of a bank grow apart."""
+        numbers = [one.version for one in versions]
+        released, own = ([n for n in numbers if (n >= FIRST_OWN) == which] for which in (False, True))
+        dates = [one.effective_from.toordinal() for one in versions]
+        if not numbers or any(a >= b for order in (released, own, dates) for a, b in pairwise(order)):
             raise ValueError(f"{name}: give each version a greater number and a later date than the one before")
         self.name, self._all, self._last = name, versions, versions[-1]
         self._last_from = self._last.effective_from
@@ -70,8 +79,18 @@ class Versions(Generic[R]):
         raise LookupError(f"{self.name} version {version}; known: {[one.version for one in self._all]}")
 
 
-def read(subject: str, shape: type[R]) -> Mapping[str, Versions[R]]:
-    """The rules of a file, by name. Raises ValueError (msgspec.ValidationError) with the place of what is wrong."""
-    text = files(__name__).joinpath(f"{subject}.toml").read_text("utf-8")
-    found = msgspec.convert(tomllib.loads(text), dict[str, tuple[shape, ...]])  # type: ignore[valid-type]
-    return {name: Versions(f"{subject}.{name}", versions) for name, versions in found.items()}
+def read(subject: str, shape: type[R], own: Traversable | None = None) -> Mapping[str, Versions[R]]:
+    """The rules of a file, by name, with those of a bank's `own` folder: the one that is found, unless told.
+
+    Raises ValueError (msgspec.ValidationError) with the place of what is wrong; UnusableRules when it is in `own`.
+    """
+
+    def parsed(file: Traversable) -> dict[str, tuple[R, ...]]:
+        return msgspec.convert(tomllib.loads(file.read_text("utf-8")), dict[str, tuple[shape, ...]])  # type: ignore[valid-type]
+
+    released = parsed(files(__name__) / f"{subject}.toml")
+    found = with_own(subject, released, parsed, own or folder())
+    try:
+        return {name: Versions(f"{subject}.{name}", versions) for name, versions in found.items()}
+    except ValueError as error:
+        raise error if found is released else UnusableRules(str(error)) from error

@@ -71,6 +71,7 @@ def explained(which: clocks.Which, one: clocks.Explanation) -> dict[str, Any]:
         "kind": one.kind,
         "extensions": one.extensions,
         "cycles_end": one.cycles_end,
+        "since": one.since,
         "starts_at": one.start,
         "due_at": one.due,
         "stretches": [asdict(stretch) for stretch in one.stretches],
@@ -89,17 +90,20 @@ def _print(shown: Standing, now: datetime) -> None:
         say(f"{'The same matter as' if shown.same_matter else 'Related to'} case {shown.related_to}")
     print_rows("Clocks", [_clock_for_people(one, now) for one in shown.clocks])
     for one in shown.clocks:
+        if one.restarted:
+            say(f"New facts started the {one.clock} clock anew")
         if one.acknowledge_by is not None:
             say(f"Acknowledgement, {one.clock}: by {cell(one.acknowledge_by)} UTC, {one.acknowledged}")
     for title, rows in (
         ("Pauses", shown.pauses),
         ("Extensions", shown.extensions),
+        ("New facts", shown.facts),
         ("Missed deadlines", shown.missed),
         ("Escalations", shown.escalations),
         ("Changes of policy", shown.policies),
     ):
         if rows:
-            print_rows(title, rows, wide=("reason", "provided", "source"))
+            print_rows(title, rows, wide=("reason", "provided", "source", "description"))
     for name, until in shown.windows.items():
         say(f"After the decision: {name} until {cell(until)} UTC ({'open' if now <= until else 'over'})")
 

@@ -1,53 +1,24 @@
 """`kehu show customer`: one customer as a whole: who it is, the scores, what is open, and everything that happened."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 
-from consumers.refolding import as_one, refolded
 from infra.cli.output import Csv, Json, Limit, Ndjson, percent, print_rows, say, when
 from infra.cli.reading import WAIT, At, KnownAt, MinPosition, Wait, reading
 from infra.cli.retention_risk import UnknownCustomer
 from infra.cli.servers import Postgres
 from infra.cli.times import Since, Until, in_utc
-from infra.postgres.questions.answer import Answer, Row
+from infra.postgres.questions.answer import Row
 from infra.postgres.questions.customers import (
     ABOUT_ONE,
-    as_shown,
-    events_of,
-    open_cases_of,
-    open_contacts_of,
-    risk_of,
     timeline,
 )
-from infra.postgres.questions.identity import conflicts, ever_linked, merges_around
-from infra.postgres.questions.profiles import answers, consents, known_of, projects
+from infra.postgres.questions.identity import ever_linked
+from infra.whole_customer import Whole, whole_of
 from projections.customers import CUSTOMERS
 from projections.customers.aliases import Group
-from projections.customers.unified import unified
-from projections.retention_risk import RETENTION_RISK
-
-
-@dataclass(frozen=True, slots=True)
-class Whole:
-    """What is known of one customer, beside what happened."""
-
-    group: Group
-    customer: Row
-    profile: Mapping[str, Row]
-    consents: Sequence[Row]
-    projects: Sequence[Row]
-    scores: Row
-    cases: Sequence[Row]
-    contacts: Sequence[Row]
-
-    def about(self) -> Row:
-        """As JSON has it."""
-        names = ("customer", "profile", "consents", "projects", "scores", "cases", "contacts")
-        return {name: getattr(self, name) for name in names}
 
 
 def customer(
@@ -120,52 +91,6 @@ def _linked(postgres: str, customer_id: str) -> list[str]:
     """All that were ever one with the customer: whoever was so at another moment is among them."""
     with reading(postgres, CUSTOMERS) as (answer, _):
         return ever_linked(answer, customer_id)
-
-
-def whole_of(answer: Answer, customer_id: str, now: datetime) -> Whole:
-    """Everything but what happened, of all ids that are one with this customer."""
-    group, merges = merges_around(answer, customer_id)
-    ids = group.members
-    profile = unified(group, known_of(answer, ids))
-    cases, contacts = open_cases_of(answer, ids, now), open_contacts_of(answer, ids, now)
-    told: Row = {"customer_id": customer_id, "survivor": group.survivor, "ids": list(ids), "merges": merges}
-    told["conflicts"] = conflicts(answer, ids) if group.merged else []
-    scores = {
-        "retention": risk_of(answer, customer_id, now) if not group.merged else _risk_as_one(answer, group, now),
-        "retention_of_each": [risk for one in ids if (risk := risk_of(answer, one, now))] if group.merged else [],
-        "satisfaction": answers(answer, ids),
-        "service": _service(cases, contacts),
-    }
-    return Whole(group, told, profile, consents(answer, ids, now), projects(answer, ids), scores, cases, contacts)
-
-
-def _risk_as_one(answer: Answer, group: Group, now: datetime) -> Row | None:
-    """The risk of customers who are one: their events folded again in the order of the log, as those of one."""
-    [upto] = [one.position for one in answer.fresh if one.projection == RETENTION_RISK.name]
-    each = [risk for one in group.members if (risk := risk_of(answer, one, now))]
-    closed = bool(each) and all(risk["band"] == "closed" for risk in each)
-    happened = (
-        event
-        for event in events_of(answer, group.members, RETENTION_RISK.handles, upto)
-        if event.meta.occurred_at <= now
-    )
-    events = as_one(happened, group.survivor, closed=closed)
-    rows = refolded(RETENTION_RISK, events)
-    return as_shown(answer, rows[0], now) if rows else None
-
-
-def _service(cases: Sequence[Row], contacts: Sequence[Row]) -> Row:
-    """What is open with a customer, counted."""
-    states = [case["state"] for case in cases]
-    dues = [case[name] for case in cases for name in ("statutory_due", "service_due") if case[name] is not None]
-    return {
-        "open_cases": len(cases),
-        "overdue": states.count("overdue"),
-        "at_risk": states.count("at risk"),
-        "next_due": min(dues, default=None),
-        "contacts_waiting": sum(contact["status"] == "waiting" for contact in contacts),
-        "contacts_active": sum(contact["status"] != "waiting" for contact in contacts),
-    }
 
 
 def _print(whole: Whole, now: datetime) -> None:

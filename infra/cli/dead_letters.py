@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from infra.cli.messages import for_programs, meaning, print_message
+from infra.cli.messages import for_programs, print_message
 from infra.cli.output import Csv, Json, Limit, Ndjson, print_json, print_rows, say
 from infra.cli.servers import Kafka, Postgres, asked, connected, require_kafka
 from infra.cli.times import Since, in_utc
@@ -12,6 +12,7 @@ from infra.errors import KehuError
 from infra.kafka.limits import REPLAYED
 from infra.kafka.producer import Outgoing, publish
 from infra.postgres import ops
+from infra.remedies import meaning
 
 Rule = Annotated[str | None, typer.Option(help="Only those that this rule refused.")]
 Topic = Annotated[str | None, typer.Option(help="Only those that came by this topic.")]

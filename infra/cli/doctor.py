@@ -17,6 +17,7 @@ from infra.master_keys import configured
 from infra.postgres import key_rotation, migrate, ops
 from infra.postgres.builds import of_row
 from infra.postgres.completeness import first_hole
+from infra.postgres.running_deadlines import unknown_presets
 from infra.settings import ErasureSettings, checked
 from projections.catalogue import ALL
 
@@ -99,6 +100,7 @@ def examine(postgres: str, kafka: str, now: datetime) -> Iterator[Check]:
         yield from _guarded("read models", lambda: _read_models(conn))
         yield from _guarded("ingest lag", lambda: _ingest(conn, topics))
         yield from _guarded("projections", lambda: _projections(conn))
+        yield from _guarded("presets", lambda: _presets(conn))
         yield from _guarded("parked", lambda: _parked(conn, now))
         yield from _guarded("dead letters", lambda: _dead_letters(conn, now))
         yield from _guarded("master key", lambda: _keys(conn, postgres))
@@ -265,6 +267,16 @@ def _projections(conn: Connection) -> Iterator[Check]:
             yield Check(name, WRONG, f"{hole}", f"Run `kehu rebuild {row['name']} --switch`.")
         else:
             yield Check(name, OK, f"at position {row['position']}, {row['behind']} events behind, complete")
+
+
+def _presets(conn: Connection) -> Iterator[Check]:
+    """Open cases are decided on by the versions that they have, which must be here too."""
+    if missing := unknown_presets(conn):
+        told = ", ".join(f"{name} {version}" for name, version in missing)
+        remedy = "Give every worker the folder `kehu_bank_rules` that has them; `kehu rules` shows what is read here."
+        yield Check("presets", WRONG, f"open cases have presets that are not known here: {told}", remedy)
+    else:
+        yield Check("presets", OK, "those of all open cases are known")
 
 
 def _parked(conn: Connection, now: datetime) -> Iterator[Check]:

@@ -16,6 +16,7 @@ from infra.cli import (
     customer,
     customers,
     dead_letters,
+    deadlines,
     doctor,
     erase,
     events,
@@ -35,13 +36,16 @@ from infra.cli import (
     risk_train,
     roles,
     root_causes,
+    rules,
     run,
     satisfaction,
+    serve,
     skip,
     subject_access,
     trace,
     verify,
     views,
+    webhooks,
 )
 from infra.cli.servers import AnyKafka, AnyPostgres
 from infra.errors import KehuError
@@ -61,6 +65,7 @@ dead_letter_commands = typer.Typer(
 )
 projection_commands = typer.Typer(no_args_is_help=True, help="The read models: how they stand, rest and go on.")
 view_commands = typer.Typer(no_args_is_help=True, help="Read models on compacted topics.")
+webhook_commands = typer.Typer(no_args_is_help=True, help="Who is told by HTTP what changed in a read model.")
 action_commands = typer.Typer(no_args_is_help=True, help="What the bank does about causes of complaints.")
 risk_commands = typer.Typer(no_args_is_help=True, help="Models of retention risk: train, compare, promote.")
 customer_commands = typer.Typer(no_args_is_help=True, help="Who is one with whom: merges, and whom to look at.")
@@ -77,6 +82,8 @@ app.command()(run.setup)
 app.command()(roles.roles)
 app.command()(run.worker)
 app.command()(publish.publish)
+app.command()(serve.serve)
+app.command()(serve.token)
 app.add_typer(show, name="show")
 show.command()(reconciliation.reconciliation)
 show.command()(satisfaction.satisfaction)
@@ -87,6 +94,7 @@ show.command()(retention_risk.retention_risk)
 show.command()(queues.queues)
 show.command()(queues.cases)
 show.command()(case.case)
+show.command()(deadlines.deadlines)
 show.command()(queues.staffing)
 show.command()(customer.customer)
 show.command()(outcomes.complaint_rate)
@@ -124,6 +132,17 @@ app.add_typer(view_commands, name="views")
 view_commands.command("list")(views.list_views)
 view_commands.command()(views.publish)
 view_commands.command()(views.republish)
+app.add_typer(webhook_commands, name="webhooks")
+webhook_commands.command()(webhooks.add)
+webhook_commands.command("list")(webhooks.list_webhooks)
+webhook_commands.command()(webhooks.pause)
+webhook_commands.command()(webhooks.resume)
+webhook_commands.command()(webhooks.remove)
+webhook_commands.command()(webhooks.replay)
+webhook_commands.command("secret")(webhooks.renew_secret)
+webhook_commands.command()(webhooks.letters)
+webhook_commands.command()(webhooks.retry)
+webhook_commands.command()(webhooks.deliver)
 app.add_typer(action_commands, name="actions")
 action_commands.command("open")(actions.open_action)
 action_commands.command("close")(actions.close_action)
@@ -142,6 +161,7 @@ event_commands.command()(events.catalog)
 app.command()(erase.erase)
 app.command("subject-access")(subject_access.subject_access)
 app.command()(doctor.doctor)
+app.command()(rules.rules)
 app.command()(verify.verify)
 app.command()(run.demo)
 

@@ -12,13 +12,13 @@ from domain.customer.identity import MATCHING, NUMBER, STRONG, is_strong
 from infra import bootstrap
 from infra.cli.output import Csv, Json, Limit, Ndjson, print_json, print_rows, say
 from infra.cli.publish import checked
-from infra.cli.reading import WAIT, MinPosition, Wait, reading
+from infra.cli.reading import WAIT, At, KnownAt, MinPosition, Wait, reading
 from infra.cli.servers import OptionalKafka, Postgres, require_told_kafka
 from infra.errors import KehuError
 from infra.kafka.producer import send
 from infra.postgres.questions import identity
 from infra.postgres.questions.answer import Answer, Row
-from infra.postgres.questions.profiles import known_of
+from infra.postgres.questions.profiles import KNOWN, known_of
 from projections.customers import CUSTOMERS
 from projections.customers.aliases import Group
 from projections.customers.unified import Known, unified
@@ -68,7 +68,7 @@ def merge(
     with reading(postgres, CUSTOMERS) as (answer, _):
         ours, theirs = (_registered(answer, one) for one in (absorbed, into))
         members = (*theirs.members, *(one for one in ours.members if one not in theirs.members))
-        known = known_of(answer, members)
+        known = known_of(answer.about(members, KNOWN), members)
         if ours.survivor == theirs.survivor:
             raise NotMergeable(f"{absorbed} and {into} are one already; the survivor is {ours.survivor}")
         if ours.survivor != absorbed:
@@ -123,6 +123,8 @@ def aliases(
     limit: Limit = 50,
     min_position: MinPosition = 0,
     wait: Wait = WAIT,
+    at: At = None,
+    known_at: KnownAt = None,
     as_json: Json = False,
     as_csv: Csv = False,
     as_ndjson: Ndjson = False,
@@ -131,7 +133,7 @@ def aliases(
 
     Example: kehu customers aliases --into c-100023
     """
-    with reading(postgres, CUSTOMERS, min_position=min_position, wait=wait) as (answer, _):
+    with reading(postgres, CUSTOMERS, min_position=min_position, wait=wait, at=at, known_at=known_at) as (answer, _):
         print_rows(
             "Merged customers",
             identity.aliases(answer, limit, into=into, by=by, ended=ended),
@@ -154,6 +156,8 @@ def duplicates(
     limit: Limit = 50,
     min_position: MinPosition = 0,
     wait: Wait = WAIT,
+    at: At = None,
+    known_at: KnownAt = None,
     as_json: Json = False,
     as_csv: Csv = False,
     as_ndjson: Ndjson = False,
@@ -165,8 +169,8 @@ def duplicates(
 
     Example: kehu customers duplicates --min-score 0.6
     """
-    rule = MATCHING.at(bootstrap.now())
-    with reading(postgres, CUSTOMERS, min_position=min_position, wait=wait) as (answer, _):
+    with reading(postgres, CUSTOMERS, min_position=min_position, wait=wait, at=at, known_at=known_at) as (answer, now):
+        rule = MATCHING.at(now)
         print_rows(
             "Customers who may be the same",
             identity.duplicates(answer, rule, limit, smallest_score=smallest, customer_id=customer),
@@ -184,7 +188,7 @@ def duplicates(
 
 def _registered(answer: Answer, customer_id: str) -> Group:
     """All that are one with a registered customer."""
-    if customer_id not in known_of(answer, [customer_id]):
+    if customer_id not in known_of(answer.about([customer_id], KNOWN), [customer_id]):
         raise NotRegistered(customer_id)
     return identity.merges_around(answer, customer_id)[0]
 

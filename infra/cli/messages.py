@@ -1,6 +1,5 @@
 """What dead letters and parked messages share: their bytes for people, and the remedy of the rule that held them."""
 
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -8,21 +7,10 @@ import orjson
 from rich.table import Table
 from rich.text import Text
 
-import consumers.deciding
-import consumers.poison  # noqa: F401 (its rules are among the remedies)
-from domain import handling  # noqa: F401 (the rules of the aggregates, too)
-from domain.errors import DomainError
-from infra.cli.output import cell, console, text_of
+from infra.cli.output import cell, console
+from infra.plain import text_of
 
 BYTES_SHOWN = 4000
-UNREADABLE = "The message itself is wrong: correct it at its source and publish it again, under an id of its own."
-"""What is to be done where no rule of the domain refused."""
-
-
-def meaning(rule: str) -> str:
-    """What the error behind a rule says: what is wrong and what to do."""
-    known = {error().rule: error for error in _all(DomainError)}
-    return " ".join((known[rule].__doc__ or "").split()) if rule in known else UNREADABLE
 
 
 def for_programs(message: dict[str, Any], remedy: str) -> dict[str, Any]:
@@ -56,9 +44,3 @@ def _body(value: str | None) -> str:
         value = orjson.dumps(orjson.loads(value), option=orjson.OPT_INDENT_2).decode()
     cut = len(value) - BYTES_SHOWN
     return value if cut <= 0 else f"{value[:BYTES_SHOWN]}\n… {cut} more characters; --json shows all"
-
-
-def _all(error: type[DomainError]) -> Iterator[type[DomainError]]:
-    for one in error.__subclasses__():
-        yield one
-        yield from _all(one)

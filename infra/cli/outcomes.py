@@ -1,20 +1,22 @@
 """`kehu show complaint-rate` and `kehu show effect`: how often customers complain, and what a change changed."""
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import date, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
+from msgspec import to_builtins
 
 from infra import bootstrap
-from infra.cli.output import Csv, Json, Limit, Ndjson, percent, print_rows
+from infra.cli.filters import column, single
+from infra.cli.output import Csv, Json, Limit, Ndjson, percent, print_rows, say
 from infra.cli.reading import WAIT, At, KnownAt, MinPosition, Wait, reading
 from infra.cli.servers import Postgres
 from infra.postgres.questions.outcomes import complaint_rates, effect_of
 from projections.measures.intervals import Measure
 from projections.outcomes import OUTCOMES
 from projections.outcomes.effects import Effect
+from projections.outcomes.rules import COSTS
 from projections.outcomes.summaries import DIMENSIONS, ComplaintRate, Window
 from projections.satisfaction import SATISFACTION
 
@@ -23,9 +25,7 @@ NOT_THERE = "–"
 Day = Annotated[
     datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last day of the window; yesterday if absent.")
 ]
-Where = Annotated[
-    list[str] | None, typer.Option(help=f"Only where DIMENSION=VALUE; repeatable. {', '.join(DIMENSIONS)}.")
-]
+Where = Annotated[list[str] | None, typer.Option(help=f"Only where NAME=VALUE; repeatable. {', '.join(DIMENSIONS)}.")]
 
 
 def complaint_rate(
@@ -51,7 +51,7 @@ def complaint_rate(
     Example: kehu show complaint-rate --by branch --days 90 --where segment=mass
     """
     by = by if by == MONTH else dimension(by, "--by")
-    conditions = conditions_of(where)
+    conditions = single(where, DIMENSIONS)
     with reading(postgres, OUTCOMES, min_position=min_position, wait=wait, at=at, known_at=known_at) as (
         answer,
         now,
@@ -80,24 +80,10 @@ def last_day(until: datetime | None, now: datetime) -> date:
 
 def dimension(said: str, option: str) -> str:
     """A dimension as the tables call it; '' stays. Raises BadParameter."""
-    name = "project_id" if said == "project" else said
+    name = column(said)
     if name and name not in DIMENSIONS:
         raise typer.BadParameter(f"use {', '.join(DIMENSIONS)}", param_hint=f"{option} {said}")
     return name
-
-
-def conditions_of(where: Sequence[str] | None) -> dict[str, str]:
-    """DIMENSION=VALUE, each once. Raises BadParameter."""
-    conditions: dict[str, str] = {}
-    for one in where or ():
-        said, equals, value = one.partition("=")
-        if not equals or not said:
-            raise typer.BadParameter(f"write DIMENSION=VALUE, as {DIMENSIONS[0]}=app", param_hint=f"--where {one}")
-        name = dimension(said, "--where")
-        if name in conditions:
-            raise typer.BadParameter(f"{name} is given twice, and no cell has two values", param_hint=f"--where {one}")
-        conditions[name] = value
-    return conditions
 
 
 def months(window: Window) -> list[Window]:
@@ -172,11 +158,11 @@ def effect(
 
     Each change has a 95 % interval and says whether it is more than chance. Before and after is no experiment: what
     else changed meanwhile is in it. A figure with * is provisional: its window is not over, or later events may still
-    count in it.
+    count in it. Costs are at the rate that the answer names: a bank sets its own.
 
     Example: kehu show effect --date 2026-01-15 --window 60 --by segment
     """
-    by, conditions, change = dimension(by, "--by"), conditions_of(where), day.date()
+    by, conditions, change = dimension(by, "--by"), single(where, DIMENSIONS), day.date()
     if change >= (at or known_at or bootstrap.now()).date():
         raise typer.BadParameter(f"no day since {change} is over; give an earlier one", param_hint="--date")
     with reading(postgres, OUTCOMES, SATISFACTION, min_position=min_position, wait=wait, at=at, known_at=known_at) as (
@@ -184,6 +170,8 @@ def effect(
         now,
     ):
         found = list(effect_of(answer, change, window, now.date(), by, conditions))
+    rate = COSTS.latest
+    exported = as_json or as_csv or as_ndjson
     print_rows(
         f"Effect of {change}, {window} days before and after{f', by {by}' if by else ''}",
         [_effect_row(by, group, one) for group, one in found][: limit or None],
@@ -194,7 +182,13 @@ def effect(
         wide=(by, "measure"),
         limit=limit,
         fresh=answer.fresh,
+        about={"cost_rate": to_builtins(rate)},
     )
+    told = f"Costs are at {rate.hourly_minor / 100:,.2f} {rate.currency} an hour of work ({rate.source})."
+    if not exported:
+        say(told, "dim")
+    elif not as_json:
+        typer.echo(told, err=True)
 
 
 def _effect_row(by: str, group: str, of: Effect) -> dict[str, Any]:

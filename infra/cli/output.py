@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
-import orjson
 import structlog
 import typer
 from rich import box
@@ -21,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from infra.plain import csv_cell, json_of, text_of
 from infra.postgres.questions.answer import Freshness
 
 Row = Mapping[str, Any]
@@ -127,26 +127,16 @@ def _print_document(rows: Iterable[Row], fresh: Sequence[Freshness], about: Mapp
     write = sys.stdout.write
     if fresh:
         known = {one.projection: {n: getattr(one, n) for n in FRESH} for one in fresh}
-        write(f'{_json({"freshness": known, **about})[:-1]},"rows":')
+        write(f'{json_of({"freshness": known, **about}).decode()[:-1]},"rows":')
     write("[")
     for number, row in enumerate(rows):
-        write(("," if number else "") + _json(row))
+        write(("," if number else "") + json_of(row).decode())
     write("]}\n" if fresh else "]\n")
 
 
 def print_json(value: object) -> None:
     """One JSON document on one line; times are RFC 3339, bytes are text or hexadecimal."""
-    sys.stdout.write(_json(value) + "\n")
-
-
-def text_of(value: bytes | None) -> str | None:
-    """Bytes of a message for people: as text where they are UTF-8, else in hexadecimal."""
-    if value is None:
-        return None
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return "0x" + value.hex()
+    sys.stdout.write(json_of(value).decode() + "\n")
 
 
 def span(seconds: float | None) -> str | None:
@@ -179,15 +169,7 @@ def _print_csv(rows: Iterable[Row]) -> None:
         if writer is None:
             writer = csv.DictWriter(sys.stdout, list(row), lineterminator="\n")
             writer.writeheader()
-        writer.writerow({name: _csv_cell(value) for name, value in row.items()})
-
-
-def _csv_cell(value: Any) -> Any:
-    if isinstance(value, dict | list | tuple):
-        return _json(value)
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return text_of(value) if isinstance(value, bytes) else value
+        writer.writerow({name: csv_cell(value) for name, value in row.items()})
 
 
 def _print_table(title: str, rows: Sequence[Row], wide: Collection[str]) -> None:
@@ -236,11 +218,3 @@ def cell(value: Any) -> str:
         case dict():
             return ", ".join(f"{name} {cell(one)}" for name, one in value.items())
     return str(value)
-
-
-def _json(value: object) -> str:
-    return orjson.dumps(value, default=_plain).decode()
-
-
-def _plain(value: object) -> str | None:
-    return text_of(value) if isinstance(value, bytes) else str(value)

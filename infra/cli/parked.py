@@ -10,11 +10,12 @@ import typer
 from domain.errors import Refused
 from domain.ports import Conflict
 from infra import bootstrap
-from infra.cli.messages import for_programs, meaning, print_message
+from infra.cli.messages import for_programs, print_message
 from infra.cli.output import Csv, Json, Limit, Ndjson, print_json, print_rows, say, when
 from infra.cli.servers import Postgres, connected
 from infra.errors import KehuError, Unreadable
 from infra.postgres import ops
+from infra.remedies import meaning
 
 
 class Released(Refused):

@@ -3,16 +3,13 @@
 import asyncio
 from typing import Annotated
 
-import orjson
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from domain.ports import Message, Partition
-from infra import bootstrap, settings
+from infra import bootstrap, publishing, settings
 from infra.cli.output import console, say
 from infra.cli.servers import OptionalKafka, require_told_kafka
 from infra.errors import KehuError, Unreadable
-from infra.kafka import codec
 from infra.kafka.producer import send
 
 SHOWN = 5
@@ -54,17 +51,5 @@ def publish(
 
 def checked(line: bytes) -> tuple[str, bytes, bytes]:
     """Topic, key and value of a CloudEvent in JSON. Raises Unreadable when no worker would accept it."""
-    try:
-        said = orjson.loads(line)
-        kind, subject = str(said["type"]), str(said["subject"])
-    except (orjson.JSONDecodeError, TypeError) as error:
-        raise Unreadable("bad-json", f"not one CloudEvent as a JSON object: {error}") from None
-    except KeyError as error:
-        raise Unreadable("bad-envelope", f"the attribute {error} is missing") from None
-    known = codec.readable().get(kind)
-    topic = known[2] if known else ""
-    key = subject.encode()
-    codec.decode(
-        Message(Partition(topic, "", 0), 0, 0, key, line), bootstrap.now(), bootstrap.limits(settings.accepted())
-    )
-    return topic, key, line
+    one = publishing.checked(line, bootstrap.now(), bootstrap.limits(settings.accepted()))
+    return one.topic, one.key, one.value

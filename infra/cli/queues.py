@@ -1,12 +1,13 @@
 """`kehu show queues`, `cases` and `staffing`: what waits, since when and until when, and who is needed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 
+from infra.cli.filters import Where, single
 from infra.cli.output import Csv, Json, Limit, Ndjson, fresh_line, percent, print_rows, say, span, when
 from infra.cli.reading import WAIT, At, KnownAt, MinPosition, Wait, reading
 from infra.cli.servers import Postgres
@@ -16,23 +17,7 @@ from infra.postgres.questions.staffing import WINDOWS, staffing_of
 from projections.service_queues import DIMENSIONS, SERVICE_QUEUES
 
 Queue = Annotated[str | None, typer.Option(help="Only this queue.")]
-Where = Annotated[list[str] | None, typer.Option(help="Only where NAME=VALUE; repeatable.")]
 KINDS = ("contact", "case")
-
-
-def chosen(where: Sequence[str] | None, names: Sequence[str], **given: str | None) -> dict[str, str | None]:
-    """The conditions of --where and of the options that name one. Raises typer.BadParameter."""
-    found = dict(given)
-    for one in where or ():
-        name, equals, value = one.partition("=")
-        if not equals or name not in names:
-            raise typer.BadParameter(f"write NAME=VALUE with one of {', '.join(names)}", param_hint=f"--where {one}")
-        if found.get(name) is not None:
-            raise typer.BadParameter(f"{name} is given twice, and nothing has two values", param_hint=f"--where {one}")
-        if name == "priority" and value not in ("1", "2", "3", "4"):
-            raise typer.BadParameter("a priority is 1, 2, 3 or 4", param_hint=f"--where {one}")
-        found[name] = value
-    return found
 
 
 def queues(
@@ -64,7 +49,7 @@ def queues(
         raise typer.BadParameter(f"use {' or '.join(KINDS)}", param_hint=f"--kind {kind}")
     if by not in DIMENSIONS:
         raise typer.BadParameter(f"use {', '.join(DIMENSIONS)}", param_hint=f"--by {by}")
-    conditions = chosen(where, DIMENSIONS, queue=queue) | {"kind": kind}
+    conditions = {**single(where, DIMENSIONS, queue=queue), "kind": kind}
     with reading(postgres, SERVICE_QUEUES, min_position=min_position, wait=wait, at=at, known_at=known_at) as (
         answer,
         now,
@@ -159,7 +144,7 @@ def cases(
         state = state or "overdue"
     if state not in (None, *STATES):
         raise typer.BadParameter(f"use {', '.join(STATES)}", param_hint=f"--state {state}")
-    conditions = chosen(where, CHOOSABLE, queue=queue, customer_id=customer)
+    conditions = single(where, CHOOSABLE, queue=queue, customer_id=customer)
     with reading(postgres, SERVICE_QUEUES, min_position=min_position, wait=wait, at=at, known_at=known_at) as (
         answer,
         now,

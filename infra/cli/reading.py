@@ -18,7 +18,6 @@ from infra.cli.times import MINUTES, in_utc
 from infra.postgres.past import Moment, known_position
 from infra.postgres.questions.answer import Answer
 from infra.postgres.read_models import PostgresReadModels
-from infra.postgres.risk_models import as_scored
 from infra.replay import replay
 from projections.declare import Projection
 
@@ -80,6 +79,4 @@ def _replayed(
         # How many of them the read models want is known at the end only; for some customers they are few.
         task = progress.add_task("replaying", total=None if customers else known_position(conn, moment.known_by))
         conn.commit()
-        scored = [as_scored(conn, one, moment.known_by or moment.happened_by) for one in projections]
-        conn.commit()
-        return replay(conn, scored, moment, customers, lambda events: progress.advance(task, events))
+        return replay(conn, projections, moment, customers, lambda events: progress.advance(task, events))

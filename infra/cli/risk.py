@@ -1,18 +1,19 @@
 """`kehu risk`: models of retention risk: which there are, who scores, how two of them differ."""
 
 import getpass
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from infra import bootstrap
-from infra.cli.output import Csv, Json, Ndjson, percent, print_json, print_rows, say
-from infra.cli.reading import reading
+from infra.cli.output import Csv, Json, Limit, Ndjson, percent, print_json, print_rows, say
+from infra.cli.reading import WAIT, At, KnownAt, MinPosition, Wait, reading
 from infra.cli.servers import Connection, Postgres, connected
 from infra.errors import KehuError
 from infra.postgres import risk_models
-from infra.postgres.questions.risk import SCORED, Comparison, compared
+from infra.postgres.questions.risk import SCORED, Comparison, both_opinions, compared
 from projections.retention_risk import RETENTION_RISK, Model, NoModel, from_json
 
 WHICH = "Its id such as cold_start.1, its name for the newest version, or the file of one."
@@ -118,26 +119,54 @@ def compare(
     champion: Annotated[str, typer.Argument(help=f"{WHICH} `champion` is the one that scores.")],
     challenger: Annotated[str, typer.Argument(help=WHICH)],
     postgres: Postgres = "",
-    limit: Annotated[int, typer.Option(min=0, help="So many of the customers that differ most.")] = 10,
+    branch: Annotated[str | None, typer.Option(help="Only this branch.")] = None,
+    segment: Annotated[str | None, typer.Option(help="Only this segment.")] = None,
+    manager: Annotated[str | None, typer.Option(help="Only customers of this relationship manager.")] = None,
+    limit: Limit = 10,
+    min_position: MinPosition = 0,
+    wait: Wait = WAIT,
+    at: At = None,
+    known_at: KnownAt = None,
     as_json: Json = False,
+    as_csv: Csv = False,
+    as_ndjson: Ndjson = False,
 ) -> None:
     """Score every customer by two models as of now: who changes the band, how stable both are, and who differs most.
 
-    Example: kehu risk compare champion attrition.1.json
+    --limit chooses how many of those are listed who differ most; --limit 0 exports everybody, by id. CSV and NDJSON
+    have only the customers, JSON also the bands and how stable both models are.
+
+    Example: kehu risk compare champion attrition.1.json --branch Leeds
     """
-    with reading(postgres, RETENTION_RISK) as (answer, now):
-        ours = risk_models.usable(answer.ask(lambda conn: _one_of(conn, champion)))
-        theirs = risk_models.usable(answer.ask(lambda conn: _one_of(conn, challenger)))
-        found = compared(answer, ours, theirs, now, limit)
-    told = _compared(found, ours.model.id, theirs.model.id)
-    if as_json:
-        print_json(told)
-        return
-    _print_comparison(told)
+    filters = {"branch": branch, "segment": segment, "manager_id": manager}
+    with reading(postgres, RETENTION_RISK, min_position=min_position, wait=wait, at=at, known_at=known_at) as (
+        answer,
+        now,
+    ):
+        ours, theirs = (
+            risk_models.usable(answer.ask(lambda conn, said=said: _one_of(conn, said, now)))  # type: ignore[misc]
+            for said in (champion, challenger)
+        )
+        found = compared(answer, ours, theirs, now, limit, filters)
+        told = _compared(found, ours.model.id, theirs.model.id)
+        if not (as_json or as_csv or as_ndjson):
+            _print_comparison(told)
+        print_rows(
+            "Customers that differ most" if limit else "Customers",
+            [one for _, _, one in found.most] if limit else both_opinions(answer, ours, theirs, now, filters),
+            as_json,
+            as_csv,
+            as_ndjson,
+            people=_difference,
+            wide=("champion", "challenger"),
+            limit=limit,
+            fresh=answer.fresh,
+            about=told,
+        )
 
 
-def _one_of(conn: Connection, said: str) -> Model:
-    return risk_models.champion(conn, bootstrap.now()) if said == "champion" else chosen(conn, said)
+def _one_of(conn: Connection, said: str, now: datetime) -> Model:
+    return risk_models.champion(conn, now) if said == "champion" else chosen(conn, said)
 
 
 def _compared(found: Comparison, ours: str, theirs: str) -> dict[str, Any]:
@@ -149,7 +178,6 @@ def _compared(found: Comparison, ours: str, theirs: str) -> dict[str, Any]:
         "psi_of_bands": found.psi_of_bands(),
         "psi_against_reference": dict(zip(("champion", "challenger"), found.against_reference, strict=True)),
         "correlation": found.correlation(),
-        "most": [one for _, _, one in found.most],
     }
 
 
@@ -169,16 +197,13 @@ def _print_comparison(told: dict[str, Any]) -> None:
     print_rows(
         "How far they differ", [{"figure": n, "value": None if v is None else f"{v:.3f}"} for n, v in figures.items()]
     )
-    print_rows(
-        "Customers that differ most", [_difference(one) for one in told["most"]], wide=("champion", "challenger")
-    )
 
 
 def _difference(one: dict[str, Any]) -> dict[str, Any]:
-    return {"customer": one["customer_id"], **{side: _opinion(one[side]) for side in ("champion", "challenger")}}
+    return {"customer": one["customer_id"], **{side: _opinion(one, side) for side in ("champion", "challenger")}}
 
 
-def _opinion(said: dict[str, Any]) -> str:
-    reason = said["reason"]
+def _opinion(one: dict[str, Any], side: str) -> str:
+    reason = one[f"{side}_reason"]
     because = f"\n{float(reason['points']):+.1f} {reason['code']}: {reason['value']}" if reason else ""
-    return f"{said['band']}, {percent(said['probability'], 1)}{because}"
+    return f"{one[f'{side}_band']}, {percent(one[f'{side}_probability'], 1)}{because}"

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from infra.cli.output import Csv, Json, Limit, Ndjson, percent, print_rows
-from infra.cli.reading import reading
+from infra.cli.reading import At, KnownAt, reading
 from infra.cli.retention_risk import UnknownCustomer
 from infra.cli.risk import WHICH, chosen
 from infra.cli.servers import Postgres
@@ -24,6 +24,8 @@ def risk_history(
         bool, typer.Option("--as-happened", help="Also by what was recorded later: how it was, not what was known.")
     ] = False,
     limit: Limit = 0,
+    at: At = None,
+    known_at: KnownAt = None,
     as_json: Json = False,
     as_csv: Csv = False,
     as_ndjson: Ndjson = False,
@@ -31,13 +33,15 @@ def risk_history(
     """Each moment at which the score of a customer changed, oldest first: at an event, or because time passed.
 
     It is folded anew from the customer's events, by one model for the whole time, and by what the bank knew at each
-    moment; nothing of it is stored. --limit gives the latest ones.
+    moment; nothing of it is stored. --limit gives the latest ones. It ends at --at, or now, and with --known-at has no
+    event that was recorded later.
 
     Example: kehu show risk-history c-100023 --model cold_start
     """
-    with reading(postgres, RETENTION_RISK, CUSTOMER_TIMELINE, customers=(customer,)) as (answer, now):
+    asked = (RETENTION_RISK, CUSTOMER_TIMELINE)
+    with reading(postgres, *asked, at=at, known_at=known_at, customers=(customer,)) as (answer, now):
         scorer = scorer_at(answer, now) if model is None else usable(answer.ask(lambda conn: chosen(conn, model)))
-        events = events_of(answer, [customer])
+        events = events_of(answer, [customer], upto=answer.fresh[0].position)
         if not events:
             raise UnknownCustomer(customer)
         changes = list(trajectory(events, scorer, now, recorded_later=as_happened))

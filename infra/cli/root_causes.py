@@ -132,7 +132,7 @@ def _for_people(row: dict[str, Any]) -> dict[str, Any]:
 
 def _case_for_people(row: dict[str, Any]) -> dict[str, Any]:
     return {
-        "case": row["case_id"],
+        "case": row["case"],
         "received": row["received_on"],
         "segment": row["segment"] or "(none)",
         "channel": row["channel"],

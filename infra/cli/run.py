@@ -2,13 +2,24 @@
 
 from typing import Annotated
 
+import psycopg
 import typer
 
 from infra import bootstrap, settings
 from infra.cli.demo import run
 from infra.cli.output import say
-from infra.cli.servers import Kafka, Postgres, require_kafka
+from infra.cli.servers import Kafka, Postgres, connected, require_kafka
+from infra.errors import KehuError
 from infra.kafka import faust_app
+from infra.postgres.running_deadlines import unknown_presets
+
+
+class PresetsMissing(KehuError):
+    """Open cases have presets that are not known here, and could not be decided on. Give this worker the folder
+    `kehu_bank_rules` that has them.
+    """
+
+    exit_code = 2
 
 
 def setup(
@@ -36,7 +47,23 @@ def worker(
 
     Example: kehu worker --postgres "host=db dbname=kehu" --kafka broker:9092
     """
-    faust_app.run(bootstrap.worker(settings.read(postgres=postgres or None, kafka=kafka or None, group=group)))
+    wanted = settings.read(postgres=postgres or None, kafka=kafka or None, group=group)
+    require_presets(wanted.postgres)
+    faust_app.run(bootstrap.worker(wanted))
+
+
+def require_presets(postgres: str) -> None:
+    """Raises PresetsMissing when open cases have presets that are not here.
+
+    A store that is away or not set up, or a role that may not look, is left to the worker: it waits, or says so.
+    """
+    try:
+        with connected(postgres) as conn:
+            missing = unknown_presets(conn)
+    except psycopg.Error:
+        return
+    if missing:
+        raise PresetsMissing(", ".join(f"{name} version {version}" for name, version in missing))
 
 
 def demo(

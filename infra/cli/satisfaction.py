@@ -8,18 +8,27 @@ from typing import Annotated, Any
 import typer
 
 from domain.survey import RULES
+from infra.cli.filters import check_window, several, window_of
 from infra.cli.output import Csv, Json, Limit, Ndjson, percent, print_rows
 from infra.cli.reading import WAIT, At, KnownAt, MinPosition, Wait, reading
 from infra.cli.servers import Postgres
-from infra.postgres.questions.satisfaction import Window, answers, causes_of, differences, rolling, scores
+from infra.postgres.questions.satisfaction import (
+    Window,
+    answers,
+    as_row,
+    causes_of,
+    differences,
+    rolling,
+    rounded,
+    scores,
+)
 from projections.satisfaction import DIMENSIONS, PERIODS, SATISFACTION, TOTALLED, Difference, Summary
 from projections.satisfaction_causes import CAUSES, SATISFACTION_CAUSES
 
 GROUPS = (*DIMENSIONS, *PERIODS)
 FILTERS = ("metric", "scale", *DIMENSIONS)
-WINDOWS = (7, 30, 90)
 YEAR = timedelta(days=364)
-"""How far rolling windows go back unless --from says so."""
+"""How far rolling windows go back unless --days says so."""
 By = Annotated[str, typer.Option(help=f"Group by {', '.join(GROUPS)}; several with commas between.")]
 Where = Annotated[
     list[str] | None, typer.Option(help="Only where NAME=VALUE; repeatable, the same name gives several values.")
@@ -58,22 +67,18 @@ def satisfaction(
     Example: kehu show satisfaction --by branch,month --days 90 --where channel=app --where channel=web
     """
     groups = _groups(by)
-    if days not in (None, *WINDOWS):
-        raise typer.BadParameter("use 7, 30 or 90", param_hint=f"--days {days}")
-    if until is not None and days is None and rolling_days is None:
-        raise typer.BadParameter("it ends a window: give --days 7, 30 or 90 with it", param_hint="--until")
-    conditions = _conditions(where or ())
+    check_window(days, until, ends_another=rolling_days is not None)
+    conditions = several(where, FILTERS)
     with reading(postgres, SATISFACTION, min_position=min_position, wait=wait, at=at, known_at=known_at) as asked:
         answer, now = asked
-        last = until.date() if until else now.date()
-        title = f"Satisfaction by {by}" + (f", {days} days to {last}" if days else "")
+        window = window_of(days, until, now.date())
+        title = f"Satisfaction by {by}" + (f", {days} days to {window[1]}" if window else "")
         if rolling_days:
-            window = (last - YEAR if days is None else last - timedelta(days=days - 1), last)
-            series = rolling(answer, groups, conditions, window, rolling_days, every, min_n)
+            last = until.date() if until else now.date()
+            series = rolling(answer, groups, conditions, window or (last - YEAR, last), rolling_days, every, min_n)
             rows = [{"until": end, **_row(groups, one)} for end, one in series]
         else:
-            chosen = (last - timedelta(days=days - 1), last) if days else None
-            summaries = scores(answer, groups, conditions, chosen, min_n)
+            summaries = scores(answer, groups, conditions, window, min_n)
             ordered = sorted(summaries, key=lambda s: (s.metric, s.scale, s.group))
             rows = [_row(groups, one) for one in ordered]
     print_rows(
@@ -112,7 +117,7 @@ def satisfaction_change(
 
     Example: kehu show satisfaction-change --before 2026-01-01..2026-03-31 --after 2026-04-01..2026-06-30 --by branch
     """
-    groups, conditions = _groups(by), _conditions(where or ())
+    groups, conditions = _groups(by), several(where, FILTERS)
     windows = (_window(before, "--before"), _window(after, "--after"))
     with reading(postgres, SATISFACTION, min_position=min_position, wait=wait, at=at, known_at=known_at) as asked:
         answer, _ = asked
@@ -151,13 +156,11 @@ def list_answers(
 
     Example: kehu show answers --where metric=nps --where score=0 --where score=1 --limit 0 --csv
     """
-    if days not in (None, *WINDOWS):
-        raise typer.BadParameter("use 7, 30 or 90", param_hint=f"--days {days}")
-    conditions = _conditions(where or (), (*FILTERS, "score", "outcome", "customer_id", "about"))
+    check_window(days, until)
+    conditions = several(where, (*FILTERS, "score", "outcome", "customer_id", "about"))
     with reading(postgres, SATISFACTION, min_position=min_position, wait=wait, at=at, known_at=known_at) as asked:
         answer, now = asked
-        last = until.date() if until else now.date()
-        window = (last - timedelta(days=days - 1), last) if days else None
+        window = window_of(days, until, now.date())
         print_rows(
             "Answers",
             answers(answer, limit, conditions, window, scored=not every),
@@ -192,15 +195,13 @@ def causes(
 
     Example: kehu show causes --where metric=csat --where branch=Leeds --days 90
     """
-    if days not in (None, *WINDOWS):
-        raise typer.BadParameter("use 7, 30 or 90", param_hint=f"--days {days}")
-    conditions = _conditions(where or ())
+    check_window(days, until)
+    conditions = several(where, FILTERS)
     with reading(
         postgres, SATISFACTION_CAUSES, min_position=min_position, wait=wait, at=at, known_at=known_at
     ) as asked:
         answer, now = asked
-        last = until.date() if until else now.date()
-        window = (last - timedelta(days=days - 1), last) if days else None
+        window = window_of(days, until, now.date())
         rows = [asdict(one) for one in causes_of(answer, conditions, window, min_n)]
     print_rows(
         "What came before low answers",
@@ -234,60 +235,9 @@ def _window(said: str, option: str) -> Window:
     return window
 
 
-def _conditions(where: Sequence[str], names: Sequence[str] = FILTERS) -> dict[str, list[str]]:
-    conditions: dict[str, list[str]] = {}
-    for one in where:
-        name, equals, value = one.partition("=")
-        if not equals or name not in names:
-            raise typer.BadParameter(
-                f"write DIMENSION=VALUE with one of {', '.join(names)}", param_hint=f"--where {one}"
-            )
-        if name == "day":
-            try:
-                date.fromisoformat(value)
-            except ValueError:
-                raise typer.BadParameter("a day is written like day=2026-03-02", param_hint=f"--where {one}") from None
-        if name in ("scale", "score") and not value.isdecimal():
-            raise typer.BadParameter(f"a {name} is written like {name}=5", param_hint=f"--where {one}")
-        conditions.setdefault(name, []).append(value)
-    return conditions
-
-
 def _row(groups: Sequence[str], of: Summary) -> dict[str, Any]:
-    measure, rate = of.measure, of.response_rate
-    value, low, high = (round(x, 3) for x in (measure.value, measure.low, measure.high)) if measure else (None,) * 3
-    return {
-        "metric": of.metric,
-        "scale": of.scale,
-        **dict(zip(groups, of.group, strict=True)),
-        "invited": of.invited,
-        "bounced": of.bounced,
-        "declined": of.declined,
-        "answered": of.answered,
-        "partial": of.partial,
-        "n": of.n,
-        "suppressed": of.suppressed,
-        "score": value,
-        "low": low,
-        "high": high,
-        "method": measure.method if measure else None,
-        "mean": _rounded(of.mean),
-        "mean_low": _rounded(of.mean_interval and of.mean_interval[0]),
-        "mean_high": _rounded(of.mean_interval and of.mean_interval[1]),
-        "bottom_two": _rounded(of.bottom_two),
-        "bottom_two_low": _rounded(of.bottom_two_interval and of.bottom_two_interval[0]),
-        "bottom_two_high": _rounded(of.bottom_two_interval and of.bottom_two_interval[1]),
-        "response": _rounded(rate),
-        "response_low": _rounded(of.response_interval and of.response_interval[0]),
-        "response_high": _rounded(of.response_interval and of.response_interval[1]),
-        "partial_rate": _rounded(of.partial_rate),
-        "partial_low": _rounded(of.partial_interval and of.partial_interval[0]),
-        "partial_high": _rounded(of.partial_interval and of.partial_interval[1]),
-    }
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 3)
+    row = as_row(of)
+    return {"metric": row.pop("metric"), "scale": row.pop("scale"), **dict(zip(groups, of.group, strict=True)), **row}
 
 
 def _for_people(groups: Sequence[str], row: Mapping[str, Any]) -> dict[str, Any]:
@@ -325,13 +275,13 @@ def _difference(groups: Sequence[str], of: Difference) -> dict[str, Any]:
         "scale": of.scale,
         **dict(zip(groups, of.group, strict=True)),
         **{
-            name: None if one is None or one.measure is None else _rounded(one.measure.value)
+            name: None if one is None or one.measure is None else rounded(one.measure.value)
             for name, one in measures.items()
         },
         **{f"n_{name}": 0 if one is None else one.n for name, one in measures.items()},
-        "delta": _rounded(change.delta if change else None),
-        "low": _rounded(change.low if change else None),
-        "high": _rounded(change.high if change else None),
+        "delta": rounded(change.delta if change else None),
+        "low": rounded(change.low if change else None),
+        "high": rounded(change.high if change else None),
         "p_value": None if of.p_value is None else round(of.p_value, 5),
         "significant": of.significant,
     }

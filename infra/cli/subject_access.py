@@ -8,10 +8,11 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from infra.cli.output import cell, print_json, say, text_of
+from infra.cli.output import cell, print_json, say
 from infra.cli.reading import reading
 from infra.cli.servers import Postgres
 from infra.erasing import UnknownCustomer
+from infra.plain import text_of
 from infra.postgres.questions.held import held_on
 from infra.postgres.questions.identity import merges_around
 from projections.customer_timeline import CUSTOMER_TIMELINE
@@ -110,10 +111,8 @@ def _print(told: Row) -> None:
         say("")
         say(name, "bold")
         for row in rows:
-            say(
-                "  "
-                + "; ".join(f"{column}: {_said(value)}" for column, value in row.items() if value not in (None, []))
-            )
+            told_of = (f"{column}: {_said(value)}" for column, value in row.items() if value not in (None, []))
+            typer.echo("  " + "; ".join(told_of))  # a line stays one, to be searched
 
 
 def _said(value: Any) -> str:

@@ -10,7 +10,7 @@ from psycopg import sql
 
 from domain.values import CustomerId, Meta, Recorded
 from infra import bootstrap
-from infra.cli.output import Json, print_json, print_rows, say
+from infra.cli.output import Csv, Json, Limit, Ndjson, print_rows, say
 from infra.cli.servers import Connection, Postgres, connected
 from infra.errors import KehuError, Unreadable
 from infra.kafka import codec
@@ -39,8 +39,13 @@ def trace(
     source: Annotated[str | None, typer.Option(help="The source that published it; else all sources.")] = None,
     position: Annotated[int | None, typer.Option(min=1, help="Instead of an id: a position of the log.")] = None,
     stream: Annotated[str, typer.Option(help="Instead of an id: a stream, whose events are listed.")] = "",
-    limit: Annotated[int, typer.Option(min=1, help="Related events, or newest events of the stream, at most.")] = 50,
+    kind: Annotated[
+        str | None, typer.Option("--type", help="Of the stream or of related events only this type: complaint.opened.")
+    ] = None,
+    limit: Limit = 50,
     as_json: Json = False,
+    as_csv: Csv = False,
+    as_ndjson: Ndjson = False,
 ) -> None:
     """What became of one event: its outcome, where it arrived, its stored events, related events, and read-model rows.
 
@@ -51,6 +56,8 @@ def trace(
     without --source, are looked for in the whole log, and rows of counters in their whole table: seconds on a large
     store. An event that said nothing new left no more than its identity: name its source.
 
+    As CSV and NDJSON a stream has one row for each event, an id one row for each source that used it.
+
     Example: kehu trace 3f2a-77 --source /channels/app
     """
     if [bool(event_id), position is not None, bool(stream)].count(True) != 1:
@@ -58,7 +65,14 @@ def trace(
     with connected(postgres) as conn:
         if stream:
             print_rows(
-                f"Stream {stream}", _stream(conn, stream, limit), as_json, people=_arrival_for_people, wide=("id",)
+                f"Stream {stream}",
+                _stream(conn, stream, limit, kind),
+                as_json,
+                as_csv,
+                as_ndjson,
+                people=_arrival_for_people,
+                wide=("id",),
+                limit=limit,
             )
             return
         if position is not None:
@@ -66,17 +80,17 @@ def trace(
         parked = {message["seq"]: meta for message in ops.parked_with(conn, event_id) if (meta := _decoded(message))}
         waiting = {meta.source for meta in parked.values() if meta.event_id == event_id}
         sources = [source] if source else sorted({*ops.sources_of(conn, event_id), *waiting})
-        known = [row for name in sources if (row := _traced(conn, event_id, name, parked, limit))["outcomes"]]
+        known = [row for name in sources if (row := _traced(conn, event_id, name, parked, limit, kind))["outcomes"]]
     if not known:
         raise NotFound(f"{event_id} of {source}" if source else event_id)
-    if as_json:
-        print_json(known)
+    if as_json or as_csv or as_ndjson:
+        print_rows(event_id, known, as_json, as_csv, as_ndjson)
         return
     for found in known:
         _print(found)
 
 
-def _traced(conn: Connection, event_id: str, source: str, parked: dict[int, Meta], limit: int) -> Row:
+def _traced(conn: Connection, event_id: str, source: str, parked: dict[int, Meta], limit: int, kind: str | None) -> Row:
     key = codec.identity(Meta(event_id, source, CustomerId(""), bootstrap.now()))
     found = ops.trace(conn, key, source, event_id)
     (receipt,) = receipts(conn, {key: (source, event_id)})
@@ -92,7 +106,7 @@ def _traced(conn: Connection, event_id: str, source: str, parked: dict[int, Meta
     correlated = sorted({meta["correlation_id"] for meta in metas if meta.get("correlation_id")})
     causes = sorted({meta["causation_id"] for meta in metas if meta.get("causation_id")})
     own = {event["position"] for event in events}
-    related = ops.related(conn, [event_id, *causes], correlated, limit) if events else []
+    related = ops.related(conn, [event_id, *causes], correlated, limit or None, kind) if events else []
     return {
         "id": event_id,
         "source": source,
@@ -119,10 +133,10 @@ def _appended_at(conn: Connection, position: int) -> tuple[str, str]:
     return events[0]["meta"]["id"], events[0]["meta"]["source"]
 
 
-def _stream(conn: Connection, stream: str, limit: int) -> list[Row]:
+def _stream(conn: Connection, stream: str, limit: int, kind: str | None) -> list[Row]:
     """The newest events of a stream, in order, each with where its message arrived."""
-    events = ops.events_of_stream(conn, stream, limit)
-    if not events:
+    events = ops.events_of_stream(conn, stream, limit or None, kind)
+    if not events and not (kind and ops.events_of_stream(conn, stream, 1)):
         raise NotInLog(f"stream {stream}")
     named = {(event["meta"]["source"], event["meta"]["id"]) for event in events}
     asked = {codec.identity(Meta(one, source, CustomerId(""), bootstrap.now())): (source, one) for source, one in named}

@@ -68,6 +68,13 @@ def _stale_contracts() -> Iterator[str]:
         yield f"{contracts.REFERENCE / path} differs from the models: run `python -m infra.kafka.contracts`"
 
 
+def _stale_openapi() -> Iterator[str]:
+    from infra.http import openapi  # here, since no other command should wait until a web server is imported
+
+    if openapi.stale(ROOT):
+        yield f"{openapi.FILE} differs from the endpoints: run `python -m infra.http.openapi`"
+
+
 def _broken_contracts() -> Iterator[str]:
     for change in contracts.broken(ROOT / contracts.REFERENCE):
         yield f"{change}: register a new version with an upcaster instead"
@@ -124,6 +131,7 @@ def _migrations() -> Iterator[str]:
 
 CHECKS: dict[str, Callable[[], Iterator[str]]] = {
     "the generated contracts are up to date": _stale_contracts,
+    "the OpenAPI document is up to date": _stale_openapi,
     "released contracts are kept": _broken_contracts,
     "every version has the upcasters it needs": _registry,
     "an example of every version is still read": _golden,

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 import typer
 
 from infra import bootstrap, settings
-from infra.cli.output import Json, print_rows, say
+from infra.cli.output import Csv, Json, Ndjson, print_rows, say
+from infra.cli.projections import chosen
 from infra.cli.servers import Kafka, Postgres, connected
 from infra.errors import KehuError
 from infra.kafka import faust_app
@@ -20,11 +21,21 @@ class NoSuchView(KehuError):
     exit_code = 2
 
 
-def list_views(postgres: Postgres = "", as_json: Json = False) -> None:
+def list_views(
+    postgres: Postgres = "",
+    read_model: Annotated[str | None, typer.Option(help="Only views of this read model.")] = None,
+    behind: Annotated[
+        float | None, typer.Option(min=0, help="Only views with a change that waits for longer than so many seconds.")
+    ] = None,
+    as_json: Json = False,
+    as_csv: Csv = False,
+    as_ndjson: Ndjson = False,
+) -> None:
     """The views, the topics that they are published on, and how far.
 
-    Example: kehu views list
+    Example: kehu views list --behind 60
     """
+    wanted = [view for view in VIEWS if read_model is None or view.projection in chosen(read_model)]
     with connected(postgres) as conn:
         rows: list[dict[str, Any]] = [
             {
@@ -35,9 +46,10 @@ def list_views(postgres: Postgres = "", as_json: Json = False) -> None:
                 "behind_seconds": round(lag(conn, view), 1),
                 "meaning": view.meaning,
             }
-            for view in VIEWS
+            for view in wanted
         ]
-    print_rows("Views", rows, as_json, people=_for_people)
+    shown = [row for row in rows if behind is None or row["behind_seconds"] > behind]
+    print_rows("Views", shown, as_json, as_csv, as_ndjson, people=_for_people)
 
 
 def _for_people(row: dict[str, Any]) -> dict[str, Any]:

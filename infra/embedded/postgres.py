@@ -71,12 +71,13 @@ class EmbeddedPostgres:
         """The connection string of a database."""
         return f"host={self.socket_dir} user=postgres dbname={database}"
 
-    def create_database(self, name: str) -> str:
-        """Make a database if it is missing, and return its connection string."""
+    def create_database(self, name: str, *, template: str = "template1") -> str:
+        """Make a database if it is missing, as a copy of another that nobody uses, and return its connection string."""
         with psycopg.connect(self.url(), autocommit=True) as conn:
             known = conn.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone()
             if not known:
-                conn.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+                make = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+                conn.execute(make.format(sql.Identifier(name), sql.Identifier(template)))
         return self.url(name)
 
     def __enter__(self) -> "EmbeddedPostgres":

@@ -2,6 +2,9 @@
 
 The ingest has a consumer of its own, since an agent works message by message (docs/adr/0004). So the application has no
 agents, and Faust itself need not reach Kafka: a worker that starts before its broker waits for it.
+
+Faust loads its parts when they are first named, which takes a quarter of a second. Nothing here names one before a
+worker is built, since most commands build none.
 """
 
 import logging
@@ -14,22 +17,20 @@ from mode import Service
 from mode.types import ServiceT
 
 from infra import garbage
-from infra.settings import Settings
 
 
-class _WithoutKafka(faust.App.BootStrategy):
-    enable_kafka = False
-
-
-class _App(faust.App):
-    BootStrategy = _WithoutKafka
-
-
-def build_app(settings: Settings, services: Callable[[], Iterable[ServiceT]]) -> faust.App:
+def build_app(kafka: str, services: Callable[[], Iterable[ServiceT]]) -> "faust.App":
     """An application that runs the services that are made when it starts; nothing connects before."""
-    app = _App(
+
+    class WithoutKafka(faust.App.BootStrategy):
+        enable_kafka = False
+
+    class App(faust.App):
+        BootStrategy = WithoutKafka
+
+    app = App(
         "kehu-worker",
-        broker=f"kafka://{settings.kafka.replace(',', ';kafka://')}",
+        broker=f"kafka://{kafka.replace(',', ';kafka://')}",
         autodiscover=False,
         web_enabled=False,  # its monitor counts what agents do, and there are none
         worker_redirect_stdouts=False,
@@ -46,7 +47,7 @@ def build_app(settings: Settings, services: Callable[[], Iterable[ServiceT]]) ->
     return app
 
 
-def run(app: faust.App) -> None:
+def run(app: "faust.App") -> None:
     """Run the application until SIGTERM or SIGINT; exits with a non-zero code when a service crashed."""
     garbage.calm()
     # The services say once that Kafka is away; its client would say so many times a second.

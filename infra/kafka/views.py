@@ -17,10 +17,10 @@ from infra.errors import KehuError, ServerUnavailable
 from infra.kafka import security
 from infra.kafka.producer import Headers
 from infra.kafka.topics import PATIENCE, extents
-from projections.views import VIEWS, Update, View, microseconds
+from infra.view_events import sequence_of, source_of, type_of
+from projections.views import VIEWS, Update, View
 
 PREFIX = "kehu.views."
-SOURCE = "/kehu/views/"
 COMPACTED = {
     "cleanup.policy": "compact",
     # What is removed or replaced is gone after a day, also where little changes.
@@ -50,21 +50,15 @@ def topic_of(view: View) -> str:
 VIEW_TOPICS = tuple(map(topic_of, VIEWS))
 
 
-def sequence_of(epoch: int, update: Update) -> str:
-    """Greater, as text, for the newer one of two messages about a row."""
-    return f"{epoch:010}.{microseconds(update.at):016}"
-
-
 def encoded(view: View, epoch: int, updates: Iterable[Update]) -> Iterable[Encoded]:
     """The messages for updates of a view."""
-    topic = topic_of(view)
-    kinds = {gone: f"{topic}.{'removed' if gone else 'changed'}".encode() for gone in (False, True)}
-    source, version = f"{SOURCE}{view.name}".encode(), str(view.projection.version).encode()
+    kinds = {False: type_of(view, "changed").encode(), True: type_of(view, "removed").encode()}
+    source, version = source_of(view).encode(), str(view.projection.version).encode()
     at, time, sequence = None, b"", b""
     for update in updates:
         if update.at != at:  # rows of one save changed at the same moment
             at = update.at
-            time, sequence = at.isoformat().encode(), sequence_of(epoch, update).encode()
+            time, sequence = at.isoformat().encode(), sequence_of(epoch, at).encode()
         key, value = update.key.encode(), None if update.row is None else update.row.encode()
         headers = [
             *_JSON,

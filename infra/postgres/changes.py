@@ -128,6 +128,17 @@ class Feed:
                 return _gone(conn, view, token, token.walk, live, most)
             return _walked(conn, view, token, token.walk, live, most)
 
+    def rows(self, view: View, live: Live, keys: Sequence[str]) -> list[Update]:
+        """What became of the rows with these keys: as they are now, or that they are gone."""
+        query = sql.SQL("SELECT {key}, t.changed_at, t.position, {row} FROM {table} AS t WHERE {chosen}").format(
+            key=_key(view.table), row=_row(view), table=_table(live.build, view.table.name), chosen=_chosen(view.table)
+        )
+        with self._connection.use() as conn:
+            found = {
+                update.key: update for update in map(Update._make, conn.execute(query, {"keys": list(keys)}).fetchall())
+            }
+        return [found.get(key) or Update(key, live.at, live.build.position, None) for key in keys]
+
     def forget(self, view: View, live: Live, most: int = 10_000) -> int:
         """Forget keys of rows that were dropped long ago, so many at most; how many it were."""
         if view.table.removed is None:
@@ -337,6 +348,17 @@ def _key(table: Table) -> sql.Composed:
     """The key of a row of `t` as text."""
     texts = [sql.SQL("{}::text").format(sql.Identifier("t", column)) for column in table.key]
     return texts[0] if len(texts) == 1 else sql.SQL("json_build_array({})::text").format(sql.SQL(", ").join(texts))
+
+
+def _chosen(table: Table) -> sql.Composed:
+    """The condition of the rows of `t` with one of the `keys`."""
+    kinds = [sql.SQL(kind) for kind in table.key.values()]
+    if len(kinds) == 1:
+        return sql.SQL("{} = ANY(%(keys)s::{}[])").format(_listed("t", table.key), kinds[0])
+    parts = sql.SQL(", ").join(sql.SQL("(k.key::jsonb ->> {})::{}").format(n, kind) for n, kind in enumerate(kinds))
+    return sql.SQL("({}) IN (SELECT {} FROM unnest(%(keys)s::text[]) AS k (key))").format(
+        _listed("t", table.key), parts
+    )
 
 
 def _row(view: View) -> sql.Composed:

@@ -41,13 +41,19 @@ def list_dead_letters(
     source: str | None = None,
     since: datetime | None = None,
     replayed: bool | None = None,
+    before: int | None = None,
     limit: int | None = 50,
 ) -> Iterator[Row]:
-    """The newest dead letters that match, without their bytes; without a limit when it is None."""
+    """The newest dead letters that match, without their bytes; without a limit when it is None.
+
+    With `before` only those that died before the one of this id.
+    """
     where = _letters(rule, topic, source, since)
+    if before is not None:
+        where += " AND id < %(before)s"
     if replayed is not None:
         where += f" AND replayed_at IS {'NOT ' * replayed}NULL"
-    values = {"rule": rule, "topic": topic, "source": source, "since": since, "limit": limit}
+    values = {"rule": rule, "topic": topic, "source": source, "since": since, "before": before, "limit": limit}
     return streamed(
         conn, f"SELECT {_DEAD} FROM kehu.dead_letters WHERE {where} ORDER BY id DESC LIMIT %(limit)s", values
     )
@@ -97,13 +103,18 @@ def list_parked(
     stream: str | None = None,
     topic: str | None = None,
     rule: str | None = None,
+    after: int | None = None,
     limit: int | None = 50,
 ) -> Iterator[Row]:
-    """The messages that wait, in the order of their next try, or one stream's in the order of its queue."""
+    """The messages that wait, in the order of their next try, or one stream's in the order of its queue.
+
+    With `after`, in the order in which they came, those behind this `seq`.
+    """
     chosen = {"stream": stream, "topic": topic, "rule": rule}
-    order = "least(next_try_at, expires_at), seq" if stream is None else "seq"
-    query = f"SELECT {_PARKED} FROM kehu.parked WHERE {matching(chosen)} ORDER BY {order} LIMIT %(limit)s"
-    return streamed(conn, query, {**chosen, "limit": limit})
+    order = "least(next_try_at, expires_at), seq" if stream is None and after is None else "seq"
+    where = matching(chosen) + (" AND seq > %(after)s" if after is not None else "")
+    query = f"SELECT {_PARKED} FROM kehu.parked WHERE {where} ORDER BY {order} LIMIT %(limit)s"
+    return streamed(conn, query, {**chosen, "after": after, "limit": limit})
 
 
 def retry_parked(
@@ -236,10 +247,17 @@ def parked_with(conn: Connection, event_id: str) -> list[Row]:
     return found
 
 
-def events_of_stream(conn: Connection, stream: str, newest: int | None = None) -> list[Row]:
-    """A stream's events, or only its newest ones, as stored, not upcast, in order."""
-    query = f"SELECT {_EVENT} FROM kehu.event_log WHERE stream = %(stream)s ORDER BY version DESC LIMIT %(newest)s"
-    return _rows(conn, query, {"stream": stream, "newest": newest})[::-1]
+_OF_KIND = "(%(kind)s::text IS NULL OR type = %(kind)s OR starts_with(type, %(kind)s || '.'))"
+
+
+def events_of_stream(conn: Connection, stream: str, newest: int | None = None, kind: str | None = None) -> list[Row]:
+    """A stream's events, or only its newest ones or one kind, as stored, not upcast, in order.
+
+    A kind is an aggregate, or the name of an event with or without its version.
+    """
+    query = f"""SELECT {_EVENT} FROM kehu.event_log WHERE stream = %(stream)s AND {_OF_KIND}
+        ORDER BY version DESC LIMIT %(newest)s"""
+    return _rows(conn, query, {"stream": stream, "newest": newest, "kind": kind})[::-1]
 
 
 def events_at(conn: Connection, position: int) -> list[Row]:
@@ -247,15 +265,24 @@ def events_at(conn: Connection, position: int) -> list[Row]:
     return _rows(conn, f"SELECT {_EVENT} FROM kehu.event_log WHERE position = %(position)s", {"position": position})
 
 
-def related(conn: Connection, event_ids: Sequence[str], correlation_ids: Sequence[str], limit: int = 50) -> list[Row]:
-    """Events that share a correlation id, are caused by one of `event_ids`, or are one of them. Reads the whole log."""
+def related(
+    conn: Connection,
+    event_ids: Sequence[str],
+    correlation_ids: Sequence[str],
+    limit: int | None = 50,
+    kind: str | None = None,
+) -> list[Row]:
+    """Events that share a correlation id, are caused by one of `event_ids`, or are one of them. Reads the whole log.
+
+    The oldest ones, so many or with None all of them; of one kind, as `events_of_stream` knows it, or of any.
+    """
     query = f"""SELECT {_EVENT} FROM (SELECT * FROM kehu.event_log WHERE position IN (
                 SELECT notification_id FROM kehu.stored_events e,
                     unnest(%(ids)s::text[] || %(correlated)s::text[]) wanted
                 WHERE position({_QUOTED.format("wanted")} IN e.state) > 0) OFFSET 0) named
-        WHERE meta ->> 'correlation_id' = ANY(%(correlated)s) OR meta ->> 'causation_id' = ANY(%(ids)s)
-        OR meta ->> 'id' = ANY(%(ids)s) ORDER BY position LIMIT %(limit)s"""
-    values = {"ids": list(event_ids), "correlated": list(correlation_ids), "limit": limit}
+        WHERE (meta ->> 'correlation_id' = ANY(%(correlated)s) OR meta ->> 'causation_id' = ANY(%(ids)s)
+        OR meta ->> 'id' = ANY(%(ids)s)) AND {_OF_KIND} ORDER BY position LIMIT %(limit)s"""
+    values = {"ids": list(event_ids), "correlated": list(correlation_ids), "limit": limit, "kind": kind}
     return _rows(conn, query, values)
 
 
@@ -268,8 +295,13 @@ def projections(conn: Connection) -> list[Row]:
 
 
 def matching(chosen: Mapping[str, object]) -> str:
-    """A condition that each of these columns has its value; those without a value are not asked about."""
-    return " AND ".join(f"{name} = %({name})s" for name, value in chosen.items() if value is not None) or "true"
+    """A condition that each of these columns has its value, or one of a list; those without are not asked about."""
+    conditions = (
+        f"{name} = ANY(%({name})s)" if isinstance(value, list) else f"{name} = %({name})s"
+        for name, value in chosen.items()
+        if value is not None
+    )
+    return " AND ".join(conditions) or "true"
 
 
 def message_of(row: Row) -> Message:

@@ -5,6 +5,7 @@ Those of the release are always known. A trained one is added from its document,
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import psycopg
@@ -15,6 +16,7 @@ from infra.errors import KehuError
 from infra.postgres.builds import COLUMNS, of_row
 from projections.declare import Projection
 from projections.retention_risk import (
+    COLD,
     COLD_START,
     RELEASED,
     RETENTION_RISK,
@@ -73,9 +75,23 @@ def document(conn: Connection, model_id: str) -> bytes:
 
 def champion(conn: Connection, at: datetime) -> Model:
     """The model that was promoted last by a moment; before any, the scorecard without labels."""
-    query = "SELECT model FROM kehu.risk_promotions WHERE promoted_at <= %s ORDER BY id DESC LIMIT 1"
+    return champion_scorer(conn, at).model
+
+
+def champion_scorer(conn: Connection, at: datetime) -> Scorer:
+    """What scores by that model. Raises UnusableModel."""
+    query = """SELECT p.model, m.document FROM kehu.risk_promotions p LEFT JOIN kehu.risk_models m ON m.id = p.model
+        WHERE p.promoted_at <= %s ORDER BY p.id DESC LIMIT 1"""
     rows = _rows(conn, query, (at,))
-    return _read(document(conn, rows[0]["model"])) if rows else COLD_START
+    if not rows or rows[0]["model"] == COLD_START.id:
+        return COLD
+    said = rows[0]["document"]
+    return _scorer(document(conn, rows[0]["model"]) if said is None else said.encode())
+
+
+@lru_cache(maxsize=8)
+def _scorer(said: bytes) -> Scorer:
+    return usable(_read(said))
 
 
 def as_scored(conn: Connection, projection: Projection, at: datetime) -> Projection:

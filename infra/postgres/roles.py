@@ -1,4 +1,5 @@
-"""PostgreSQL roles with least rights: who writes the log, folds it, asks, looks after, forgets, and checks.
+"""PostgreSQL roles with least rights: who writes the log, who folds it, who asks (people, and the HTTP server
+for others), who looks after, who forgets, who checks.
 
 They are roles without a login, made once for a server; a bank grants them to users of its own. Nobody, not even these,
 may change or remove a stored event: no role is granted UPDATE, DELETE or TRUNCATE on the event store. Whoever owns the
@@ -56,7 +57,17 @@ MAY: Mapping[str, Rights] = {
         "risk_promotions": READ,
         MODELS: READ,
     },
+    "kehu_deliverer": {
+        "webhooks": ("SELECT", "UPDATE"),
+        "webhook_keys": ALL,
+        "webhook_letters": ALL,
+        "projection_builds": READ,
+        "log_head": READ,
+        MODELS: READ,
+    },
     "kehu_operator": {
+        "webhooks": ALL,
+        "webhook_letters": ("SELECT", "UPDATE"),
         "view_marks": ("SELECT", "UPDATE"),
         "projections": ("SELECT", "UPDATE"),
         "projection_builds": READ,
@@ -81,7 +92,7 @@ MAY: Mapping[str, Rights] = {
         "stored_events": ADD,
         "log_head": ("SELECT", "UPDATE"),
         "positions": ("SELECT", "UPDATE"),
-        "parked": ("SELECT", "DELETE"),
+        "parked": ("SELECT", "UPDATE", "DELETE"),
         "dead_letters": KEEP,
         "snapshots": ("SELECT", "DELETE"),
         "projections": READ,
@@ -90,7 +101,24 @@ MAY: Mapping[str, Rights] = {
         "risk_models": READ,
         MODELS: ALL,
     },
+    "kehu_api": {
+        "stored_events": READ,
+        "log_head": READ,
+        "projections": READ,
+        "projection_builds": READ,
+        "inbox": READ,
+        "positions": READ,
+        "parked": READ,
+        "dead_letters": READ,
+        "data_keys": READ,
+        "key_epoch": READ,
+        "access_log": ADD,
+        "risk_models": READ,
+        "risk_promotions": READ,
+        MODELS: READ,
+    },
     "kehu_auditor": {
+        "access_log": READ,
         "stored_events": READ,
         "event_log": READ,
         "inbox": READ,

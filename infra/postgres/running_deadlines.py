@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
+import psycopg
 from psycopg.rows import tuple_row
 
+from domain.clocks import PRESETS, Which
 from domain.complaint import ComplaintDeadlineMissed
 from domain.values import CustomerId, Fact, Meta
 from infra.postgres.connection import Connection
@@ -27,6 +30,10 @@ _BEHIND = """SELECT head.n - p.position FROM kehu.projections p CROSS JOIN kehu.
 BEHIND = 10_000
 """Events by which the read model may be behind. While it is made anew, cases that are over are open in it."""
 
+_PRESETS = """SELECT statutory_preset AS name, statutory_version AS version FROM kehu.deadlines
+        WHERE statutory_preset IS NOT NULL
+    UNION SELECT service_preset, service_version FROM kehu.deadlines WHERE service_preset IS NOT NULL"""
+
 Place = tuple[datetime, str]
 """A deadline and its case: where a look ended."""
 
@@ -43,8 +50,7 @@ class RunningDeadlines:
         """The misses that nobody has reported, oldest first, each as the fact that reports it.
 
         Only of deadlines after `since`, and behind a place; none while another process reads them, or while the read
-        model is far behind the log. The fact has the
-        same id and time whoever makes it, so the inbox takes it once.
+        model is far behind the log. The fact has the same id and time whoever makes it, so the inbox takes it once.
         """
         with self._connection.use() as conn:
             if self._session is not conn:
@@ -64,10 +70,18 @@ class RunningDeadlines:
         self._connection.close()
 
 
-def report(due: datetime, case: str, clock: str, customer: str, preset: str, version: int) -> Fact:
+def unknown_presets(conn: "psycopg.Connection[dict[str, Any]]") -> list[tuple[str, int]]:
+    """The presets of open cases, with their versions, that this process does not know: rules of a bank's own."""
+    known = {(one.name, one.version) for one in PRESETS}
+    used = {(row["name"], row["version"]) for row in conn.execute(_PRESETS).fetchall()}
+    return sorted(used - known)
+
+
+def report(due: datetime, case: str, clock: Which, customer: str, preset: str, version: int) -> Fact:
+    """The fact that a deadline of a case was missed, at its time."""
     data = ComplaintDeadlineMissed(
         complaint_id=case,
-        clock="statutory" if clock == "statutory" else "service",
+        clock=clock,
         preset=preset,
         preset_version=version,
         due_at=due,

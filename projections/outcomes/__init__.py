@@ -74,7 +74,7 @@ def fold(rows: Rows, event: Recorded) -> None:
 
 OUTCOMES = Projection(
     name="outcomes",
-    version=1,
+    version=2,
     tables=(DAILY, TOTALS, DEADLINES, CAUSES, REDRESS, MOVES, STOCK, CASES, CONTACTS, PEOPLE, ACTIONS),
     handles=frozenset(FOLDS),
     keys=keys,

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+from domain.clocks.judgement import begin_again, set_deadline, verdicts
 from domain.values import Recorded
 from projections.declare import Row, Rows
 from projections.measures.times import day_of
@@ -36,20 +37,16 @@ def _opened(rows: Rows, event: Recorded) -> None:
 
 
 def _clock_set(rows: Rows, event: Recorded, case: Row) -> None:
-    clock: Any = event.event
-    case[f"{clock.clock}_due"] = clock.due_at
-    case["regime" if clock.clock == "statutory" else "service_preset"] = clock.preset
+    said: Any = event.event
+    set_deadline(case, said.clock, said.preset, said.due_at, event.meta.occurred_at)
 
 
 def _resolved(rows: Rows, event: Recorded, case: Row) -> None:
     resolved: Any = event.event
     at = event.meta.occurred_at
     day, dimensions = day_of(at), dimensions_of(case)
-    for clock, preset in (("statutory", "regime"), ("service", "service_preset")):
-        due = case[f"{clock}_due"]
-        if due is not None:
-            verdict = "met" if at <= due else "missed"
-            rows.add(DEADLINES, (day, case[preset], clock, *dimensions), **{verdict: 1})
+    for one in verdicts(case, at):
+        rows.add(DEADLINES, (day, one.preset, one.clock, *dimensions), **{one.word: 1})
     counts = {"decided": 1, resolved.outcome: 1}
     if resolved.redress is not None and resolved.redress.minor:
         counts["redressed"] = 1
@@ -65,6 +62,7 @@ def _reopened(rows: Rows, event: Recorded, case: Row) -> None:
     if decided is not None and at - decided <= timedelta(days=OUTCOMES.at(decided).reopened_days):
         count(rows, (day_of(decided), *dimensions), came_back=1)
     case["verdict"] = case["decided_at"] = None
+    begin_again(case)
     case["reopened"] += 1
 
 

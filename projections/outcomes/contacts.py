@@ -1,18 +1,15 @@
 """Contacts: how many, how long, and which settled their topic at once."""
 
 from collections.abc import Callable
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any
 
 from domain.values import Recorded
-from projections.declare import Key, Row, Rows
-from projections.measures.first_contact import FIRST_CONTACT
+from projections.declare import Row, Rows
+from projections.measures.first_contact import came, settled, topic_of
 from projections.measures.times import seconds_between
 from projections.outcomes.rules import OUTCOMES
 from projections.outcomes.tables import CONTACTS, PEOPLE, TOTALLED, cell_of, count, dimensions_of
-
-# A customer's last contact about a topic, as JSON has it: [contact, seconds since 1970, resolved, day, dimensions …].
-CONTACT, AT, RESOLVED, DAY = range(4)
 
 
 def _queued(rows: Rows, event: Recorded) -> None:
@@ -22,19 +19,10 @@ def _queued(rows: Rows, event: Recorded) -> None:
     person = rows.get(PEOPLE, customer)
     cell = cell_of(queued, person, at)
     count(rows, cell, contacts=1)
-    topic, seconds = queued.reason or "", int(at.timestamp())
-    window = FIRST_CONTACT.at(at).days * 86_400
-    known: dict[str, Any] = (person and person["recent"]) or {}
-    recent = {name: last for name, last in known.items() if seconds - last[AT] <= window}
-    last = recent.get(topic)
-    again = False
-    if last is not None and abs(seconds - last[AT]) <= window:
-        again = True
-        if last[RESOLVED]:
-            count(rows, _cell(last), first_time=-1)
-            last = recent[topic] = [last[CONTACT], last[AT], False, *last[DAY:]]
-    if last is None or seconds >= last[AT]:
-        recent[topic] = [event.originator_id, seconds, False, cell[0].isoformat(), *cell[1:]]
+    topic = topic_of(queued)
+    recent, again, taken_back = came((person and person["recent"]) or {}, event.originator_id, topic, at)
+    if taken_back is not None:
+        count(rows, (date.fromisoformat(taken_back[0]), *taken_back[1:]), first_time=-1)
     if person is None:
         person = {"branch": "", "segment": "", "project_id": "", "recent": recent}
     else:
@@ -43,10 +31,6 @@ def _queued(rows: Rows, event: Recorded) -> None:
     contact = dict(zip(("day", *TOTALLED), cell, strict=True))
     contact |= {"topic": topic, "again": again, "started_at": None, "seconds": 0}
     rows.put(CONTACTS, (event.originator_id,), contact)
-
-
-def _cell(last: list[Any]) -> Key:
-    return (date.fromisoformat(last[DAY]), *last[DAY + 1 :])
 
 
 def _started(rows: Rows, event: Recorded) -> None:
@@ -84,25 +68,23 @@ def _ended(rows: Rows, event: Recorded) -> None:
     longest = OUTCOMES.at(at).longest_handling_seconds
     seconds = min(_worked(contact, at) + ended.wrap_up_seconds, longest)
     counts = {"handled": 1, "seconds": seconds, "seconds_squared": seconds * seconds}
-    if ended.resolved and not contact["again"] and _settles(rows, event, contact["topic"], FIRST_CONTACT.at(at).days):
+    if ended.resolved and not contact["again"] and _settles(rows, event, contact):
         counts["first_time"] = 1
     count(rows, (contact["day"], *dimensions_of(contact)), **counts)
     rows.drop(CONTACTS, (event.originator_id,))
 
 
-def _settles(rows: Rows, event: Recorded, topic: str, days: int) -> bool:
-    """Whether no other contact about the topic came meanwhile. If none did, one that comes soon takes this back."""
+def _settles(rows: Rows, event: Recorded, contact: Row) -> bool:
+    """Whether it settled its topic, on the day that it was queued."""
     key = (event.meta.customer_id,)
     person = rows.get(PEOPLE, key)
-    last = (person["recent"] or {}).get(topic) if person else None
-    if person is None or last is None:
-        return True  # it is out of the window of a later contact
-    seconds = int(event.meta.occurred_at.timestamp())
-    if last[CONTACT] != event.originator_id:
-        return bool(abs(last[AT] - seconds) > timedelta(days=days).total_seconds())
-    person["recent"] = {**person["recent"], topic: [last[CONTACT], max(seconds, last[AT]), True, *last[DAY:]]}
-    rows.put(PEOPLE, key, person)
-    return True
+    where = (contact["day"].isoformat(), *dimensions_of(contact))
+    known = (person and person["recent"]) or {}
+    recent, counts = settled(known, event.originator_id, contact["topic"], event.meta.occurred_at, where)
+    if person is not None and recent is not None:
+        person["recent"] = recent
+        rows.put(PEOPLE, key, person)
+    return counts
 
 
 def _abandoned(rows: Rows, event: Recorded) -> None:

@@ -54,7 +54,9 @@ DEADLINES = Table(
     columns={"met": "integer", "missed": "integer"},
     summed=True,
 )
-"""Decisions of a day by the clock that ran then, statutory or service, and the preset that it ran under."""
+"""Decisions of a day by clock, statutory or service, and the preset that it ran under then; of one that was missed, the
+preset whose deadline was missed first.
+"""
 
 CAUSES = Table(
     name="outcome_causes",
@@ -98,15 +100,19 @@ CASES = Table(
         "cause": "text",
         "regime": "text",
         "statutory_due": "timestamptz",
+        "statutory_missed": "text",
         "service_preset": "text",
         "service_due": "timestamptz",
+        "service_missed": "text",
         "verdict": "text",
         "decided_at": "timestamptz",
         "reopened": "smallint",
     },
     indexes=(Index(("product", "cause", "branch", "received_on")),),
 )
-"""A case under its stream name, with the dimensions that it is counted by. `verdict` is of the decision that stands."""
+"""A case under its stream name, with the dimensions that it is counted by. `verdict` is of the decision that stands,
+`statutory_missed` and `service_missed` the preset under which a deadline was missed since it was opened or reopened.
+"""
 
 CONTACTS = Table(
     name="outcome_contacts",

@@ -161,7 +161,7 @@ def sweep(row: Row, now: datetime) -> Row:
 
 RETENTION_RISK = Projection(
     name="retention_risk",
-    version=3,
+    version=4,
     tables=(RISK,),
     handles=frozenset(STEPS) | {"customer.erased"},
     keys=keys,

@@ -9,6 +9,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from typing import Any
 
+from domain.clocks.judgement import set_deadline, verdicts
 from domain.values import Meta, Recorded
 from projections.retention_risk.measures import Features
 from projections.retention_risk.windows import DAY, EPOCH, KEPT, day_of, second_of
@@ -113,28 +114,26 @@ def _opened(features: Features, data: Any, at: int, source: str) -> None:
     _open(features, data.complaint_id, received, source, data.case_type in ("complaint", "dispute"))
 
 
+def _facts_added(features: Features, data: Any, at: int, source: str) -> None:
+    _act(features, at, source)
+
+
 def _open(features: Features, case: str, since: int, source: str, complaint: bool) -> None:
     cases = features.get("cases", {})
-    cases[case] = {"at": since, "source": source, "complaint": complaint, "due": {}}
+    cases[case] = {"at": since, "source": source, "complaint": complaint}
     features["cases"] = dict(sorted(cases.items(), key=lambda one: (one[1]["at"], one[0]))[-OPEN_CASES:])
 
 
 def _clock_set(features: Features, data: Any, at: int, source: str) -> None:
     case = features.get("cases", {}).get(data.complaint_id)
-    if case is None:
-        return
-    case["due"].pop(data.clock, None)
-    if data.due_at is not None:
-        case["due"][data.clock] = second_of(data.due_at)
+    if case is not None:
+        set_deadline(case, data.clock, data.preset, None if data.due_at is None else second_of(data.due_at), at)
 
 
 def _left(features: Features, data: Any, at: int, source: str) -> None:
-    """The case is open no longer; remember if that was after a deadline."""
+    """The case is open no longer; remember if a deadline was missed."""
     case = features.get("cases", {}).pop(data.complaint_id, None)
-    if case is None:
-        return
-    due = min(case["due"].values(), default=None)
-    if due is not None and at > due:
+    if case is not None and any(not one.is_met for one in verdicts(case, at)):
         _keep(features, "late", [at, source], REOPENS)
 
 
@@ -268,6 +267,7 @@ STEPS: dict[str, Callable[[Features, Any, int, str], None]] = {
     "customer.closed": _closed,
     "contact.queued": _contacted,
     "complaint.opened": _opened,
+    "complaint.facts-added": _facts_added,
     "complaint.clock-set": _clock_set,
     "complaint.resolved": _resolved,
     "complaint.withdrawn": _left,

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from domain.clocks.judgement import PRESET, verdicts
 from projections.retention_risk.windows import DAY, LAST_SECOND, RELEASED, Measured, Spans, iso
 
 Features = dict[str, Any]
@@ -220,17 +221,16 @@ def _rejected(sheet: Sheet, steps: Steps) -> tuple[Number, int]:
 def _failures(sheet: Sheet) -> tuple[list[str], int, int, int]:
     """Sources, missed deadlines, reopened cases of a quarter, and when either may change.
 
-    A deadline is missed by a case that is still open, or was by one that was resolved too late.
+    One is missed by a case that is still open, also when it was moved since, or was by one that is over.
     """
     features, at, changes, window = sheet.features, sheet.at, LAST_SECOND, sheet.spans.quarter * DAY
     breached: list[tuple[int, str]] = []
     for case in features.get("cases", {}).values():
-        if case["due"]:
-            due = min(case["due"].values())
-            if at > due:
-                breached.append((case["at"], case["source"]))
-            else:
-                changes = min(changes, due + 1)
+        if any(not one.is_met for one in verdicts(case, at)):
+            breached.append((case["at"], case["source"]))
+        else:
+            dues = [due for clock in PRESET if (due := case.get(f"{clock}_due")) is not None]
+            changes = min(changes, *(due + 1 for due in dues)) if dues else changes
     late = [one for one in features.get("late", ()) if at < one[0] + window]
     reopened = [one for one in features.get("reopened", ()) if at < one[0] + window]
     for since, _ in late + reopened:

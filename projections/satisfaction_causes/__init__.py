@@ -81,7 +81,7 @@ def fold(rows: Rows, event: Recorded) -> None:
 
 SATISFACTION_CAUSES = Projection(
     name="satisfaction_causes",
-    version=1,
+    version=2,
     tables=(ANSWERS, EXPERIENCES),
     handles=frozenset(FOLDS),
     keys=keys,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
+from domain.clocks.judgement import goes_on
 from domain.values import Recorded
 from projections.declare import Row, Rows, Table
 from projections.satisfaction_causes.rules import RULES
@@ -107,11 +108,11 @@ def _escalated(item: Item, data: Any, at: int) -> None:
 
 def _clock_set(item: Item, data: Any, at: int) -> None:
     """Another deadline saves one only that was not over yet. One that is over already makes it late from now on:
-    of a case that is reopened nobody was late while it was closed.
+    of a case that is reopened nobody was late while it was closed. As everywhere, one that goes on by itself is none.
     """
     due = item.setdefault("due", {})
     _late(item, due.pop(data.clock, None), at)
-    if data.due_at is not None:
+    if data.due_at is not None and not goes_on(data.preset):
         due[data.clock] = max(_second(data.due_at) + 1, at)
 
 

@@ -73,7 +73,7 @@ def fold(rows: Rows, event: Recorded) -> None:
 
 SERVICE_QUEUES = Projection(
     name="service_queues",
-    version=3,
+    version=4,
     tables=(ITEMS, FLOW, CELLS, DURATIONS, FIRST),
     handles=frozenset(ARRIVALS) | frozenset(STEPS),
     keys=keys,

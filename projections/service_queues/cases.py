@@ -1,8 +1,11 @@
 """Cases in queues: they stay, closed, because a case that is reopened comes back with its history."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
+from domain import clocks
+from domain.clocks.judgement import PRESET, begin_again, set_deadline, verdicts
 from domain.values import Recorded
 from projections.declare import Row, Rows
 from projections.measures.times import seconds_between
@@ -11,12 +14,10 @@ from projections.service_queues.tables import DURATIONS, count, enter, move, put
 
 
 def next_deadline(item: Row) -> Row:
-    """`due`, the earlier of the deadlines that are set, and `at_risk_at`, from when on it is at risk."""
-    clocks = [(item[f"{clock}_due"], item[f"{clock}_from"]) for clock in ("statutory", "service")]
-    due, start = min(((due, start) for due, start in clocks if due is not None), default=(None, None))
+    """`due`, the earlier of the deadlines that are set, and `at_risk_at`, from when on one of the clocks is at risk."""
     return {
-        "due": due,
-        "at_risk_at": None if start is None or due is None else start + RULES.at(start).at_risk_share * (due - start),
+        name: min((at for clock in PRESET if (at := item[f"{clock}_{name}"]) is not None), default=None)
+        for name in ("due", "at_risk_at")
     }
 
 
@@ -42,7 +43,18 @@ def _acknowledged(rows: Rows, event: Recorded, item: Row) -> None:
 
 
 def _waiting(rows: Rows, event: Recorded, item: Row) -> None:
-    put(rows, event, item, status="waiting")
+    waiting: Any = event.event
+    at = event.meta.occurred_at
+    _pause_ends(item, at)
+    put(rows, event, item, status="waiting", pauses=[*(item["pauses"] or ()), [at.isoformat(), None, waiting.pause]])
+
+
+def _pause_ends(item: Row, at: datetime) -> None:
+    """No pause lasts any longer."""
+    pauses = item["pauses"]
+    if pauses and pauses[-1][1] is None:
+        start, _, reason = pauses[-1]
+        item["pauses"] = [*pauses[:-1], [start, at.isoformat(), reason]]
 
 
 def _while_open(item: Row, status: str) -> str:
@@ -63,21 +75,40 @@ def _escalated(rows: Rows, event: Recorded, item: Row) -> None:
 
 
 def _resumed(rows: Rows, event: Recorded, item: Row) -> None:
+    _pause_ends(item, event.meta.occurred_at)
     put(rows, event, item, status="assigned" if item["owner"] else "open")
 
 
 def _clock_set(rows: Rows, event: Recorded, item: Row) -> None:
-    clock: Any = event.event
-    item[f"{clock.clock}_from"], item[f"{clock.clock}_due"] = clock.starts_at, clock.due_at
+    said: Any = event.event
+    set_deadline(item, said.clock, said.preset, said.due_at, event.meta.occurred_at)
+    item[f"{said.clock}_from"], item[f"{said.clock}_at_risk_at"] = said.starts_at, _at_risk_at(item, said)
     put(rows, event, item, **next_deadline(item))
 
 
+def _at_risk_at(item: Row, said: Any) -> datetime | None:
+    if said.due_at is None:
+        return None
+    return clocks.gone_at(
+        RULES.at(said.starts_at).at_risk_share,
+        said.starts_at,
+        said.due_at,
+        clocks.pinned(said.preset, said.preset_version),
+        extensions=said.extensions,
+        pauses=[(_moment(start), _moment(end), reason) for start, end, reason in item["pauses"] or () if end],
+    )
+
+
+_moment = datetime.fromisoformat
+
+
 def _leaves(status: str) -> Callable[[Rows, Recorded, Row], None]:
-    """The work is done by a withdrawal, or by closing without a final response. Only the first is an outflow."""
+    """A withdrawal ends the work. A case is closed when it is over already, and does not flow out once more."""
 
     def step(rows: Rows, event: Recorded, item: Row) -> None:
         if item["open"]:
-            count(rows, item, event.meta.occurred_at, outflow=1)
+            count(rows, item, event.meta.occurred_at, outflow=1, finished=1)
+        _pause_ends(item, event.meta.occurred_at)
         put(rows, event, item, status=status, open=False)
 
     return step
@@ -87,15 +118,11 @@ def _resolved(rows: Rows, event: Recorded, item: Row) -> None:
     """The final response: in time or not by each clock that runs, and after how long."""
     at = event.meta.occurred_at
     if item["open"]:
-        judged = {
-            f"{'met' if at <= item[f'{clock}_due'] else 'missed'}_{clock}": 1
-            for clock in ("statutory", "service")
-            if item[f"{clock}_due"] is not None
-        }
-        count(rows, item, at, outflow=1, **judged)
+        count(rows, item, at, outflow=1, finished=1, **{f"{one.word}_{one.clock}": 1 for one in verdicts(item, at)})
         if item["resolved_at"] is None:
             hours = rounded(seconds_between(item["opened_at"], at) // 3600)
             rows.add(DURATIONS, (item["queue"], item["case_type"] or "", hours), finished=1)
+    _pause_ends(item, at)
     put(rows, event, item, status="resolved", open=False, resolved_at=item["resolved_at"] or at)
 
 
@@ -104,6 +131,7 @@ def _reopened(rows: Rows, event: Recorded, item: Row) -> None:
     back = 0 if item["open"] else 1
     count(rows, item, at, inflow=back, reopened=1)
     status = "assigned" if item["owner"] else "open"
+    begin_again(item)
     put(rows, event, item, status=status, open=True, waiting_since=at, reopened=item["reopened"] + 1)
 
 

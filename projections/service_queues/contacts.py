@@ -6,8 +6,9 @@ from typing import Any
 
 from domain.values import Recorded
 from projections.declare import Row, Rows
+from projections.measures.first_contact import topic_of
 from projections.measures.times import seconds_between
-from projections.service_queues.first_contact import comes_back, solved
+from projections.service_queues.first_contact import comes, solved
 from projections.service_queues.rules import RULES
 from projections.service_queues.tables import ITEMS, count, enter, move, put
 
@@ -15,8 +16,9 @@ from projections.service_queues.tables import ITEMS, count, enter, move, put
 def queued(rows: Rows, event: Recorded) -> None:
     """A contact comes into its queue."""
     queued: Any = event.event
-    enter(rows, event, "contact", status="waiting", priority=queued.priority)
-    comes_back(rows, event.meta.customer_id, queued.product, event.meta.occurred_at)
+    topic = topic_of(queued)
+    again = comes(rows, event.meta.customer_id, event.originator_id, topic, event.meta.occurred_at)
+    enter(rows, event, "contact", status="waiting", priority=queued.priority, topic=topic or None, again=again)
 
 
 def _started(rows: Rows, event: Recorded, item: Row) -> None:
@@ -63,7 +65,7 @@ def _ended(rows: Rows, event: Recorded, item: Row) -> None:
         **_handled(item, at),
     )
     if ended.resolved:
-        solved(rows, item, at)
+        solved(rows, item, event.originator_id, at)
     rows.drop(ITEMS, (event.originator_id,))
 
 

@@ -70,7 +70,7 @@ class QueueSummary(Standing):
     days_of_work: float | None = None
     """Open items at the mean daily outflow of 28 days; None when nothing went out."""
     reopen_rate: float | None = None
-    """Reopened per finished case of 28 days."""
+    """Reopened per case of 28 days that got its final response or was withdrawn."""
     first_contact: float | None = None
     """Share of the handled contacts of 28 days that solved it, with nothing new about the same since. Provisional."""
     first_contact_final: float | None = None
@@ -174,7 +174,7 @@ def _summary(standing: Standing, flow: list[Row], now: datetime) -> QueueSummary
         speed_of_answer=_share(week["wait_seconds"], week["answered"]),
         handling_time=_share(week["talk_seconds"] + week["wrap_up_seconds"], week["handled"]),
         days_of_work=_share(standing.open * windows.long_days, month["outflow"]),
-        reopen_rate=_share(month["reopened"], month["outflow"]) if standing.kind == "case" else None,
+        reopen_rate=_share(month["reopened"], month["finished"]) if standing.kind == "case" else None,
         first_contact=_share(month["first_contact"], month["handled"]),
         first_contact_final=_share(final["first_contact"], final["handled"]),
         in_time_statutory=_share(month["met_statutory"], month["met_statutory"] + month["missed_statutory"]),

@@ -18,6 +18,8 @@ ITEMS = Table(
         "open": "boolean",
         "customer_id": "text",
         "channel": "text",
+        "topic": "text",
+        "again": "boolean",
         "owner": "text",
         "priority": "smallint",
         "regime": "text",
@@ -26,8 +28,14 @@ ITEMS = Table(
         "started_at": "timestamptz",
         "statutory_from": "timestamptz",
         "statutory_due": "timestamptz",
+        "statutory_at_risk_at": "timestamptz",
+        "statutory_missed": "text",
+        "service_preset": "text",
         "service_from": "timestamptz",
         "service_due": "timestamptz",
+        "service_at_risk_at": "timestamptz",
+        "service_missed": "text",
+        "pauses": "jsonb",
         "due": "timestamptz",
         "at_risk_at": "timestamptz",
         "reopened": "smallint",
@@ -50,13 +58,18 @@ ITEMS = Table(
     clear_after=1000,
     followed=True,
 )
-"""One contact or case under its stream name. Status of a contact: waiting, talking. Of a case: open, acknowledged,
-assigned, waiting, escalated, resolved, withdrawn, closed. A due time is null while that clock is stopped or unknown.
-`due` is the earlier of the two, and at `at_risk_at` three quarters of the time to it are gone.
+"""One contact or case under its stream name.
+
+Status of a contact: waiting, talking; `again` when the customer had another one about its topic shortly before. Of a
+case: open, acknowledged, assigned, waiting, escalated, resolved, withdrawn, closed. `regime` is the preset of the
+statutory clock. A due time is null while that clock is stopped or unknown; from `…_at_risk_at` on the share of the
+rules is gone of the time that it counts; `…_missed` is the preset under which a deadline was missed since the case was
+opened or reopened. `due` is the earlier deadline, `at_risk_at` the earlier of those moments. `pauses` are
+[from, to, reason].
 """
 
 COUNTERS = (
-    *("inflow", "outflow", "reopened", "abandoned", "answered", "answered_in_time", "handled", "resolved"),
+    *("inflow", "outflow", "finished", "reopened", "abandoned", "answered", "answered_in_time", "handled", "resolved"),
     *("first_contact", "met_statutory", "missed_statutory", "met_service", "missed_service"),
 )
 SECONDS = ("wait_seconds", "talk_seconds", "hold_seconds", "wrap_up_seconds")
@@ -68,7 +81,8 @@ FLOW = Table(
     summed=True,
 )
 """Counters of one queue and day (UTC). `talk_seconds` runs from the answer to the end and includes `hold_seconds`.
-`met_` and `missed_` are the deadlines of cases that got their final response that day.
+`finished` are cases that got their final response or were withdrawn that day, `met_` and `missed_` the deadlines of
+those that got it; a case that only went to another queue is an outflow, and not finished.
 """
 
 DIMENSIONS = ("queue", "branch", "owner", "priority", "case_type", "product", "segment", "project_id")
@@ -91,7 +105,7 @@ DURATIONS = Table(
 """How many cases took so long from their receipt to their first final response, in hours as `rounded` gives them."""
 
 FIRST = Table(name="queue_first_contacts", key={"customer_id": "text"}, columns={"contacts": "jsonb"})
-"""What a customer's contacts solved lately, by product: when, and in which cell it counts."""
+"""A customer's last contacts by topic (see `projections.measures.first_contact`), with the cell that they count in."""
 
 _NEW_ITEM: Row = dict.fromkeys(ITEMS.columns)
 

@@ -5,9 +5,7 @@ from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
-import psycopg
 import pytest
-from psycopg import sql
 
 from infra.embedded.broker import EmbeddedBroker
 from infra.embedded.postgres import EmbeddedPostgres
@@ -36,11 +34,9 @@ def history(postgres_server: EmbeddedPostgres, tmp_path_factory: pytest.TempPath
 @pytest.fixture
 def copied(history: History, postgres_server: EmbeddedPostgres, tmp_path: Path) -> Iterator[History]:
     """For commands that change something: the same database, and a broker of its own that holds nothing."""
-    name = f"history_{next(_copies)}"
-    with psycopg.connect(postgres_server.url(), autocommit=True) as conn:
-        conn.execute(sql.SQL("CREATE DATABASE {} TEMPLATE history").format(sql.Identifier(name)))
+    postgres = postgres_server.create_database(f"history_{next(_copies)}", template="history")
     with EmbeddedBroker.start(tmp_path / "broker.log") as broker:
-        yield replace(history, postgres=postgres_server.url(name), kafka=broker.bootstrap_servers)
+        yield replace(history, postgres=postgres, kafka=broker.bootstrap_servers)
 
 
 @pytest.fixture(params=["embedded", pytest.param("apache", marks=pytest.mark.kafka)])

@@ -126,6 +126,8 @@ def test_a_merge_is_previewed_published_and_undone_without_a_trace(people: Histo
     assert {row["customer_id"] for row in both[0]["rows"]} == {"one-a", "one-b"}
     assert [one["contact"] for one in both[0]["contacts"]] == ["people-k"]
     (alias,) = people("customers", "aliases", "--json").rows
+    assert people("customers", "aliases", "--at", "2001-01-01", "--json").rows == []
+    assert people("customers", "aliases", "--known-at", "2001-01-01", "--json").rows == []
     assert (alias["customer_id"], alias["survivor"], alias["merged_by"]) == ("one-b", "one-a", "data desk")
     assert "is one with one-b" in people("show", "customer", "one-a").out
     assert merge(people, "--yes").code == 1  # one already
@@ -186,4 +188,8 @@ def test_shared_ids_suggest_whom_to_look_at(people: History) -> None:
         ("one-b", "two", ["email"], ["customer_number"]),
     ]
     assert rows[0]["score"] > rows[1]["score"]
+    earlier = (people.now - timedelta(days=75)).date().isoformat()  # before `two`, and before one-a told its number
+    (then,) = people("customers", "duplicates", "--customer", "one-b", "--at", earlier, "--json").rows
+    assert (then["other"], then["fields"]) == ("one-b", ["email"])
+    assert people("customers", "duplicates", "--known-at", earlier, "--json").rows == []
     assert "customer_number" in people("customers", "duplicates").out

@@ -43,13 +43,15 @@ NOWHERE = ("--postgres", "host=/nowhere dbname=x")
 @pytest.mark.parametrize(
     ("asked", "code", "told"),
     [
-        (("show", "satisfaction", "--where", "colour=red"), 2, "write DIMENSION=VALUE with one of metric"),
+        (("show", "satisfaction", "--where", "colour=red"), 2, "write NAME=VALUE with one of metric"),
         (("show", "queues", "--where", "branch=a", "--where", "branch=b"), 2, "branch is given twice"),
         (("show", "satisfaction", "--where", "day=monday"), 2, "a day is written like day=2026-03-02"),
         (("show", "satisfaction", "--where", "scale=ten"), 2, "a scale is written like scale=5"),
         (("show", "satisfaction", "--by", "colour"), 2, "use day, channel"),
         (("show", "satisfaction", "--days", "8"), 2, "use 7, 30 or 90"),
         (("show", "satisfaction", "--until", "2026-03-02"), 2, "give --days"),
+        (("show", "answers", "--until", "2026-03-02"), 2, "give --days"),
+        (("show", "causes", "--days", "8"), 2, "use 7, 30 or 90"),
         (("show", "queues", "--kind", "letter"), 2, "use contact or case"),
         (("show", "retention-risk", "--band", "red"), 2, "use high, medium"),
         (("show", "customer", "nobody"), 1, "Nothing is stored about this customer"),

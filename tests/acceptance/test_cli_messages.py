@@ -217,6 +217,9 @@ def test_an_event_is_traced_to_its_stream_its_kin_and_its_rows(history: History)
     assert timeline["position"] == traced["events"][0]["position"]
     (cause,) = history("trace", "told-resolved", "--source", "/told", "--json").rows
     assert {one["relation"] for one in cause["related"] if one["meta"]["id"] == "told-opened"} == {"its cause"}
+    only = history("trace", "told-opened", "--type", "complaint.deadline-missed", "--json").rows[0]["related"]
+    assert only == [one for one in traced["related"] if one["type"].startswith("complaint.deadline-missed")]
+    assert 0 < len(only) < len(traced["related"])
     shown = history("trace", "told-opened").out
     assert "Read-model rows" in shown
     assert "caused by it" in shown
@@ -240,6 +243,10 @@ def test_the_log_is_traced_back_to_where_its_messages_arrived(history: History) 
         **arrived,
     }
     assert history("trace", "--stream", "complaint-told-1", "--limit", "1", "--json").rows == listed[-1:]
+    assert history("trace", "--stream", "complaint-told-1", "--limit", "0", "--json").rows == listed
+    opened = history("trace", "--stream", "complaint-told-1", "--type", "complaint.opened", "--json").rows
+    assert opened == [row for row in listed if row["type"].startswith("complaint.opened")] == listed[:1]
+    assert history("trace", "--stream", "complaint-told-1", "--type", "survey", "--json").rows == []
     assert "told-opened" in history("trace", "--stream", "complaint-told-1").out
     (waits,) = history("trace", "told-answer", "--json").rows
     assert waits["arrived"]["kafka_offset"] == waits["parked"][0]["kafka_offset"]

@@ -34,12 +34,16 @@ def test_the_doctor_names_each_illness_and_its_remedy(copied: History) -> None:
     with psycopg.connect(copied.postgres) as conn:
         conn.execute("UPDATE kehu.projections SET error = 'at position 7: KeyError' WHERE name = 'satisfaction'")
         conn.execute("DROP VIEW kehu.queue_flow")
+        conn.execute(
+            "UPDATE kehu.deadlines SET service_preset = 'own_x', service_version = 1000 WHERE case_id = 'told-2'"
+        )
     done = copied("doctor", "--json")
     assert done.code == 1
     rows = {(row["check"], row["verdict"]): row for row in done.rows}
     assert "kehu.surveys" in rows["topics", "wrong"]["detail"]
     assert "kehu.contacts" in rows["topic ids", "warning"]["detail"]
     assert rows["read models", "wrong"]["detail"] == "missing: kehu.queue_flow"
+    assert rows["presets", "wrong"]["detail"] == "open cases have presets that are not known here: own_x 1000"
     stopped = rows["projection satisfaction", "wrong"]
     assert "at position 7" in stopped["detail"]
     assert "kehu projections retry satisfaction" in stopped["remedy"]

@@ -65,6 +65,16 @@ def _any(row: dict[str, Any]) -> bool:
     return bool(row["complaints"] or row["contacts"] or row["customers"] or row["decided"])
 
 
+def test_costs_are_told_with_their_rate_and_that_it_is_not_the_banks_own(history: History) -> None:
+    asked = ("show", "effect", "--date", (history.now - 40 * DAY).date().isoformat())
+    rate = json.loads(history(*asked, "--json").out)["cost_rate"]
+    assert (rate["hourly_minor"], rate["currency"]) == (3_000, "EUR")
+    assert "stands in until the bank sets it" in rate["source"]
+    for told in (history(*asked).out, history(*asked, "--csv").err):
+        assert "Costs are at 30.00 EUR an hour of work" in told
+        assert "stands in until" in told
+
+
 def test_an_effect_says_for_each_measure_whether_it_is_more_than_chance(history: History) -> None:
     day = (history.now - 40 * DAY).date().isoformat()
     rows = history("show", "effect", "--date", day, "--window", "60", "--json").rows
@@ -88,7 +98,7 @@ def test_an_effect_says_for_each_measure_whether_it_is_more_than_chance(history:
     ("asked", "told"),
     [
         (("complaint-rate", "--by", "owner"), "use channel, branch"),
-        (("complaint-rate", "--where", "branch"), "write DIMENSION=VALUE"),
+        (("complaint-rate", "--where", "branch"), "write NAME=VALUE with one of"),
         (("complaint-rate", "--where", "branch=a", "--where", "branch=b"), "given twice"),
         (("effect", "--date", "2999-01-01"), "no day since 2999-01-01 is over"),
         (("effect",), "--date"),

@@ -2,6 +2,7 @@
 
 import csv
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import orjson
@@ -43,6 +44,10 @@ def test_a_trained_model_is_compared_and_promoted_and_every_row_follows(trained:
     assert {"auc", "ks", "psi", "brier", "calibration_error"} <= told["figures"].keys()
     compared = orjson.loads(history("risk", "compare", "champion", str(file), "--json").out)
     assert compared["customers"] == len(customers(history)) == sum(one["customers"] for one in compared["bands"])
+    asked = ("risk", "compare", "champion", str(file))
+    everybody = history(*asked, "--limit", "0", "--json").rows
+    assert [one["customer_id"] for one in everybody] == customers(history)
+    assert [one["difference"] for one in compared["rows"]] == sorted(one["difference"] for one in everybody)[:-11:-1]
     assert history("risk", "add", str(file)).code == 0
     promoted = history("risk", "promote", "chance", "--reason", "a test", "--by", "risk committee", "--json")
     assert orjson.loads(promoted.out)["former"] == "cold_start.1"
@@ -59,6 +64,17 @@ def test_a_trained_model_is_compared_and_promoted_and_every_row_follows(trained:
     assert "chance.1" in history("risk", "models").out
 
 
+def test_two_models_are_compared_over_some_customers_and_as_of_another_moment(history: History) -> None:
+    asked = ("risk", "compare", "champion", "cold_start", "--limit", "0", "--json")
+    leeds = history("show", "retention-risk", "--branch", "Leeds", "--limit", "0", "--json").rows
+    some = {row["customer_id"] for row in leeds if row["probability"] is not None}
+    told = orjson.loads(history(*asked, "--branch", "Leeds").out)
+    assert {row["customer_id"] for row in told["rows"]} == some
+    assert told["customers"] == len(some) > 0
+    assert {row["difference"] for row in told["rows"]} == {0.0}
+    assert orjson.loads(history(*asked, "--known-at", "2001-01-01").out)["customers"] == 0
+
+
 def test_the_history_of_a_score_ends_with_the_score_that_is_shown(history: History) -> None:
     (now,) = history("show", "retention-risk", "--customer", "c-told", "--json").rows
     for asked in ((), ("--as-happened",)):
@@ -72,6 +88,22 @@ def test_the_history_of_a_score_ends_with_the_score_that_is_shown(history: Histo
     assert "time passed" in history("show", "risk-history", "c-told", "--as-happened").out
     latest = history("show", "risk-history", "c-told", "--as-happened", "--limit", "1", "--json").rows
     assert latest == told[-1:]
+
+
+def test_the_history_of_a_score_ends_at_the_moment_that_is_asked_about(history: History) -> None:
+    whole = history("show", "risk-history", "c-told", "--as-happened", "--json").rows
+    then = (history.now - timedelta(days=50)).isoformat()[:16]
+    earlier = history("show", "risk-history", "c-told", "--as-happened", "--at", then, "--json").rows
+    assert earlier == [one for one in whole if one["at"][:16] <= then]
+    assert 0 < len(earlier) < len(whole)
+    (shown,) = history("show", "retention-risk", "--customer", "c-told", "--at", then, "--json").rows
+    assert (earlier[-1]["logit"], earlier[-1]["reasons"]) == (shown["logit"], shown["reasons"])
+    ahead = history("show", "risk-history", "c-told", "--as-happened", "--at", "2100-01-01", "--json").rows
+    assert ahead[: len(whole)] == whole
+    assert {one["because"] for one in ahead[len(whole) :]} == {None}, "ahead nothing happens but that time passes"
+    assert history("show", "risk-history", "c-told", "--at", then, "--json").rows == [], "nothing was known then"
+    unknown = history("show", "risk-history", "c-told", "--known-at", then)
+    assert (unknown.code, "Nothing is stored about this customer" in unknown.err) == (1, True)
 
 
 @pytest.mark.parametrize(

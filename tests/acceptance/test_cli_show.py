@@ -164,7 +164,7 @@ def test_one_customers_risk_names_the_events_behind_each_reason(history: History
 def test_a_score_whose_time_has_come_is_computed_anew(copied: History) -> None:
     with psycopg.connect(copied.postgres) as conn:
         conn.execute(
-            "UPDATE retention_risk_v3.retention_risk SET band = 'low', probability = 0.01, reasons = '[]',"
+            "UPDATE retention_risk_v4.retention_risk SET band = 'low', probability = 0.01, reasons = '[]',"
             " next_change_at = now() - interval '1 h' WHERE customer_id = 'c-told'"
         )
     old = kehu("show", "retention-risk", "--postgres", copied.postgres, "--customer", "c-told", "--json").rows[0]
@@ -177,7 +177,7 @@ def test_a_score_whose_time_has_come_is_computed_anew(copied: History) -> None:
 def test_a_customer_of_whom_nothing_is_known_is_unknown_and_last(copied: History) -> None:
     with psycopg.connect(copied.postgres) as conn:
         conn.execute(
-            "INSERT INTO retention_risk_v3.retention_risk (customer_id, band, reasons, features, scored_at, position)"
+            "INSERT INTO retention_risk_v4.retention_risk (customer_id, band, reasons, features, scored_at, position)"
             " VALUES ('c-nobody', 'unknown', '[]', '{}', now(), 1)"
         )
     asked = ("show", "retention-risk", "--postgres", copied.postgres)
@@ -219,15 +219,39 @@ def test_cases_are_listed_with_the_overdue_first(history: History) -> None:
     assert "ago" in history("show", "cases", "--queue", "told").out
 
 
+def test_running_deadlines_are_listed_by_clock_with_whose_work_they_are(history: History) -> None:
+    asked = ("show", "deadlines", "--limit", "0", "--json")
+    rows = history(*asked).rows
+    assert [row["due_at"] for row in rows] == sorted(row["due_at"] for row in rows)
+    told = {(row["case"], row["clock"]): row["state"] for row in rows if row["queue"] == "told"}
+    assert told == {("told-2", "statutory"): "overdue", ("told-2", "service"): "overdue"}
+    for name in ("clock", "queue", "regime", "preset"):
+        value = rows[0][name]
+        some = [(row["case"], row["clock"]) for row in rows if row[name] == value]
+        for option in ((f"--{name}", value), ("--where", f"{name}={value}")):
+            assert [(row["case"], row["clock"]) for row in history(*asked, *option).rows] == some
+    soon = (history.now - timedelta(days=100) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M")
+    then = history(*asked, "--queue", "told", "--where", "priority=1", "--at", soon).rows
+    assert {(row["case"], row["clock"]): row["state"] for row in then} == dict.fromkeys(told, "in time")
+    assert history(*asked, "--known-at", "2001-01-01").rows == []
+    assert "ago" in history("show", "deadlines", "--queue", "told").out
+    for option, remedy in (
+        (("--state", "late"), "use overdue, at risk, in time"),
+        (("--clock", "wall"), "use statutory"),
+    ):
+        wrong = history(*asked, *option)
+        assert (wrong.code, remedy in wrong.err) == (2, True)
+
+
 def test_a_case_at_risk_comes_before_one_with_an_earlier_deadline(copied: History) -> None:
     with psycopg.connect(copied.postgres) as conn:
         conn.execute("UPDATE kehu.queue_items SET open = false WHERE queue <> 'told'")
         for case, started, due in (("told-1", 30, 5), ("told-2", 1, 3)):
             clocks = {
-                "statutory_from": copied.now - timedelta(days=started),
                 "statutory_due": copied.now + timedelta(days=due),
-                "service_from": None,
+                "statutory_at_risk_at": copied.now + timedelta(days=due - (started + due) / 4),
                 "service_due": None,
+                "service_at_risk_at": None,
             }
             item = {"open": True, **clocks, **next_deadline(clocks), "item_id": f"complaint-{case}"}
             columns = ", ".join(f"{name} = %({name})s" for name in item)
@@ -270,6 +294,7 @@ LISTS = (
     ("show", "retention-risk"),
     ("show", "queues"),
     ("show", "cases"),
+    ("show", "deadlines"),
     ("show", "customer", "c-told"),
     ("show", "complaint-rate", "--by", "branch"),
     ("show", "root-causes", "--all"),
@@ -332,6 +357,11 @@ def test_an_export_of_any_length_needs_little_memory(copied: History, form: str)
         ("dead-letters", "list", "--summary"),
         ("projections", "status"),
         ("projections", "check"),
+        ("risk", "compare", "champion", "cold_start"),
+        ("risk", "compare", "champion", "cold_start", "--limit", "0"),
+        ("views", "list"),
+        ("trace", "told-opened"),
+        ("trace", "--stream", "complaint-told-1"),
         ("doctor",),
     ],
     ids=" ".join,
@@ -346,6 +376,16 @@ def test_what_is_listed_is_the_same_as_csv_and_as_json(history: History, asked: 
     shown = history(*asked)
     assert shown.code == 0
     assert max(map(len, shown.out.splitlines())) <= 100
+
+
+def test_views_are_chosen_by_their_read_model_and_by_what_waits(history: History) -> None:
+    every = history("views", "list", "--json").rows
+    some = history("views", "list", "--read-model", "service-queues", "--json").rows
+    assert some == [row for row in every if row["read_model"].startswith("service_queues ")]
+    assert 0 < len(some) < len(every)
+    assert history("views", "list", "--behind", "1e9", "--json").rows == []
+    wrong = history("views", "list", "--read-model", "none")
+    assert (wrong.code, "There is no such read model" in wrong.err) == (1, True)
 
 
 def test_a_moment_that_is_over_is_shown_as_it_was(history: History) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import shutil
 import subprocess
 from contextlib import closing
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 
 from consumers.view_publisher import ViewPublisher
 from tests.faults import subscribing
-from tests.support.apache_kafka import jars
+from tests.support.apache_kafka import write_command
 from tests.support.markdown import blocks
 from tests.support.processes import require
 from tests.support.project import ROOT
@@ -23,12 +22,16 @@ from tests.support.world import World, arrives, leaves
 PAGE = ROOT / "docs" / "howto" / "subscribe.md"
 
 
+@pytest.mark.parametrize("by", ["topic", "webhook", "http"])
 def test_kills_of_both_a_switch_and_a_lost_topic_leave_exactly_the_rows(
-    database: str, topics: str, tmp_path: Path
+    database: str, topics: str, tmp_path: Path, by: subscribing.By, request: pytest.FixtureRequest
 ) -> None:
-    report = subscribing.run(database, topics, tmp_path, restarts=5, changes=3000, seed=11)
+    if by != "topic" and "apache" in request.node.callspec.id:
+        pytest.skip("no broker takes part in it")
+    report = subscribing.run(database, topics, tmp_path, restarts=5, changes=3000, seed=11, by=by)
     assert report.rows > 300
-    assert (report.changes, report.kills, report.switches, report.topics_lost) == (3000, 10, 1, 1)
+    lost = 1 if by == "topic" else 0
+    assert (report.changes, report.kills, report.switches, report.topics_lost) == (3000, 10, 1, lost)
     assert report.rows <= report.effects
 
 
@@ -51,16 +54,12 @@ def published(database: str, topics: str) -> dict[str, Any]:
 
 
 @pytest.mark.kafka
+@pytest.mark.parametrize("broker", ["apache"], indirect=True)  # kcat does not understand the embedded broker
 @pytest.mark.parametrize("client", ["kcat", "kafka-console-consumer.sh"])
 def test_the_commands_of_the_page_show_the_view(
-    client: str, topics: str, published: dict[str, Any], tmp_path: Path, request: pytest.FixtureRequest
+    client: str, topics: str, published: dict[str, Any], tmp_path: Path
 ) -> None:
-    if "apache" not in request.node.callspec.id:
-        pytest.skip("kcat does not understand the embedded broker")
-    shim = tmp_path / "kafka-console-consumer.sh"
-    main = "org.apache.kafka.tools.consumer.ConsoleConsumer"
-    shim.write_text(f"#!/bin/sh\nexec {shutil.which('java')} -cp '{jars()}/*' {main} \"$@\"\n")
-    shim.chmod(0o755)
+    write_command(tmp_path / "kafka-console-consumer.sh", "org.apache.kafka.tools.consumer.ConsoleConsumer")
     if client == "kcat":
         require("kcat")
     (block,) = [one.text for one in blocks(PAGE) if "kcat" in one.text]

@@ -1,5 +1,6 @@
 """What runs before a commit is what CI runs: one list of tools, in the Makefile."""
 
+import re
 from typing import Any
 
 import yaml
@@ -30,3 +31,4 @@ def test_the_hooks_use_the_tools_of_the_project() -> None:
 def test_ci_runs_the_targets_of_the_makefile() -> None:
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
     assert {"make lint", "make test", "make test-kafka"} <= set(script)
+    assert any(re.fullmatch(r"make .*\bfaults", line) for line in script)

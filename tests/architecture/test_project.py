@@ -1,6 +1,8 @@
 """The project's own rules: what stands where, what is pinned, and what must be written down."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,12 @@ def test_every_folder_with_code_is_a_package() -> None:
     folders = {file.parent for name in FOLDERS for file in files("*.py", ROOT / name)}
     assert ROOT / "infra" / "kafka" in folders
     assert [str(folder) for folder in folders if not (folder / "__init__.py").is_file()] == []
+
+
+def test_a_command_that_runs_no_worker_does_not_wait_for_faust() -> None:
+    loaded = "import sys, infra.cli.main; print('faust.types' in sys.modules, 'aiohttp' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", loaded], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
 
 
 def test_migrations_are_numbered_and_named_by_when_they_run() -> None:

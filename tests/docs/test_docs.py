@@ -2,9 +2,9 @@
 
 `python` blocks of a page share one namespace. `sh` blocks are commands, one a line; `console` blocks are commands after
 `$ ` with the lines that must occur in what they print (`…` stands for anything within a line). All run in a folder of
-their own, with `kehu` on the path and KEHU_POSTGRES and KEHU_KAFKA set. Lines that call make must name a target. A
-block after `<!-- not run: reason -->` is left out. Before a command that reads, the worker has caught up with what was
-published.
+their own, with `kehu` on the path, KEHU_POSTGRES and KEHU_KAFKA set, and an HTTP server at URL. Lines that call make
+must name a target. A block after `<!-- not run: reason -->` is left out. Before a command that reads, the worker has
+caught up with what was published.
 """
 
 import asyncio
@@ -22,15 +22,16 @@ import psycopg
 import pytest
 
 from infra import bootstrap
-from infra.embedded.broker import EmbeddedBroker
+from infra.embedded.broker import EmbeddedBroker, answers, free_port
 from infra.embedded.postgres import EmbeddedPostgres
 from infra.kafka.topics import TOPICS, extents
 from tests.support.markdown import Block, blocks, name, pages
+from tests.support.processes import until
 from tests.support.project import ROOT, make_targets
 
 RUN = ("python", "sh", "console")
 SHIM = f'#!/bin/sh\nexec "{sys.executable}" -m infra.cli "$@"\n'
-READS = re.compile(r"kehu (show|dead-letters|parked|trace|doctor|erase|subject-access)\b")
+READS = re.compile(r"kehu (show|dead-letters|parked|trace|doctor|erase|subject-access)\b|curl ")
 PATIENCE = 30.0
 
 
@@ -128,12 +129,18 @@ def reader(postgres_server: EmbeddedPostgres, tmp_path_factory: pytest.TempPathF
             "FORCE_COLOR": "",  # plain text, whatever the environment asks for
             "KEHU_POSTGRES": postgres_server.create_database("reader"),
             "KEHU_KAFKA": broker.bootstrap_servers,
+            "KEHU_HTTP_DEVELOPMENT_KEY": str(folder / "development-key.json"),
+            "URL": f"http://127.0.0.1:{(port := free_port())}",
         }
         bootstrap.setup(env["KEHU_POSTGRES"], env["KEHU_KAFKA"])
         log = running.enter_context((folder / "worker.log").open("wb"))
         worker = subprocess.Popen([tools / "kehu", "worker"], cwd=folder, env=env, stdout=log, stderr=log)
-        running.callback(worker.wait, 20)
-        running.callback(worker.terminate)
+        serving = [str(tools / "kehu"), "serve", "--port", str(port)]
+        server = subprocess.Popen(serving, cwd=folder, env=env, stdout=log, stderr=log)
+        for process in (worker, server):
+            running.callback(process.wait, 20)
+            running.callback(process.terminate)
+        until(lambda: answers(port))
         yield Reader(folder, env, worker)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from infra.http.settings import HttpSettings
 from infra.settings import MasterKeySettings, Settings
 from tests.support.markdown import anchors, blocks, code_spans, headings, links, name, pages
 from tests.support.project import FOLDERS, ROOT, make_targets
@@ -69,6 +70,11 @@ def test_every_setting_of_a_worker_is_described() -> None:
     assert described == {
         f"KEHU_{field.upper()}" for kind in (Settings, MasterKeySettings) for field in kind.model_fields
     }
+
+
+def test_every_setting_of_the_http_server_is_described() -> None:
+    described = {span for span in code_spans(ROOT / "docs" / "howto" / "query.md") if span.startswith("KEHU_HTTP_")}
+    assert described == {f"KEHU_HTTP_{field.upper()}" for field in HttpSettings.model_fields}
 
 
 @EVERY_PAGE

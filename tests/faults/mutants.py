@@ -145,6 +145,11 @@ MUTANTS = (
     ),
 )
 
+UNCHANGED = Mutant(
+    "the code as it is", STORE, "if batch.inbox:", "if batch.inbox:", ("copying@3=cut", "answered@4=kill")
+)
+"""Passes, or the machine is too slow for the patience of a hunt, and every build would seem wrong."""
+
 
 def hunt(mutant: Mutant, servers: Servers, seed: int) -> str | None:
     """What the campaign says of this mutant; None when it finds nothing."""
@@ -162,11 +167,19 @@ def hunt(mutant: Mutant, servers: Servers, seed: int) -> str | None:
 
 
 def run(seed: int, names: Sequence[str], *, apache: bool, say: Callable[[str], None] = print) -> list[str]:
-    """Hunt mutants; returns the names of those that were not caught."""
+    """Hunt mutants; returns the names of those that were not caught.
+
+    Without names all are hunted, after the code as it is. Raises AssertionError when that does not pass.
+    """
     folder = Path(mkdtemp(prefix="kehu-mutants-"))
     folder.chmod(0o755)
     survived = []
     with Servers.start(folder, apache=apache) as servers:
+        if not names:
+            wrong = hunt(UNCHANGED, servers, seed)
+            if wrong is not None:
+                raise AssertionError(f"{UNCHANGED.name} is caught, so it tells nothing of others: {wrong}")
+            say(f"passes    {UNCHANGED.name}")
         for mutant in _chosen(names):
             caught = hunt(mutant, servers, seed)
             say(f"{'caught  ' if caught else 'SURVIVED'}  {mutant.name}{': ' + caught[:140] if caught else ''}")

@@ -1,6 +1,6 @@
 """Publishers and subscribers that are killed while a read model changes, is switched, and its topic is lost.
 
-Example: python -m tests.faults.subscribing --restarts 50 --changes 100000
+Example: python -m tests.faults.subscribing --by webhook --restarts 50 --changes 100000
 """
 
 import argparse
@@ -12,30 +12,36 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from threading import Event as Flag
-from typing import Any
+from typing import Any, Literal
+
+import psycopg
 
 from domain.contact import ContactEnded, ContactQueued, ContactStarted
 from domain.values import Event
 from infra.embedded.broker import EmbeddedBroker
 from infra.embedded.postgres import EmbeddedPostgres
+from infra.failpoints import STEPS
 from infra.kafka.views import topic_of
+from infra.postgres import webhooks
 from infra.postgres.migrate import migrate
+from infra.webhooks.signing import new_secret
 from projections.service_queues import SERVICE_QUEUES
 from projections.views import VIEWS
+from tests.support.cli import free_port
 from tests.support.ingesting import make_anew
 from tests.support.processes import KEHU, ROOT, until
 from tests.support.views import shown
 from tests.support.world import World
 
 (VIEW,) = (view for view in VIEWS if view.name == "service-queues")
-LONGEST_LIFE = 2.0
-"""Seconds after which a process is killed, at most."""
+LONGEST_LIFE = {"topic": 2.0, "webhook": 4.0, "http": 4.0}
+"""Seconds after which a process is killed, at most; those that are longer begin later."""
 
 
 @dataclass
@@ -50,12 +56,15 @@ class Report:
     effects: int = 0
 
 
-def run(postgres: str, kafka: str, folder: Path, *, restarts: int, changes: int, seed: int) -> Report:
+By = Literal["topic", "webhook", "http"]
+
+
+def run(postgres: str, kafka: str, folder: Path, *, restarts: int, changes: int, seed: int, by: By = "topic") -> Report:
     """Kill both so often during so many changes. Raises TimeoutError when they do not end with the rows of the view."""
     rng, report = random.Random(seed), Report()
     file, events = folder / "rows.db", contacts(rng, changes)
     with closing(World(postgres)) as world, ExitStack() as running:
-        publisher, subscriber = Publisher(postgres, kafka, folder), Subscriber(postgres, kafka, folder, file)
+        publisher, subscriber = PAIRS[by](postgres, kafka, folder, file)
         for one in (publisher, subscriber):
             running.callback(one.kill)
             one.start(rng)
@@ -64,11 +73,11 @@ def run(postgres: str, kafka: str, folder: Path, *, restarts: int, changes: int,
             if number == restarts // 2:
                 world.switch(SERVICE_QUEUES)
                 report.switches += 1
-            if number == 2 * restarts // 3:
+            if number == 2 * restarts // 3 and by == "topic":
                 make_anew(kafka, [topic_of(VIEW)])
                 report.topics_lost += 1
             for one in (publisher, subscriber):
-                Flag().wait(rng.random() * LONGEST_LIFE)
+                Flag().wait(rng.random() * LONGEST_LIFE[by])
                 one.kill()
                 one.start(rng)
                 report.kills += 1
@@ -117,8 +126,11 @@ def happened(world: World, events: Iterator[Event], number: int, rng: random.Ran
 class Killed:
     """A process that is killed and started again."""
 
-    def __init__(self, postgres: str, kafka: str, folder: Path) -> None:
-        self._env = {**os.environ, "KEHU_POSTGRES": postgres, "KEHU_KAFKA": kafka}
+    step = "published"
+    """Where it may end by itself: between an acknowledgement and the mark."""
+
+    def __init__(self, postgres: str, kafka: str, folder: Path, **env: str) -> None:
+        self._env = {**os.environ, "KEHU_POSTGRES": postgres, "KEHU_KAFKA": kafka, **env}
         self._log = folder / f"{type(self).__name__}.log"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -126,10 +138,10 @@ class Killed:
         raise NotImplementedError
 
     def start(self, rng: random.Random | None) -> None:
-        """With a generator, it may end by itself between an acknowledgement and the mark."""
+        """With a generator, it may end by itself."""
         env = dict(self._env)
-        if rng is not None and rng.random() < 0.5:
-            env["KEHU_FAIL"] = f"published@{rng.randint(1, 4)}=kill"
+        if rng is not None and self.step in STEPS and rng.random() < 0.5:
+            env["KEHU_FAIL"] = f"{self.step}@{rng.randint(1, 4)}=kill"
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(self.command(), cwd=ROOT, env=env, stdout=log, stderr=log)
 
@@ -156,6 +168,77 @@ class Subscriber(Killed):
 
     def command(self) -> list[str]:
         return [sys.executable, "-m", "examples.subscriber", topic_of(VIEW), str(self._file)]
+
+
+class Deliverer(Killed):
+    """`kehu webhooks deliver`."""
+
+    step = "told"
+
+    def command(self) -> list[str]:
+        return [*KEHU, "webhooks", "deliver"]
+
+
+class Receiver(Killed):
+    """The example, as the how-to guide shows it."""
+
+    def __init__(self, postgres: str, kafka: str, folder: Path, file: Path, port: int, secret: str) -> None:
+        super().__init__(postgres, kafka, folder, KEHU_WEBHOOK_SECRET=secret)
+        self._file, self._port = file, port
+
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", "examples.webhook_receiver", str(self._file), "--port", str(self._port)]
+
+
+class Server(Killed):
+    """`kehu serve`."""
+
+    step = "never"
+
+    def __init__(self, postgres: str, kafka: str, folder: Path, port: int, **env: str) -> None:
+        super().__init__(postgres, kafka, folder, **env)
+        self._port = port
+
+    def command(self) -> list[str]:
+        return [*KEHU, "serve", "--port", str(self._port)]
+
+
+class Follower(Killed):
+    """The example, as the how-to guide shows it."""
+
+    def __init__(self, postgres: str, kafka: str, folder: Path, file: Path, port: int, token: str) -> None:
+        super().__init__(postgres, kafka, folder, KEHU_TOKEN=token)
+        self._file, self._url = file, f"http://127.0.0.1:{port}"
+
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", "examples.sse_subscriber", VIEW.name, str(self._file), "--url", self._url]
+
+
+def _by_topic(postgres: str, kafka: str, folder: Path, file: Path) -> tuple[Killed, Killed]:
+    return Publisher(postgres, kafka, folder), Subscriber(postgres, kafka, folder, file)
+
+
+def _by_webhook(postgres: str, kafka: str, folder: Path, file: Path) -> tuple[Killed, Killed]:
+    port, secret = free_port(), new_secret()
+    with psycopg.connect(postgres) as conn:
+        webhooks.add(conn, "killed", f"http://127.0.0.1:{port}/", VIEW.name, None, secret, None)
+    deliverer = Deliverer(postgres, kafka, folder, KEHU_WEBHOOK_NETWORKS="127.0.0.0/8")
+    return deliverer, Receiver(postgres, kafka, folder, file, port, secret)
+
+
+def _by_http(postgres: str, kafka: str, folder: Path, file: Path) -> tuple[Killed, Killed]:
+    port, env = free_port(), {"KEHU_HTTP_DEVELOPMENT_KEY": str(folder / "key.json")}
+    token = subprocess.run(
+        [*KEHU, "token"], cwd=ROOT, env={**os.environ, **env}, capture_output=True, text=True, check=True
+    ).stdout.strip()
+    return Server(postgres, kafka, folder, port, **env), Follower(postgres, kafka, folder, file, port, token)
+
+
+PAIRS: Mapping[By, Callable[[str, str, Path, Path], tuple[Killed, Killed]]] = {
+    "topic": _by_topic,
+    "webhook": _by_webhook,
+    "http": _by_http,
+}
 
 
 @contextmanager
@@ -185,6 +268,7 @@ def main() -> None:
     parser.add_argument("--restarts", type=int, default=50)
     parser.add_argument("--changes", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--by", choices=sorted(PAIRS), default="topic")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="kehu-subscribing-", ignore_cleanup_errors=True) as name, ExitStack() as up:
         folder = Path(name)
@@ -201,6 +285,7 @@ def main() -> None:
             restarts=given.restarts,
             changes=given.changes,
             seed=given.seed,
+            by=given.by,
         )
     sys.stdout.write(json.dumps(asdict(report)) + "\n")
 

@@ -24,14 +24,16 @@ from domain.customer import (
 )
 from domain.customer.identity import MATCHING
 from domain.values import Event, Fact
-from infra.cli.customer import whole_of
 from infra.cli.servers import Connection, connected
 from infra.embedded.postgres import EmbeddedPostgres
 from infra.postgres.log import PostgresLog
+from infra.postgres.past import Moment
 from infra.postgres.questions import identity, profiles
 from infra.postgres.questions.answer import Answer
-from infra.postgres.questions.customers import ABOUT_ONE, as_shown, events_of, risk_of, timeline
+from infra.postgres.questions.customers import ABOUT_ONE, as_shown, events_of, risk_of, scorer_at, timeline
 from infra.postgres.read_models import PostgresReadModels
+from infra.replay import replay
+from infra.whole_customer import whole_of
 from projections.catalogue import ALL
 from projections.customers import CUSTOMERS
 from projections.customers.aliases import Merge, group_of
@@ -127,11 +129,28 @@ def test_an_unmerged_customer_is_alone_again(story: Connection) -> None:
     assert [row["customer_id"] for row in identity.aliases(answer, into="a")] == ["b"]
 
 
+def test_merges_and_shared_ids_are_told_as_they_were(story: Connection) -> None:
+    """By what had happened: `b` is merged on the seventh day, `a` and `d` on the eighth, and `d` back on the ninth."""
+
+    def as_of(hours: float) -> tuple[list[tuple[str, str]], set[str]]:
+        with closing(connected(story.info.dsn)) as conn:
+            upto = replay(conn, [CUSTOMERS], Moment(NOON + timedelta(hours=hours)))
+            answer = Answer(conn, CUSTOMERS, as_of=upto)
+            merged = [(row["customer_id"], row["survivor"]) for row in identity.aliases(answer)]
+            return merged, {row["one"] + row["other"] for row in identity.duplicates(answer, RULE)}
+
+    assert as_of(12) == ([], set())  # who shares something registered later
+    assert as_of(6 * 24 + 1) == ([], {"cf", "ae", "be"})
+    assert as_of(7 * 24 + 1) == ([("b", "a")], {"cf", "ae", "be"})
+    assert as_of(8 * 24 + 1)[0] == [("a", "c"), ("b", "c"), ("d", "e")]
+    assert as_of(9 * 24 + 1)[0] == [("a", "c"), ("b", "c")]
+
+
 def test_consent_expires_at_the_moment_of_asking(story: Connection) -> None:
     answer = Answer(story, *ABOUT_ONE)
     for days, valid in ((9, True), (10, False)):
         now = NOON + days * DAY
-        (consent,) = profiles.consents(answer, ["d"], now)
+        (consent,) = profiles.consents(answer.about(["d"], profiles.HELD), now)
         assert (consent["status"], consent["valid"], consent["expired"]) == ("granted", valid, not valid)
         listed = [row["customer_id"] for row in profiles.customers(answer, now, consent=("marketing", "email"))]
         assert listed == (["a", "d"] if valid else ["a"])
@@ -179,7 +198,7 @@ def test_the_risk_of_who_is_one_is_that_of_all_their_events(story: Connection) -
     for one in "abcdef":
         events = events_of(answer, [one], RETENTION_RISK.handles, 10**9)
         (row,) = refolded(RETENTION_RISK, as_one(events, one, closed=True))
-        assert as_shown(answer, row, now) == risk_of(answer, one, now)
+        assert as_shown(row, now, scorer_at(answer, now)) == risk_of(answer, one, now)
     whole = whole_of(answer, "a", now)
     both = whole.scores["retention"]
     sources = {source for reason in both["reasons"] for source in reason["sources"]}

@@ -15,7 +15,7 @@ from infra.kafka.producer import HEADERS, Outgoing, publish
 from infra.kafka.topics import DEAD_LETTERS, extents
 from infra.kafka.views import VIEW_TOPICS, Encoded, ViewProducer
 from infra.settings import Settings, WrongSettings
-from tests.support.apache_kafka import ApacheKafka, jars
+from tests.support.apache_kafka import ApacheKafka, write_command
 from tests.support.cli import kehu
 from tests.support.ingesting import ingesting, survey
 from tests.support.markdown import blocks
@@ -34,9 +34,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApacheKafka]:
     """A broker with the users and the ACLs of docs/howto/secure-kafka.md, and Kehu's topics."""
     folder: Path = tmp_path_factory.mktemp("secured")
     with ApacheKafka.start(folder, USERS) as running:
-        tool = folder / "kafka-acls.sh"
-        tool.write_text(f"#!/bin/sh\nexec java -cp '{jars()}/*' org.apache.kafka.tools.AclCommand \"$@\"\n")
-        tool.chmod(0o755)
+        write_command(folder / "kafka-acls.sh", "org.apache.kafka.tools.AclCommand")
         (script,) = [one.text for one in blocks(ROOT / "docs/howto/secure-kafka.md") if "kafka-acls.sh" in one.text]
         admin = f"ADMIN='--bootstrap-server {running.bootstrap_servers}'\nset -e\n"
         environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}

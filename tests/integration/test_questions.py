@@ -217,12 +217,11 @@ def test_the_database_counts_a_queue_as_the_rules_do(bank: Connection) -> None:
                 f"INSERT INTO kehu.queue_cells ({named}) VALUES ({given}) ON CONFLICT DO NOTHING".encode(), cell
             )
         for number in range(400):
-            clocks = {
-                "statutory_from": at - timedelta(seconds=rng.randint(1, 6) * 1000),
-                "statutory_due": some(-4, 8),
-                "service_from": at - timedelta(seconds=rng.randint(1, 6) * 1000),
-                "service_due": some(-4, 8),
-            }
+            clocks: dict[str, datetime | None] = {}
+            for clock in ("statutory", "service"):
+                due = some(-4, 8)
+                clocks[f"{clock}_due"] = due
+                clocks[f"{clock}_at_risk_at"] = due and due - timedelta(seconds=rng.randint(1, 4) * 1000)
             item = {
                 "item_id": f"complaint-{number}",
                 "kind": rng.choice(["case", "case", "contact"]),

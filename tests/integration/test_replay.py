@@ -112,10 +112,10 @@ def test_a_replay_for_one_customer_has_the_rows_of_this_one(stored: Stored) -> N
 
 
 def test_nobody_else_sees_a_replay_and_it_leaves_nothing_behind(stored: Stored) -> None:
-    tables = "SELECT count(*) AS n FROM pg_class WHERE relname = 'retention_risk' AND relkind = 'r'"
+    tables = "SELECT oid FROM pg_class WHERE relname = 'retention_risk' AND relkind = 'r'"
     with closing(connected(stored.url)) as other:
         other.autocommit = True
-        before, there = rows_of(other, RISK), other.execute(tables).fetchone()
+        before, there = rows_of(other, RISK), other.execute(tables).fetchall()
         with closing(connected(stored.url)) as conn:
             replay(conn, [RETENTION_RISK], stored.middle)
             assert rows_of(conn, RISK) != before
@@ -123,7 +123,8 @@ def test_nobody_else_sees_a_replay_and_it_leaves_nothing_behind(stored: Stored) 
             conn.execute("DISCARD TEMP")
             assert rows_of(conn, RISK) == before
             conn.commit()
-        assert other.execute(tables).fetchone() == there
+        # Of connections that were closed before some may still go.
+        assert all(table in there for table in other.execute(tables).fetchall())
 
 
 def test_the_last_known_position_is_that_of_the_last_event_recorded_by_then(stored: Stored) -> None:

@@ -6,23 +6,28 @@ It runs with the settings that `docker-compose.yml` gives its broker; only addre
 import hashlib
 import os
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from fcntl import LOCK_EX, flock
 from pathlib import Path
+from random import sample
 from types import TracebackType
 from typing import Any
 
 import pytest
 import yaml
 
-from infra.embedded.broker import answers, free_port
+from infra.embedded.broker import answers
 
 ROOT = Path(__file__).parents[2]
 JARS = ROOT / ".cache" / "apache-kafka"
 POM = ROOT / "tests" / "kafka" / "pom.xml"
-HEAP = "-Xmx768m"
+JAVA = ("java", "-Xmx768m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+"""A node or a tool lives for seconds: the full compiler and a collector of many threads cost more than they give."""
 NOBODY: Mapping[str, str] = {}
 STORE_PASSWORD = "keystore-of-a-test"
 
@@ -37,11 +42,37 @@ def jars() -> Path:
         pytest.skip(reason)
     stamp = JARS / hashlib.sha256(POM.read_bytes()).hexdigest()[:12]
     if not stamp.exists():
-        shutil.rmtree(JARS, ignore_errors=True)
-        command = ["mvn", "-q", "-B", "-f", str(POM), "dependency:copy-dependencies", f"-DoutputDirectory={JARS}"]
-        subprocess.run([*command, f"-DbuildDirectory={JARS}"], check=True, timeout=600)
-        stamp.touch()
+        JARS.parent.mkdir(exist_ok=True)
+        with JARS.with_suffix(".lock").open("w") as lock:
+            flock(lock, LOCK_EX)  # tests run in several processes: the second waits for the jars of the first
+            if not stamp.exists():
+                _fetch()
+                stamp.touch()
     return JARS
+
+
+def _fetch() -> None:
+    shutil.rmtree(JARS, ignore_errors=True)
+    command = ["mvn", "-q", "-B", "-f", str(POM), "dependency:copy-dependencies", f"-DoutputDirectory={JARS}"]
+    subprocess.run([*command, f"-DbuildDirectory={JARS}"], check=True, timeout=600)
+
+
+def _free_port() -> int:
+    """A loopback port that nobody listens on, and that no connection gets by chance before the node opens it.
+
+    A node takes seconds to start, and other tests connect meanwhile: the system gives them ports from 32768 on.
+    """
+    for port in sample(range(20_000, 32_000), 100):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError("no loopback port below 32000 is free")
+
+
+def write_command(file: Path, main: str) -> None:
+    """Write a command like those in the folder `bin` of a Kafka that is installed."""
+    file.write_text(f"#!/bin/sh\nexec {' '.join(JAVA)} -cp '{jars()}/*' {main} \"$@\"\n")
+    file.chmod(0o755)
 
 
 def settings_of_compose() -> dict[str, str]:
@@ -88,8 +119,8 @@ class ApacheKafka:
         With `users` (name -> password) it has a second listener for them, SASL_SSL with SCRAM, and they may do nothing
         but what an ACL allows; whoever comes in by the first one administers.
         """
-        node = cls(folder, free_port(), free_port() if users else None)
-        controller = free_port()
+        node = cls(folder, _free_port(), _free_port() if users else None)
+        controller = _free_port()
         folder.mkdir(parents=True, exist_ok=True)
         settings = {
             **settings_of_compose(),
@@ -123,7 +154,7 @@ class ApacheKafka:
 
     def tool(self, main: str, *arguments: str) -> str:
         """Run one of Kafka's own command-line tools; what it printed. Raises CalledProcessError."""
-        command = ["java", HEAP, "-cp", f"{jars()}/*", main, *arguments]
+        command = [*JAVA, "-cp", f"{jars()}/*", main, *arguments]
         return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout
 
     def _secured(self) -> dict[str, str]:
@@ -136,7 +167,7 @@ class ApacheKafka:
         subprocess.run(export, check=True, capture_output=True, timeout=60)
         both = "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURE:SASL_SSL"
         listener = f"SECURE://localhost:{self.secure_port}"
-        plain, controller = (f"PLAINTEXT://127.0.0.1:{self.port}", f"CONTROLLER://127.0.0.1:{free_port()}")
+        plain, controller = (f"PLAINTEXT://127.0.0.1:{self.port}", f"CONTROLLER://127.0.0.1:{_free_port()}")
         return {
             "listeners": f"{plain},{controller},{listener}",
             "advertised.listeners": f"{plain},{listener}",
@@ -171,6 +202,6 @@ class ApacheKafka:
         self.stop()
 
     def _java(self, main: str, *arguments: str) -> "subprocess.Popen[bytes]":
-        command = ["java", HEAP, "-cp", f"{jars()}/*", main, *arguments, str(self.folder / "server.properties")]
+        command = [*JAVA, "-cp", f"{jars()}/*", main, *arguments, str(self.folder / "server.properties")]
         with (self.folder / "server.log").open("ab") as log:
             return subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=self.folder)

@@ -133,7 +133,7 @@ def store(postgres: str, kafka: str) -> None:
 async def _held(kafka: str) -> dict[Partition, Sequence[Message]]:
     names = list(TOPICS.values())
     admin = Topics(kafka)
-    ids = admin.ids(names)
+    ids = await asyncio.to_thread(admin.ids, names)
     admin.close()
     ends = {tp: extent.following for tp, extent in (await extents(kafka, names)).items()}
     partitions = {tp: Partition(tp.topic, str(ids[tp.topic]), tp.partition) for tp in ends}

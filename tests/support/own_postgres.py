@@ -1,4 +1,4 @@
-"""A PostgreSQL for one test, which may stop it."""
+"""A PostgreSQL of the tests: one for all of them, or one for a test that stops it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +8,9 @@ from tempfile import mkdtemp
 
 from infra.embedded.postgres import EmbeddedPostgres
 
+NOTHING_TO_KEEP = {"fsync": "off", "full_page_writes": "off"}
+"""Both guard against a machine that loses power. What a killed server had committed is there again without them."""
+
 
 @contextmanager
 def own_postgres() -> Iterator[EmbeddedPostgres]:
@@ -15,6 +18,6 @@ def own_postgres() -> Iterator[EmbeddedPostgres]:
     # Not below pytest's own folder: that is private, also to the server's user.
     folder = Path(mkdtemp(prefix="kehu-test-"))
     folder.chmod(0o755)
-    with EmbeddedPostgres.start(folder / "data") as server:
+    with EmbeddedPostgres.start(folder / "data", options=NOTHING_TO_KEEP) as server:
         yield server
     rmtree(folder)

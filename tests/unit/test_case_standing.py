@@ -13,6 +13,7 @@ from domain.complaint import (
     ComplaintAcknowledged,
     ComplaintEscalated,
     ComplaintExtended,
+    ComplaintFactsAdded,
     ComplaintOpened,
     ComplaintPolicyChanged,
     ComplaintReopened,
@@ -21,8 +22,10 @@ from domain.complaint import (
     ComplaintWaiting,
 )
 from domain.complaint.standing import ClockStanding, Standing, explanations, standing
+from domain.values import Event
+from projections.service_queues import ITEMS, RULES, SERVICE_QUEUES, is_at_risk, is_overdue
 from tests.support.builders import NOON
-from tests.support.rows import Dated, decided
+from tests.support.rows import Dated, decided, fold
 from tests.unit.test_handling_properties import PUBLISHED, decide_all, facts
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -126,6 +129,23 @@ def test_an_explanation_counts_the_pause_and_the_extension() -> None:
     ]
 
 
+def test_new_facts_are_listed_with_the_clocks_that_they_started_anew() -> None:
+    facts_added = ComplaintFactsAdded(complaint_id="p", description="A receipt.", by="h1")
+    events = decided(OPENED, (facts_added, NOON + 5 * DAY))
+    shown, state = standing(events, NOON + 6 * DAY, 0.75)
+    told = {"at": NOON + 5 * DAY, "by": "h1", "description": "A receipt.", "restarted": ["statutory"]}
+    assert shown.facts == [told]
+    assert [(one.clock, one.restarted, one.starts_at) for one in shown.clocks] == [
+        ("statutory", True, NOON + 5 * DAY),
+        ("service", False, NOON),
+    ]
+    why = explanations(state, NOON + 6 * DAY)
+    assert why["statutory"].text().startswith("cn_2020 version 1 (law): 15 calendar days from new facts, calendar cn")
+    assert "from receipt" in why["service"].text()
+    uk = at(NOON + 6 * DAY, replace(OPENED, regime="uk_disp_standard"), (facts_added, NOON + 5 * DAY))
+    assert [one["restarted"] for one in uk.facts] == [[]]
+
+
 COMPLAINTS = [kind for kind in PUBLISHED if kind.__module__ == ComplaintOpened.__module__]
 
 
@@ -143,3 +163,54 @@ def test_each_running_clock_is_explained_to_its_deadline(data: st.DataObject) ->
             assert running is not None
             assert running.due_at in (None, why.due)
         assert {one.clock for one in shown.clocks} >= {"service"}
+
+
+def test_a_pause_puts_off_when_a_case_is_at_risk_in_its_queue_too() -> None:
+    asked = (ComplaintWaiting(complaint_id="p", waiting_for="customer"), NOON + HOUR)
+    events = decided(replace(OPENED, regime="service_default"), asked, (RESUMED, NOON + DAY + HOUR))
+    [item] = fold(SERVICE_QUEUES, events).whole(ITEMS)
+    # 30 of 40 open hours: one on Monday, four on Tuesday from 13:00, eight each on three days, and one on Monday.
+    assert item["at_risk_at"] == datetime(2026, 3, 9, 10, tzinfo=UTC)
+    [service] = standing(events, NOON + 2 * DAY, 0.75)[0].clocks
+    assert service.at_risk_at == item["at_risk_at"]
+
+
+def test_an_extension_to_calendar_days_counts_nights_and_weekends() -> None:
+    disputed = replace(OPENED, regime="us_reg_e", case_type="dispute")
+    longer = ComplaintExtended(complaint_id="p", actor="h1", reason="r", provided=("provisional_credit",))
+    events = decided(disputed, longer)
+    [item] = fold(SERVICE_QUEUES, events).whole(ITEMS)
+    law = clock(NOON, "statutory", disputed, longer)
+    assert law.due_at is not None
+    assert item["statutory_at_risk_at"] == law.at_risk_at
+    assert law.at_risk_at == pytest.approx(NOON + (law.due_at - NOON) * 0.75, abs=timedelta(seconds=1))
+
+
+MOVING: list[type[Event]] = [
+    *(ComplaintWaiting, ComplaintWaiting, ComplaintResumed, ComplaintResumed, ComplaintExtended),
+    *(ComplaintFactsAdded, ComplaintPolicyChanged, ComplaintReopened, ComplaintResolved),
+]
+"""What moves deadlines, the pauses twice as often."""
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.data())
+def test_a_case_is_as_urgent_in_its_queue_as_its_most_urgent_clock(data: st.DataObject) -> None:
+    """Told in order, and asked at any moment after it."""
+    first = data.draw(facts([ComplaintOpened], usual=True))
+    said = data.draw(st.lists(facts(MOVING, usual=True), min_size=3, max_size=10))
+    said = sorted(
+        (one for one in said if one.meta.occurred_at >= first.meta.occurred_at), key=lambda f: f.meta.occurred_at
+    )
+    [events] = decide_all([first, *said])[1].values()
+    now = events[-1].meta.occurred_at + data.draw(st.timedeltas(timedelta(0), 60 * DAY))
+    shown, _ = standing(events, now, RULES.at(now).at_risk_share)
+    [item] = fold(SERVICE_QUEUES, events).whole(ITEMS)
+    assert item["open"] == (shown.status in ("open", "waiting"))
+    states = {one.state for one in shown.clocks}
+    if item["open"]:
+        assert {one.clock: one.at_risk_at for one in shown.clocks} == {
+            one.clock: item[f"{one.clock}_at_risk_at"] for one in shown.clocks
+        }
+        assert is_overdue(item["due"], now) == ("overdue" in states)
+        assert is_at_risk(item, now) == ("at risk" in states and "overdue" not in states)

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from infra.cli.messages import meaning
-from infra.cli.output import cell, percent, print_rows, span, text_of, when
+from infra.cli.output import cell, percent, print_rows, span, when
+from infra.plain import text_of
 from infra.postgres.questions.answer import Freshness
+from infra.remedies import meaning
 from tests.support.builders import NOON
 
 DAY = 86_400

@@ -20,6 +20,7 @@ from domain.clocks import (
     due,
     elapsed_fraction,
     explain_due,
+    gone_at,
     grant_extension,
     pinned,
     preset,
@@ -238,6 +239,35 @@ def test_the_elapsed_share_stands_still_during_a_pause() -> None:
     assert shares == pytest.approx([0.25, 0.25, 0.25, 0.5])
 
 
+@pytest.mark.parametrize(
+    ("name", "start", "extensions", "expected"),
+    [
+        ("service_default", utc(2026, 4, 1, 9), 0, utc(2026, 4, 6, 15)),  # 30 of 40 hours; four days of the week
+        (
+            "us_cfpb",
+            utc(2026, 4, 1, 4),
+            0,
+            utc(2026, 4, 13, 3, 59, 59),
+        ),  # 12 of 16 days, all of them
+        ("uk_disp_summary", utc(2026, 4, 1, 8), 0, utc(2026, 4, 7, 16)),  # 24 of 32 hours; Easter is free
+        ("us_reg_e", utc(2026, 4, 1, 4), 1, utc(2026, 5, 5, 15, 59, 59)),  # extended to days that all count
+    ],
+)
+def test_three_quarters_are_gone_when_three_quarters_of_what_counts_are(
+    name: str, start: datetime, extensions: int, expected: datetime
+) -> None:
+    found = gone_at(0.75, start, due(rule(name), start, extensions=extensions), rule(name), extensions=extensions)
+    assert abs(found - expected) <= timedelta(seconds=1)
+
+
+def test_a_pause_puts_off_when_three_quarters_are_gone() -> None:
+    policy, start = rule("service_default").for_severity(1), utc(2026, 4, 1, 9)
+    pauses = [(utc(2026, 4, 1, 11), utc(2026, 4, 1, 15), "waiting_customer")]
+    deadline = due(policy, start, pauses=pauses)
+    assert gone_at(0.75, start, deadline, policy, pauses=pauses) == utc(2026, 4, 2, 11)
+    assert gone_at(0.25, start, deadline, policy, pauses=pauses) == utc(2026, 4, 1, 11)
+
+
 # --- explanations ---
 
 
@@ -285,6 +315,20 @@ def test_pauses_never_shorten_and_no_deadline_precedes_its_start(case: tuple[Pre
     assert start < plain <= due(each, start, pauses=pauses)
     for known in range(len(pauses)):
         assert due(each, start, pauses=pauses[:known]) <= due(each, start, pauses=pauses[: known + 1])
+
+
+@given(pauses_of(), st.floats(0.01, 1))
+def test_a_share_is_gone_from_its_moment_on_and_not_before(
+    case: tuple[Preset, datetime, list[Pause]], share: float
+) -> None:
+    each, start, pauses = case
+    deadline, second = due(each, start, pauses=pauses), timedelta(seconds=1)
+    known = [pause for pause in pauses if pause[1] is not None and pause[1] <= deadline]  # no pause of the future
+    moment = gone_at(share, start, deadline, each, pauses=known)
+    assert start <= moment <= deadline
+    gone = [elapsed_fraction(start, deadline, at, each, pauses=known) for at in (moment - second, moment + second)]
+    assert gone[0] <= share + 1e-9
+    assert gone[1] >= share - 1e-9
 
 
 @given(rules, starts, st.timedeltas(timedelta(0), timedelta(days=40)))

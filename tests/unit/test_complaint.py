@@ -5,6 +5,7 @@ time, fifteen days (China) on 17 March in Shanghai; the service target is 40 hou
 """
 
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -19,6 +20,7 @@ from domain.complaint import (
     ComplaintDeadlineMissed,
     ComplaintEscalated,
     ComplaintExtended,
+    ComplaintFactsAdded,
     ComplaintIsOver,
     ComplaintNotOpenedYet,
     ComplaintNotResolvedYet,
@@ -39,9 +41,12 @@ from domain.complaint import (
     PauseNeedsNotice,
     RedressIsNegative,
     RegimeNotInForce,
+    RegimeOfOtherCases,
     SameMatterNeedsCase,
     UnknownRegime,
     WrongClock,
+    decide,
+    evolve,
 )
 from domain.values import BelongsToAnotherCustomer, Event, Money
 from tests.support.builders import NOON, fact
@@ -68,6 +73,7 @@ resolved = ComplaintResolved(complaint_id="p", outcome="upheld", reasons="A fee 
 closed = ComplaintClosed(complaint_id="p")
 withdrawn = ComplaintWithdrawn(complaint_id="p")
 reopened = ComplaintReopened(complaint_id="p", reason="not satisfied")
+added = ComplaintFactsAdded(complaint_id="p", description="A receipt.", by="h1")
 new_facts = ComplaintReopened(complaint_id="p", reason="new documents", new_facts=True)
 
 
@@ -82,9 +88,9 @@ def policy(regime: str | None = None, service_policy: str | None = None) -> Comp
 
 
 def statutory(
-    due_at: datetime | None, because: str, preset: str = "cn_2020", starts_at: datetime = NOON
+    due_at: datetime | None, because: str, preset: str = "cn_2020", starts_at: datetime = NOON, extensions: int = 0
 ) -> ComplaintClockSet:
-    return _clock("statutory", preset, due_at, because, starts_at)
+    return replace(_clock("statutory", preset, due_at, because, starts_at), extensions=extensions)
 
 
 def service(
@@ -122,6 +128,7 @@ SERVICE_MISSED = missed("service", "service_default", SERVICE_DUE)
         ((opened,), acknowledged),
         ((opened,), assigned),
         ((opened,), escalated),
+        ((opened,), added),
         ((opened,), for_vendor),
         ((opened, for_vendor), resumed),
         ((opened, for_vendor), assigned),
@@ -150,6 +157,7 @@ def test_a_complaint_moves_on(history: tuple[Event, ...], next_one: Event) -> No
         ((opened,), waiting),
         ((opened, waiting), resumed),
         ((opened,), escalated),
+        ((in_china,), added),
         ((in_china,), extended("complex_flag")),
         ((opened,), resolved),
         ((opened,), withdrawn),
@@ -179,7 +187,7 @@ def test_a_resolution_or_withdrawal_stays_known_after_closing() -> None:
 
 @pytest.mark.parametrize("over", [(resolved,), (resolved, closed), (withdrawn,), (withdrawn, closed)])
 def test_a_complaint_that_is_over_must_be_reopened_first(over: tuple[Event, ...]) -> None:
-    for late in (assigned, waiting, resumed, escalated, extended("complex_flag"), policy("uk_disp_psd")):
+    for late in (assigned, waiting, resumed, escalated, added, extended("complex_flag"), policy("uk_disp_psd")):
         given(in_china, *over).when(late).then_refuses(ComplaintIsOver)
 
 
@@ -192,7 +200,7 @@ def test_a_withdrawal_after_the_resolution_and_the_reverse_are_refused() -> None
     "early",
     [
         *(acknowledged, assigned, waiting, resumed, escalated, extended(), resolved, reopened, withdrawn, closed),
-        *(policy(), missed("service", "service_default", SERVICE_DUE)),
+        *(added, policy(), missed("service", "service_default", SERVICE_DUE)),
     ],
 )
 def test_every_fact_waits_for_the_opening(early: Event) -> None:
@@ -271,6 +279,43 @@ def test_a_regime_must_exist_and_be_in_force() -> None:
     given().when(before).then_refuses(RegimeNotInForce)
 
 
+@pytest.mark.parametrize(
+    ("regime", "case_type", "fits"),
+    [
+        ("uk_disp_standard", "complaint", True),
+        ("uk_disp_psd", "dispute", True),
+        ("cn_2020", "complaint", True),
+        ("us_reg_e", "dispute", True),
+        ("gdpr_dsr", "data_request", True),
+        ("service_default", "complaint", True),
+        ("service_always", "data_request", True),
+        ("gdpr_dsr", "complaint", False),
+        ("pipl_dsr", "dispute", False),
+        ("us_reg_z", "complaint", False),
+        ("uk_disp_standard", "consultation", False),
+        ("cn_2020", "service_request", False),
+        ("us_cfpb", "data_request", False),
+    ],
+)
+def test_a_regime_is_for_the_cases_that_its_law_is_about(regime: str, case_type: Any, fits: bool) -> None:
+    case, lawless = replace(opened, regime=regime, case_type=case_type), replace(opened, regime="service_default")
+    changed = policy(regime)
+    if fits:
+        assert given().when(case).decided()[0] == case
+    else:
+        given().when(case).then_refuses(RegimeOfOtherCases)
+        given(replace(lawless, case_type=case_type)).when(changed).then_refuses(RegimeOfOtherCases)
+
+
+def test_a_case_that_was_stored_under_a_regime_of_other_cases_goes_on() -> None:
+    law, promise = statutory(UK_DUE, "opened", "gdpr_dsr"), service(SERVICE_DUE, "opened")
+    state = None
+    for event in (replace(opened, regime="gdpr_dsr"), law, promise):
+        state = evolve(state, event, fact(event).meta)
+    assert decide(state, fact(assigned)) == (assigned,)
+    assert decide(state, fact(resolved, at=NOON + DAY)) == (resolved,)
+
+
 @pytest.mark.parametrize("at", [datetime.max.replace(tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)])
 def test_a_deadline_beyond_the_calendar_is_refused(at: datetime) -> None:
     given().when(replace(in_china, received_at=at)).then_refuses(TimeOutOfRange)
@@ -279,8 +324,8 @@ def test_a_deadline_beyond_the_calendar_is_refused(at: datetime) -> None:
 def test_an_extension_moves_the_statutory_clock_and_needs_what_the_preset_asks() -> None:
     first, second = extended("complex_flag"), extended("superior_approval", "complainant_notice")
     thirty, sixty = CN_DUE + 15 * DAY, CN_DUE + 45 * DAY
-    given(in_china).when(first).then(first, statutory(thirty, "extended"))
-    given(in_china, first).when(second).then(second, statutory(sixty, "extended"))
+    given(in_china).when(first).then(first, statutory(thirty, "extended", extensions=1))
+    given(in_china, first).when(second).then(second, statutory(sixty, "extended", extensions=2))
     given(in_china).when(extended()).then_refuses(ExtensionRefused)
     given(in_china, first).when(extended("superior_approval")).then_refuses(ExtensionRefused)
     given(in_china, first, second).when(first, at=NOON + HOUR).then_refuses(ExtensionRefused)
@@ -330,13 +375,13 @@ def test_an_extension_while_the_clock_is_stopped_counts_when_it_goes_on() -> Non
     since = fact(appraisal, at=NOON + DAY)
     given(in_china, since).when(extended("complex_flag")).then(extended("complex_flag"))
     given(in_china, since, extended("complex_flag")).when(resumed, at=NOON + 3 * DAY).then(
-        resumed, statutory(CN_DUE + 17 * DAY, "resumed")
+        resumed, statutory(CN_DUE + 17 * DAY, "resumed", extensions=1)
     )
 
 
 def test_reopening_with_the_same_facts_keeps_both_clocks() -> None:
     given(in_china, extended("complex_flag"), resolved).when(reopened, at=NOON + 7 * DAY).then(
-        reopened, statutory(CN_DUE + 15 * DAY, "reopened"), service(SERVICE_DUE, "reopened")
+        reopened, statutory(CN_DUE + 15 * DAY, "reopened", extensions=1), service(SERVICE_DUE, "reopened")
     )
 
 
@@ -348,7 +393,7 @@ def test_new_facts_start_the_clocks_anew() -> None:
     history = (in_china, extended("complex_flag"), resolved, fact(new_facts, at=again))
     more = extended("complex_flag")
     given(*history).when(more, at=again + HOUR).then(
-        more, statutory(CN_DUE + week + 15 * DAY, "extended", starts_at=again)
+        more, statutory(CN_DUE + week + 15 * DAY, "extended", starts_at=again, extensions=1)
     )
 
 
@@ -358,6 +403,49 @@ def test_new_facts_leave_a_statutory_clock_that_knows_no_restart() -> None:
         new_facts,
         statutory(UK_DUE, "reopened", "uk_disp_standard"),
         service(SERVICE_DUE + 7 * DAY, "reopened", again),
+    )
+
+
+def test_new_facts_on_an_open_case_start_the_clocks_anew_whose_preset_says_so() -> None:
+    later, week = NOON + 7 * DAY, 7 * DAY
+    anew = statutory(CN_DUE + week, "facts-added", starts_at=later)
+    given(in_china).when(added, at=later).then(added, anew)
+    given(opened).when(added, at=later).then(added)
+    given(in_china, extended("complex_flag")).when(added, at=later).then(added, anew)
+    given(in_china, extended("complex_flag"), fact(added, at=later)).when(
+        extended("complex_flag"), at=later + HOUR
+    ).then(
+        SERVICE_MISSED,
+        extended("complex_flag"),
+        statutory(CN_DUE + week + 15 * DAY, "extended", starts_at=later, extensions=1),
+    )
+
+
+def test_new_facts_while_a_clock_is_stopped_count_when_it_goes_on() -> None:
+    since, later = fact(appraisal, at=NOON + DAY), NOON + 2 * DAY
+    given(in_china, since).when(added, at=later).then(added, statutory(None, "facts-added", starts_at=later))
+    # The days before the new facts are no part of the new time; of those after it two were waited.
+    given(in_china, since, fact(added, at=later)).when(resumed, at=later + 2 * DAY).then(
+        resumed, statutory(CN_DUE + 4 * DAY, "resumed", starts_at=later)
+    )
+
+
+def test_facts_that_were_known_when_the_clock_began_start_nothing_anew() -> None:
+    given(in_china).when(added, at=NOON).then(added)
+    given(in_china).when(added, at=NOON - HOUR).then(added)
+    history = (in_china, fact(added, at=NOON + 2 * DAY))
+    earlier = replace(added, description="Another one.")
+    given(*history).when(earlier, at=NOON + DAY).then(earlier)
+
+
+def test_new_facts_after_the_deadline_leave_the_miss_on_record() -> None:
+    late = CN_DUE + HOUR
+    missed_it = missed("statutory", "cn_2020", CN_DUE)
+    given(in_china).when(added, at=late).then(
+        missed_it,
+        SERVICE_MISSED,
+        added,
+        statutory(CN_DUE + 16 * DAY, "facts-added", starts_at=late),  # it is the 18th in Shanghai
     )
 
 
@@ -385,6 +473,12 @@ def test_one_fact_after_both_deadlines_of_a_summary_tells_both() -> None:
         SERVICE_MISSED,
         assigned,
     )
+
+
+def test_a_case_that_goes_back_to_a_summary_misses_no_deadline_twice() -> None:
+    both, back = fact(assigned, at=UK_DUE + HOUR), fact(policy("uk_disp_summary"), at=UK_DUE + 2 * HOUR)
+    told = replace(statutory(UK_DUE, "escalated", "uk_disp_standard"), missed=True)
+    given(summary, both, back).when(escalated, at=UK_DUE + 3 * HOUR).then(told, escalated)
 
 
 # --- missed deadlines ---
@@ -475,7 +569,8 @@ def test_another_service_policy_keeps_the_time_that_was_waited() -> None:
 
 def test_a_case_without_a_law_gets_a_statutory_clock_when_a_regime_is_named() -> None:
     named = policy("uk_disp_standard")
-    given(request).when(named, at=NOON + DAY).then(named, statutory(UK_DUE, "policy-changed", "uk_disp_standard"))
+    lawless = replace(opened, regime="service_default")
+    given(lawless).when(named, at=NOON + DAY).then(named, statutory(UK_DUE, "policy-changed", "uk_disp_standard"))
 
 
 def test_a_change_to_what_applies_already_says_nothing_new() -> None:
@@ -520,7 +615,7 @@ def test_a_version_with_fewer_extensions_than_were_granted_is_refused(monkeypatc
 
 def test_an_extension_after_the_deadline_is_refused() -> None:
     given(in_china).when(extended("complex_flag"), at=CN_DUE).then(
-        *(SERVICE_MISSED, extended("complex_flag"), statutory(CN_DUE + 15 * DAY, "extended"))
+        *(SERVICE_MISSED, extended("complex_flag"), statutory(CN_DUE + 15 * DAY, "extended", extensions=1))
     )
     given(in_china).when(extended("complex_flag"), at=CN_DUE + HOUR).then_refuses(ExtensionTooLate)
 

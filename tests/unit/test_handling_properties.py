@@ -6,7 +6,7 @@ fold to the state that decided them, also after a detour over JSON, and the rule
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 
 import orjson
 import pytest
@@ -30,6 +30,7 @@ from domain.complaint import (
     ComplaintWaiting,
     ComplaintWithdrawn,
 )
+from domain.complaint.events import CaseType
 from domain.contact import Contact, ContactAbandoned, ContactEnded, ContactQueued, ContactStarted, ContactTransferred
 from domain.customer import (
     Customer,
@@ -138,6 +139,9 @@ def facts(draw: st.DrawFn, kinds: Sequence[type[Event]] = PUBLISHED, *, usual: b
             said[one.name] = draw(values[one.name])
         elif one.required:
             said[one.name] = "x"
+    if usual and issubclass(kind, ComplaintOpened):
+        fitting = clocks.case_types(said["regime"], NOON)
+        said["case_type"] = draw(st.sampled_from([one for one in get_args(CaseType) if one in fitting]))
     own = BANK if issubclass(kind, ActionOpened | ActionClosed) else "c1"
     customer = own if usual else draw(st.sampled_from([own, own, own, "c2", BANK]))
     return fact(kind(**said), customer=customer, at=draw(SOON if usual else TIMES))

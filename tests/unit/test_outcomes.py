@@ -220,7 +220,9 @@ def test_a_complaint_counts_on_the_day_that_it_was_received() -> None:
 
 
 def test_cases_count_by_their_type_and_only_complaints_have_a_cause() -> None:
-    rows = case(*(ComplaintOpened(complaint_id=t, channel="app", case_type=t) for t in ("dispute", "data_request")))
+    dispute = ComplaintOpened(complaint_id="d", channel="app", case_type="dispute", regime="us_reg_e")
+    request = ComplaintOpened(complaint_id="r", channel="app", case_type="data_request", regime="gdpr_dsr")
+    rows = case(dispute, request)
     total = counted(rows)
     assert (total["disputes"], total["data_requests"], total["complaints"]) == (1, 1, 0)
     assert rows.whole(CAUSES) == []

@@ -37,6 +37,9 @@ def clock(due: datetime | None) -> ComplaintClockSet:
     )
 
 
+GOES_ON = replace(clock(NOON + DAY), preset="uk_disp_summary")
+
+
 def asked(*before: Event | Dated, about: str | None = None, at: datetime = NOON + 5 * DAY) -> dict[str, Any]:
     """What stands with an answer that comes after all this."""
     invited, scored = (replace(INVITED, about=about), NOON), (SCORED, at)
@@ -65,6 +68,10 @@ REOPENED = ComplaintReopened(complaint_id="q", reason="r")
         ([OPENED, clock(NOON + 2 * DAY), (RESOLVED, NOON + DAY)], set()),
         ([OPENED, clock(NOON + DAY), clock(None)], set()),
         ([OPENED, clock(NOON + DAY), (clock(NOON + 9 * DAY), NOON + 2 * DAY)], {"overdue"}),
+        (
+            [OPENED, GOES_ON, (clock(NOON + 9 * DAY), NOON + 2 * DAY)],
+            set(),
+        ),
         ([OPENED, clock(NOON + 2 * DAY), (clock(NOON + 9 * DAY), NOON + DAY)], set()),
         ([OPENED, *(ComplaintAssigned(complaint_id="q", owner=o) for o in "abc")], {"transferred"}),
         ([OPENED, *(ComplaintAssigned(complaint_id="q", owner=o) for o in "aab")], set()),

@@ -80,6 +80,7 @@ def test_a_queued_contact_waits_in_its_queue() -> None:
         "priority": 3,
         "opened_at": NOON,
         "waiting_since": NOON,
+        "again": False,
         "reopened": 0,
         "branch": "b1",
     }
@@ -153,7 +154,9 @@ def test_a_case_is_open_since_its_receipt_until_its_final_response() -> None:
     assert (item["priority"], item["regime"], item["opened_at"]) == (2, "uk_disp_standard", received)
     [item] = items(OPENED, RESOLVED)
     assert (item["status"], item["open"]) == ("resolved", False)
-    assert flow(OPENED, RESOLVED, ComplaintClosed(complaint_id="q1")) == {"complaints": {"inflow": 1, "outflow": 1}}
+    assert flow(OPENED, RESOLVED, ComplaintClosed(complaint_id="q1")) == {
+        "complaints": {"inflow": 1, "outflow": 1, "finished": 1}
+    }
 
 
 @pytest.mark.parametrize(
@@ -191,12 +194,25 @@ def test_a_reopened_case_is_back_with_its_history() -> None:
     [item] = items(OPENED, assigned, RESOLVED, (reopened, after(60)))
     assert (item["open"], item["status"], item["reopened"], item["owner"]) == (True, "assigned", 1, "h1")
     assert (item["opened_at"], item["waiting_since"]) == (NOON, after(60))
-    assert flow(OPENED, assigned, RESOLVED, reopened)["north"] == {"inflow": 2, "outflow": 1, "reopened": 1}
+    assert flow(OPENED, assigned, RESOLVED, reopened)["north"] == {
+        "inflow": 2,
+        "outflow": 1,
+        "finished": 1,
+        "reopened": 1,
+    }
 
 
 def clock(clock: Any, due: datetime | None, complaint: str = "q1", start: datetime = NOON) -> ComplaintClockSet:
+    """A clock that counts calendar time."""
+    preset = {"statutory": "us_cfpb", "service": "service_always"}[clock]
     return ComplaintClockSet(
-        complaint_id=complaint, clock=clock, preset="p", preset_version=1, starts_at=start, due_at=due, because="opened"
+        complaint_id=complaint,
+        clock=clock,
+        preset=preset,
+        preset_version=1,
+        starts_at=start,
+        due_at=due,
+        because="opened",
     )
 
 
@@ -205,7 +221,7 @@ def test_both_clocks_of_a_case_are_kept_side_by_side() -> None:
     assert (item["statutory_due"], item["service_due"], item["service_from"]) == (after(900), None, NOON)
 
 
-def test_a_case_is_at_risk_when_three_quarters_of_the_time_to_its_earlier_deadline_are_gone() -> None:
+def test_a_case_is_at_risk_when_three_quarters_of_the_time_of_one_of_its_clocks_are_gone() -> None:
     both = (OPENED, clock("statutory", after(900)), clock("service", after(600), start=after(200)))
     [item] = items(*both)
     assert (item["due"], item["at_risk_at"]) == (after(600), after(500))
@@ -215,6 +231,8 @@ def test_a_case_is_at_risk_when_three_quarters_of_the_time_to_its_earlier_deadli
     assert (item["due"], item["at_risk_at"]) == (None, None)
     [item] = items(OPENED, clock("statutory", after(900)), clock("service", after(900), start=after(-300)))
     assert (item["due"], item["at_risk_at"]) == (after(900), after(600)), "the clock that began earlier"
+    [item] = items(OPENED, clock("statutory", after(900)), clock("service", after(890), start=after(850)))
+    assert (item["due"], item["at_risk_at"]) == (after(890), after(675)), "the clock with the later deadline"
 
 
 # --- a queue at a moment ---
@@ -370,9 +388,9 @@ def test_the_day_of_a_flow_is_that_of_utc() -> None:
 # --- first contact, deadlines met, durations, dimensions ---
 
 
-def ended(number: int, at: datetime, *, resolved: bool = True, product: str | None = None) -> list[Dated]:
+def ended(number: int, at: datetime, *, resolved: bool = True, reason: str | None = None) -> list[Dated]:
     """A contact that was answered and ended at once."""
-    queued = replace(QUEUED, contact_id=f"k{number}", product=product)
+    queued = replace(QUEUED, contact_id=f"k{number}", reason=reason)
     started = ContactStarted(contact_id=f"k{number}", agent_id="a1")
     return [(queued, at), (started, at), (ContactEnded(contact_id=f"k{number}", resolved=resolved), at)]
 
@@ -389,9 +407,9 @@ WEEK = timedelta(days=7)
     [
         (ended(2, NOON + WEEK, resolved=False), 0),
         (ended(2, NOON + WEEK + timedelta(seconds=1), resolved=False), 1),
-        (ended(2, NOON + timedelta(days=1)), 1),
-        (ended(2, NOON + timedelta(days=1), resolved=False, product="cards"), 1),
-        (ended(2, NOON - timedelta(days=1), resolved=False), 1),
+        (ended(2, NOON + timedelta(days=1)), 0),
+        (ended(2, NOON + timedelta(days=1), resolved=False, reason="cards"), 1),
+        (ended(2, NOON - timedelta(days=1), resolved=False), 0),
     ],
     ids=[
         "within the days",
@@ -422,7 +440,7 @@ def test_a_first_contact_is_taken_back_once_and_from_the_day_on_which_it_counted
 
 def test_shares_of_first_contacts_are_provisional_until_the_days_are_over() -> None:
     day = timedelta(days=1)
-    summary = queue(NOON + 10 * day, *ended(1, NOON), *ended(2, NOON + 5 * day, resolved=False, product="cards"))
+    summary = queue(NOON + 10 * day, *ended(1, NOON), *ended(2, NOON + 5 * day, resolved=False, reason="cards"))
     assert (summary.first_contact, summary.first_contact_final) == (0.5, 1.0)
 
 
@@ -434,10 +452,19 @@ def test_a_final_response_is_in_time_until_the_deadline(seconds: int, counted: s
         clock("service", None),
         (RESOLVED, after(seconds)),
     ]
-    assert flow(*events)["complaints"] == {"inflow": 1, "outflow": 1, counted: 1}
+    assert flow(*events)["complaints"] == {"inflow": 1, "outflow": 1, "finished": 1, counted: 1}
     summary = queue(after(1000), *events)
     assert summary.in_time_statutory == (counted == "met_statutory")
     assert summary.in_time_service is None
+
+
+def test_a_case_that_moves_to_another_queue_is_not_finished_there() -> None:
+    moved = ComplaintAssigned(complaint_id="q1", owner="h1", queue="north")
+    back = ComplaintReopened(complaint_id="q1", reason="r")
+    rows = folded(OPENED, moved, RESOLVED, back)
+    left, took = summarise_queues(rows.whole(ITEMS), rows.whole(FLOW), NOON)
+    assert (left.group, left.reopen_rate, left.outflow_today) == ("complaints", None, 1)
+    assert (took.group, took.reopen_rate, took.outflow_today) == ("north", 1.0, 1)
 
 
 def test_how_long_a_case_took_is_counted_once_until_its_first_final_response() -> None:

@@ -169,7 +169,7 @@ def complaints_of(answer: Answer, where: Mapping[str, str], window: Window, limi
         WHERE case_type = 'complaint' AND received_on BETWEEN %(first)s AND %(last)s AND {matching(where)}
         ORDER BY received_on DESC, case_id LIMIT %(limit)s"""
     for row in answer.page(statement, {**where, **_days(window)}, limit):
-        yield {**row, "case_id": row["case_id"].removeprefix("complaint-")}
+        yield {"case": row.pop("case_id").removeprefix("complaint-"), **row}
 
 
 def actions(answer: Answer, limit: int = 0, *, only_open: bool = False, owner: str | None = None) -> Iterator[Row]:

@@ -6,8 +6,10 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
-from infra.postgres.questions.answer import Answer, Row
+from infra.postgres.questions.answer import Answer, Held, Row
+from projections.customers.tables import ANSWERS, CONSENTS, PERSONAL, PROFILES, PROJECTS
 from projections.customers.unified import Known, consents_in_force
+from projections.declare import Table
 
 Filters = Mapping[str, str | None]
 NOTHING: Filters = {}
@@ -16,22 +18,24 @@ PROFILE = (
     *("manager_id", "project_id"),
 )
 """The fields of a profile that are no personal data."""
+SHOWN_FIRST = ("name", "email", "phone")
+KNOWN: Mapping[Table, str] = {PROFILES: "true", PERSONAL: "item = ''"}
+"""What must be held of customers, and with which condition, to tell what is known of them."""
+HELD: Mapping[Table, str] = {**KNOWN, CONSENTS: "true", PROJECTS: "true", ANSWERS: "true"}
+"""The same for all that is told here."""
 _LISTED = (
     *("customer_id", "kind", "branch", "segment", "manager_id", "project_id", "products", "customer_since"),
     *("registered_at", "closed_at"),
 )
 
 
-def known_of(answer: Answer, ids: Sequence[str]) -> Known:
+def known_of(held: Held, ids: Sequence[str]) -> Known:
     """What is known of each of these customers who is registered: every field with the event that set it."""
-    asked = {"ids": list(ids)}
     found = {
         row["customer_id"]: {name: known for name in PROFILE if (known := _field(row, name)) is not None}
-        for row in answer.rows("SELECT * FROM customers WHERE customer_id = ANY(%(ids)s)", asked)
+        for row in held[PROFILES]
     }
-    query = """SELECT * FROM customer_personal WHERE customer_id = ANY(%(ids)s) AND item = ''
-        ORDER BY field NOT IN ('name', 'email', 'phone'), field"""
-    for row in answer.rows(query, asked):
+    for row in sorted(held[PERSONAL], key=lambda row: (row["field"] not in SHOWN_FIRST, row["field"])):
         if row["customer_id"] in found:
             found[row["customer_id"]][row["field"]] = {
                 "value": json.loads(row["value"]) if row["field"] == "device_ids" else row["value"],
@@ -57,30 +61,39 @@ def _field(row: Row, name: str) -> Row | None:
     }
 
 
-def consents(answer: Answer, ids: Sequence[str], now: datetime) -> list[Row]:
+def consents(held: Held, now: datetime) -> list[Row]:
     """What holds for each purpose and channel, and whether it is valid now."""
     names = ("purpose", "channel", "status", "valid", "expired", "since", "expires_at", "customer_id", "position")
-    rows = answer.rows("SELECT * FROM customer_consents WHERE customer_id = ANY(%(ids)s)", {"ids": list(ids)})
     return [
         {**{name: row[name] for name in names}, "event": f"{row['source']}#{row['event_id']}"}
-        for row in consents_in_force(rows, now)
+        for row in consents_in_force(held[CONSENTS], now)
     ]
 
 
-def projects(answer: Answer, ids: Sequence[str]) -> list[Row]:
+def projects(held: Held) -> list[Row]:
     """Every project that an event of these customers named, the latest first."""
-    query = """SELECT project_id, min(first_at) AS first_at, max(last_at) AS last_at, sum(events)::bigint AS events
-        FROM customer_projects WHERE customer_id = ANY(%(ids)s) GROUP BY project_id
-        ORDER BY last_at DESC, project_id"""
-    return answer.rows(query, {"ids": list(ids)})
+    found: dict[str, Row] = {}
+    for row in held[PROJECTS]:
+        one = found.setdefault(row["project_id"], {name: row[name] for name in ("project_id", *PROJECTS.columns)})
+        if one["first_at"] is not row["first_at"]:
+            one["first_at"], one["last_at"] = min(one["first_at"], row["first_at"]), max(one["last_at"], row["last_at"])
+            one["events"] += row["events"]
+    by_name = sorted(found.values(), key=lambda one: str(one["project_id"]))
+    return sorted(by_name, key=lambda one: one["last_at"], reverse=True)
 
 
-def answers(answer: Answer, ids: Sequence[str]) -> list[Row]:
+def answers(held: Held) -> list[Row]:
     """The last answer for each metric."""
-    query = """SELECT DISTINCT ON (metric) metric, score, scale, answered_at, channel, invitation_id, customer_id,
-            source || '#' || event_id AS event, position
-        FROM customer_answers WHERE customer_id = ANY(%(ids)s) ORDER BY metric, answered_at DESC, position DESC"""
-    return answer.rows(query, {"ids": list(ids)})
+    names = ("metric", "score", "scale", "answered_at", "channel", "invitation_id", "customer_id")
+    last = {row["metric"]: row for row in sorted(held[ANSWERS], key=lambda row: (row["answered_at"], row["position"]))}
+    return [
+        {
+            **{name: row[name] for name in names},
+            "event": f"{row['source']}#{row['event_id']}",
+            "position": row["position"],
+        }
+        for _, row in sorted(last.items())
+    ]
 
 
 def customers(

@@ -36,7 +36,8 @@ _SHOWN = (
 )
 _CASES = f"""SELECT item_id, due, at_risk_at, {", ".join(_SHOWN)} FROM queue_items WHERE {{}}
     ORDER BY {{}}due, item_id LIMIT %(limit)s"""
-Chosen = Mapping[str, str | None]
+Chosen = Mapping[str, object]
+"""Column -> its value, one of a list of them, or None where it is not asked about."""
 EVERYTHING: Chosen = {}
 _SUMS = ", ".join(f"sum({name})::bigint AS {name}" for name in FLOW.columns)
 
@@ -80,22 +81,43 @@ def open_cases(
     where: Chosen = EVERYTHING,
     state: str | None = None,
     forecasts: Forecasts | None = None,
+    after: Row | None = None,
 ) -> Iterator[Row]:
     """So many open cases, or with 0 all of them: the overdue first, then those at risk, then by deadline.
 
     `where` has values of `CHOOSABLE`, `state` is one of `STATES`. With `forecasts`, which look at every open case once,
-    `breach` says how likely the next deadline is missed.
+    `breach` says how likely the next deadline is missed. With `after`, a case as it was returned, those behind it.
     """
     chosen = {name: value for name, value in where.items() if value is not None}
     condition = f"open AND kind = 'case' AND {matching(chosen)}"
-    parts = [STATES[state]] if state else list(STATES.values())
-    if "customer_id" in chosen:  # of one customer there are few: one question for all parts
+    parts: Sequence[str] = [STATES[state]] if state else list(STATES.values())
+    if after is not None:
+        parts, place = _behind(after, parts, now)
+        chosen |= place
+    if "customer_id" in chosen and after is None:  # of one customer there are few: one question for all parts
         condition += f" AND ({' OR '.join(parts)})"
         ranks = " ".join(f"WHEN {part} THEN {rank}" for rank, part in enumerate(parts))
         items = answer.page(_CASES.format(condition, f"CASE {ranks} END, "), {**chosen, "now": now}, limit)
     else:
         items = _part_by_part(answer, condition, parts, {**chosen, "now": now}, limit)
-    return (_case(item, now, forecasts) for item in items)
+    return (as_case(item, now, forecasts) for item in items)
+
+
+def _behind(case: Row, parts: Sequence[str], now: datetime) -> tuple[Sequence[str], dict[str, object]]:
+    """What is left of the parts behind a case, and the values that say where it stands."""
+    dues = [case[due] for due in ("statutory_due", "service_due") if case[due] is not None]
+    due, item_id = min(dues, default=None), f"complaint-{case['case']}"
+    if due is None:
+        name = "no deadline"
+    elif due < now:
+        name = "overdue"
+    else:
+        name = "at risk" if case["state"] == "at risk" else "in time"
+    place = "item_id > %(behind)s" if due is None else "(due, item_id) > (%(behind_due)s, %(behind)s)"
+    order = list(STATES.values())
+    first = order.index(STATES[name])
+    left = [f"{part} AND {place}" if part == STATES[name] else part for part in parts if order.index(part) >= first]
+    return left, {"behind_due": due, "behind": item_id}
 
 
 def _part_by_part(
@@ -111,7 +133,8 @@ def _part_by_part(
             return
 
 
-def _case(item: Row, now: datetime, forecasts: Forecasts | None) -> Row:
+def as_case(item: Row, now: datetime, forecasts: Forecasts | None = None) -> Row:
+    """A row of `queue_items` that is an open case, as it is shown."""
     late = {f"overdue_{clock}": is_overdue(item[f"{clock}_due"], now) for clock in ("statutory", "service")}
     return {
         "case": item["item_id"].removeprefix("complaint-"),

@@ -1,18 +1,25 @@
 """Two models of retention risk compared over all customers."""
 
+# ruff: noqa: S608 (what is put together are names of our own columns; values are always parameters)
+
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from heapq import heappush, heapreplace
 from math import sqrt
 from typing import Any
 
+from infra.postgres.ops import matching
 from infra.postgres.questions.answer import Answer, Row
 from infra.postgres.questions.customers import BANDS
 from projections.measures.discrimination import psi, shares
 from projections.retention_risk import Scored, Scorer
 
 SCORED = BANDS[:3]
+Filters = Mapping[str, str | None]
+"""Branch, segment or manager_id -> the only value that is wanted."""
+EVERYBODY: Filters = {}
 
 
 @dataclass(slots=True)
@@ -47,37 +54,70 @@ class Comparison:
         return psi(*sides)
 
 
-def compared(answer: Answer, champion: Scorer, challenger: Scorer, now: datetime, most: int) -> Comparison:
-    """Score every customer by both models as of now. Features are read as they are stored, a few thousand at a time."""
+def compared(
+    answer: Answer, champion: Scorer, challenger: Scorer, now: datetime, most: int, filters: Filters = EVERYBODY
+) -> Comparison:
+    """Score every customer by both models as of now, or those of a branch, segment or manager.
+
+    Features are read as they are stored, a few thousand at a time. So many are kept as differ `most`; none with 0.
+    """
     found = Comparison()
-    for row in answer.stream("SELECT customer_id, features, scored_at FROM retention_risk WHERE logit IS NOT NULL"):
-        at = max(now, row["scored_at"])
-        ours, theirs = champion.score(row["features"], at), challenger.score(row["features"], at)
-        if ours.logit is None or theirs.logit is None or ours.probability is None or theirs.probability is None:
-            continue
+    for customer, ours, theirs in _scored(answer, champion, challenger, now, filters):
         found.customers += 1
         found.bands[ours.band, theirs.band] += 1
         for logits, scored in zip(found.logits, (ours, theirs), strict=True):
             logits.append(int(1000 * (scored.logit or 0)))
-        _keep(found, abs(ours.probability - theirs.probability), row["customer_id"], ours, theirs, most)
+        _keep(found, customer, ours, theirs, most)
     a, b = (_stability(one, logits) for one, logits in zip((champion, challenger), found.logits, strict=True))
     found.against_reference = (a, b)
     found.most.sort(key=lambda one: (-one[0], one[1]))
     return found
 
 
-def _keep(found: Comparison, gap: float, customer: str, ours: Scored, theirs: Scored, most: int) -> None:
+def both_opinions(
+    answer: Answer, champion: Scorer, challenger: Scorer, now: datetime, filters: Filters = EVERYBODY
+) -> Iterator[Row]:
+    """What both models say of each customer, by id, as they are read: however many, in little memory."""
+    for customer, ours, theirs in _scored(answer, champion, challenger, now, filters):
+        yield _told(customer, ours, theirs)
+
+
+def _scored(
+    answer: Answer, champion: Scorer, challenger: Scorer, now: datetime, filters: Filters
+) -> Iterator[tuple[str, Scored, Scored]]:
+    """Each customer that both models have a score for, by id."""
+    chosen = {name: value for name, value in filters.items() if value is not None}
+    query = f"""SELECT customer_id, features, scored_at FROM retention_risk
+        WHERE logit IS NOT NULL AND {matching(chosen)} ORDER BY customer_id"""
+    for row in answer.stream(query, chosen):
+        at = max(now, row["scored_at"])
+        ours, theirs = champion.score(row["features"], at), challenger.score(row["features"], at)
+        if ours.probability is not None and theirs.probability is not None:
+            yield row["customer_id"], ours, theirs
+
+
+def _gap(ours: Scored, theirs: Scored) -> float:
+    return abs((ours.probability or 0.0) - (theirs.probability or 0.0))
+
+
+def _keep(found: Comparison, customer: str, ours: Scored, theirs: Scored, most: int) -> None:
+    gap = _gap(ours, theirs)
     if not most or (len(found.most) == most and (gap, customer) <= found.most[0][:2]):
         return
-    told: Row = {
-        "customer_id": customer,
-        "champion": {"probability": ours.probability, "band": ours.band, "reason": _first(ours)},
-        "challenger": {"probability": theirs.probability, "band": theirs.band, "reason": _first(theirs)},
-    }
+    kept = (gap, customer, _told(customer, ours, theirs))
     if len(found.most) < most:
-        heappush(found.most, (gap, customer, told))
+        heappush(found.most, kept)
     else:
-        heapreplace(found.most, (gap, customer, told))
+        heapreplace(found.most, kept)
+
+
+def _told(customer: str, ours: Scored, theirs: Scored) -> Row:
+    opinions = {
+        f"{side}_{name}": value
+        for side, scored in (("champion", ours), ("challenger", theirs))
+        for name, value in (("probability", scored.probability), ("band", scored.band), ("reason", _first(scored)))
+    }
+    return {"customer_id": customer, "difference": round(_gap(ours, theirs), 6), **opinions}
 
 
 def _first(scored: Scored) -> dict[str, Any] | None:

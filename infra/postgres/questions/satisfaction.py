@@ -134,6 +134,33 @@ def causes_of(
     return [cause for row in rows for cause in causes(row, min_n)]
 
 
+def as_row(of: Summary) -> Row:
+    """A summary for people and programs, without its group."""
+    measure = of.measure
+    shown: Row = {
+        **{name: getattr(of, name) for name in ("metric", "scale", "invited", "bounced", "declined", "answered")},
+        **{name: getattr(of, name) for name in ("partial", "n", "suppressed")},
+        "score": rounded(measure.value) if measure else None,
+        "low": rounded(measure.low) if measure else None,
+        "high": rounded(measure.high) if measure else None,
+        "method": measure.method if measure else None,
+    }
+    for name, low, value, interval in (
+        ("mean", "mean", of.mean, of.mean_interval),
+        ("bottom_two", "bottom_two", of.bottom_two, of.bottom_two_interval),
+        ("response", "response", of.response_rate, of.response_interval),
+        ("partial_rate", "partial", of.partial_rate, of.partial_interval),
+    ):
+        shown[name] = rounded(value)
+        shown[f"{low}_low"], shown[f"{low}_high"] = map(rounded, interval or (None, None))
+    return shown
+
+
+def rounded(value: float | None) -> float | None:
+    """A figure to three places."""
+    return None if value is None else round(value, 3)
+
+
 def _conditions(where: Where, window: Window | None) -> tuple[str, dict[str, Any]]:
     parts, values = [], dict[str, Any]()
     for name, wanted in where.items():

@@ -1,0 +1,55 @@
+"""Who read personal data, for auditors. Reading that is recorded too."""
+
+from collections.abc import Iterable
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+from pydantic import AwareDatetime, Field
+from starlette.responses import Response
+
+from infra.http.asking import Asked, Text, View, Wanted, ask
+from infra.http.callers import Caller
+from infra.http.parameters import Parameters
+from infra.http.rows import AccessRow
+from infra.http.scopes import AUDIT
+from infra.http.security import Needs
+from infra.postgres.access_log import accesses
+from infra.postgres.questions.answer import Row
+from infra.postgres.questions.identity import ever_linked
+
+router = APIRouter(prefix="/v1", tags=["audit"])
+Auditor = Annotated[Caller, Depends(Needs(AUDIT))]
+
+
+class WantedAccesses(Wanted):
+    """Reads of personal data, newest first."""
+
+    subject: Text | None = None
+    customer_id: Text | None = Field(None, description="Of this customer, and of all that were ever one with it.")
+    since: AwareDatetime | None = None
+
+
+ACCESS_LOG = View("access-log", AccessRow, (), (int,), lambda row: (row["id"],))
+
+
+@router.get("/access-log")
+async def access_log(
+    request: Request, caller: Auditor, wanted: Annotated[WantedAccesses, Depends(Parameters(WantedAccesses))]
+) -> Response:
+    """Who read personal data, what, why and when, newest first."""
+
+    def rows(asked: Asked) -> Iterable[Row]:
+        before = None if asked.after is None else asked.after[0]
+        customers = None if wanted.customer_id is None else ever_linked(asked.answer, wanted.customer_id)
+        return asked.answer.ask(
+            lambda conn: accesses(
+                conn,
+                subject=wanted.subject,
+                customers=customers,
+                since=wanted.since,
+                before=before,
+                limit=asked.limit or None,
+            )
+        )
+
+    return await ask(request, caller, ACCESS_LOG, wanted, rows)

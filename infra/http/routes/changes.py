@@ -1,0 +1,102 @@
+"""What changes in a view, as a stream of events that EventSource reads, or a page of it for who asks now and then."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Request
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from starlette.responses import Response, StreamingResponse
+
+from infra.http.answers import PRIVATE
+from infra.http.callers import Caller
+from infra.http.hub import Sees
+from infra.http.parameters import Parameters
+from infra.http.parts import parts_of
+from infra.http.problems import Invalid, TooMany
+from infra.http.scopes import VIEWS as SCOPE
+from infra.http.security import Needs, check_purpose, record
+from infra.postgres.changes import Token, WrongToken
+from projections.views import VIEWS
+
+router = APIRouter(prefix="/v1", tags=["changes"])
+Reader = Annotated[Caller, Depends(Needs(SCOPE))]
+MEDIA = "text/event-stream"
+LAST = "last-event-id"
+NOW = "now"
+NO_TOKEN = Invalid(errors=[{"at": "query.after", "detail": "give the id of an event, or now"}])
+_VIEWS = {view.name: view for view in VIEWS}
+ViewName = Literal["satisfaction", "retention-risk", "service-queues", "customers"]
+assert set(_VIEWS) == set(ViewName.__args__)  # type: ignore[attr-defined]
+
+
+class WantedChanges(BaseModel):
+    """Which view, and from where on."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    view: ViewName
+    after: Annotated[str, StringConstraints(min_length=1, max_length=2000)] | None = Field(
+        None,
+        description="The last `id` that was received, or `now`; everything if absent. The header Last-Event-ID, which"
+        " EventSource sends when it connects again, comes first.",
+    )
+    follow: bool = Field(True, description="Stay connected. Otherwise it ends with what there is.")
+
+    @field_validator("follow", mode="before")
+    @classmethod
+    def _known(cls, value: object) -> object:
+        return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
+
+
+@router.get("/changes")
+async def changes(
+    request: Request, caller: Reader, wanted: Annotated[WantedChanges, Depends(Parameters(WantedChanges))]
+) -> Response:
+    """The rows of a view, and then what changes in them, for as long as the caller stays.
+
+    Events are `changed` and `removed`, with a CloudEvent as data. `restarted` comes before everything is told, and
+    `complete` after it: rows that were not told in between are gone. Each `id` is a token to go on with, also when
+    another build of the view was switched to meanwhile. A caller that is too slow is told `cut`, and goes on with its
+    last id. Rows of other branches and segments than the token's are left out; of a row that moved there nothing more
+    is told.
+    """
+    parts = parts_of(request)
+    view = _VIEWS[wanted.view]
+    personal = "customer_id" in {**view.table.key, **view.table.columns}
+    purpose = check_purpose(request) if personal else None
+    token, now = _token(request.headers.get(LAST) or wanted.after)
+    if parts.hub.followers >= parts.settings.followers:
+        raise TooMany("as many follow as may", {"Retry-After": "5"})
+    sees: Sees | None = None if caller.sees_all else caller.sees
+    if wanted.follow:
+        stream = parts.hub.follow(view, await parts.hub.newest(view) if now else token, sees)
+    else:
+        stream = parts.hub.missed(view, await parts.hub.newest(view) if now else token, sees)
+    try:
+        first = await anext(stream)
+    except WrongToken:
+        raise NO_TOKEN from None
+    if personal:
+        await record(request, caller, purpose, 200)
+    headers = {**PRIVATE, "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(_after(first, stream), 200, headers, MEDIA)
+
+
+async def _after(first: bytes, stream: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
+    """What was waited for, so that an error can still be told as one, and the rest."""
+    try:
+        yield first
+        async for part in stream:
+            yield part
+    finally:
+        await stream.aclose()
+
+
+def _token(text: str | None) -> tuple[Token | None, bool]:
+    """The token, and whether it stands for now."""
+    if text is None or text == NOW:
+        return None, text == NOW
+    try:
+        return Token.read(text), False
+    except WrongToken:
+        raise NO_TOKEN from None

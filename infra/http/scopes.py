@@ -1,0 +1,14 @@
+"""What a token may allow. Read by the command line too, which must start fast: nothing else is imported here."""
+
+from collections.abc import Mapping
+
+EVENTS, VIEWS, SERVICE, AUDIT, ADMIN = "events:write", "views:read", "service:read", "audit:read", "admin"
+SCOPES: Mapping[str, str] = {
+    EVENTS: "publish events of the sources that the claim `source` names, and ask for their receipts",
+    VIEWS: "read the read models, within the rows of the claims `branches` and `segments`",
+    SERVICE: "read how the service stands: projections, parked messages, dead letters, receipts",
+    AUDIT: "read who read personal data",
+    ADMIN: "everything",
+}
+EVERYTHING = "*"
+"""In a claim: all of them."""

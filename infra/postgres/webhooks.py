@@ -1,0 +1,273 @@
+"""The webhooks: whom, of what, how far, and what none of them took."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from infra.errors import KehuError
+from infra.postgres.changes import Token
+from infra.postgres.connection import Connection
+
+HANDOVER = timedelta(hours=24)
+"""How long a former secret signs beside the new one."""
+_FIELDS = """name, url, view, segments, secret, CASE WHEN former_until > clock_timestamp() THEN former_secret END,
+    token, after_position, attempts, next_at,
+    EXISTS (SELECT FROM kehu.webhook_letters l WHERE l.webhook = w.name AND l.again)"""
+
+
+class NoSuchWebhook(KehuError):
+    """There is no webhook of this name. `kehu webhooks list` has all of them."""
+
+    exit_code = 2
+
+
+class AlreadyThere(KehuError):
+    """There is a webhook of this name. Choose another, or remove it first."""
+
+    exit_code = 2
+
+
+class Moved(KehuError):
+    """A webhook was changed, or is told by another process by now. Nothing is lost: what it took is looked up again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """One who is told, and how far."""
+
+    name: str
+    url: str
+    view: str
+    segments: frozenset[str] | None
+    secrets: Sequence[str]
+    """Those that sign."""
+    token: Token | None
+    after_position: int
+    attempts: int
+    """That failed since the last one that did not."""
+    next_at: datetime | None
+    """Not before then."""
+    again: bool
+    """Whether a dead letter is to be sent again."""
+
+    @property
+    def place(self) -> tuple[Token | None, int]:
+        """How far it is."""
+        return self.token, self.after_position
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """Rows that a webhook did not take, to be sent again."""
+
+    id: int
+    webhook: str
+    keys: Sequence[str]
+
+
+class Webhooks:
+    """Read and kept by who tells them, over the connection of a `Feed`."""
+
+    def __init__(self, connection: Connection[tuple[Any, ...]]) -> None:
+        self._connection = connection
+
+    def active(self) -> Sequence[Webhook]:
+        """All that do not rest."""
+        with self._connection.use() as conn:
+            rows = conn.execute(f"SELECT {_FIELDS} FROM kehu.webhooks w WHERE paused IS NULL ORDER BY name")  # noqa: S608
+            return [_webhook(row) for row in rows.fetchall()]
+
+    def took(
+        self,
+        before: Webhook,
+        token: Token,
+        events: int,
+        keys: Mapping[str, bool],
+    ) -> Webhook:
+        """It took everything up to the token. `keys`: of rows chosen by segment, those it has now, and has no more.
+
+        Raises Moved.
+        """
+        with self._connection.use() as conn, conn.transaction():
+            ended = 0 if token.walk is None else before.after_position
+            saved = conn.execute(
+                "UPDATE kehu.webhooks SET token = %s, after_position = %s, delivered = delivered + %s, attempts = 0,"
+                " delivered_at = CASE WHEN %s > 0 THEN clock_timestamp() ELSE delivered_at END,"
+                " next_at = NULL, error = NULL"
+                " WHERE name = %s AND token IS NOT DISTINCT FROM %s AND after_position = %s",
+                (str(token), ended, events, events, before.name, _text(before.token), before.after_position),
+            )
+            if saved.rowcount != 1:
+                raise Moved(before.name)
+            if keys:
+                conn.execute(
+                    "INSERT INTO kehu.webhook_keys SELECT %s, unnest(%s::text[]) ON CONFLICT DO NOTHING",
+                    (before.name, [key for key, there in keys.items() if there]),
+                )
+                conn.execute(
+                    "DELETE FROM kehu.webhook_keys WHERE webhook = %s AND key = ANY(%s)",
+                    (before.name, [key for key, there in keys.items() if not there]),
+                )
+        return replace(before, token=token, after_position=ended, attempts=0, next_at=None)
+
+    def failed(self, of: Webhook, error: str, wait: float) -> None:
+        """It did not take something, and is not told anything for so many seconds."""
+        with self._connection.use() as conn:
+            conn.execute(
+                "UPDATE kehu.webhooks SET attempts = attempts + 1, error = %s,"
+                " next_at = clock_timestamp() + %s * interval '1 s' WHERE name = %s",
+                (error[:1000], wait, of.name),
+            )
+
+    def give_up(self, of: Webhook, keys: Sequence[str], error: str, attempts: int) -> None:
+        """What it did not take so often becomes a dead letter, and it is told what comes next."""
+        with self._connection.use() as conn, conn.transaction():
+            conn.execute(
+                "INSERT INTO kehu.webhook_letters (webhook, keys, error, attempts) VALUES (%s, %s, %s, %s)",
+                (of.name, list(keys), error[:1000], attempts),
+            )
+            conn.execute("UPDATE kehu.webhooks SET attempts = 0, next_at = NULL WHERE name = %s", (of.name,))
+
+    def pause(self, name: str, reason: str) -> None:
+        """Tell it nothing until it is resumed."""
+        with self._connection.use() as conn:
+            conn.execute("UPDATE kehu.webhooks SET paused = %s WHERE name = %s", (reason[:1000], name))
+
+    def known(self, name: str, keys: Sequence[str]) -> set[str]:
+        """Those of the keys that it has a row of."""
+        with self._connection.use() as conn:
+            query = "SELECT key FROM kehu.webhook_keys WHERE webhook = %s AND key = ANY(%s)"
+            return {row[0] for row in conn.execute(query, (name, list(keys))).fetchall()}
+
+    def again(self, name: str) -> Letter | None:
+        """The oldest of its dead letters that is to be sent again."""
+        with self._connection.use() as conn:
+            query = (
+                "SELECT id, webhook, keys FROM kehu.webhook_letters WHERE webhook = %s AND again ORDER BY id LIMIT 1"
+            )
+            row = conn.execute(query, (name,)).fetchone()
+        return None if row is None else Letter(*row)
+
+    def settled(self, letter: Letter, taken: bool) -> None:
+        """A dead letter was sent again: it is forgotten when it was taken, and stays otherwise."""
+        said = "DELETE FROM" if taken else "UPDATE"
+        rest = "" if taken else " SET again = false"
+        with self._connection.use() as conn:
+            conn.execute(f"{said} kehu.webhook_letters{rest} WHERE id = %s".encode(), (letter.id,))
+
+
+def _webhook(row: Sequence[Any]) -> Webhook:
+    name, url, view, segments, secret, former, token, after, attempts, next_at, again = row
+    return Webhook(
+        name,
+        url,
+        view,
+        None if segments is None else frozenset(segments),
+        [one for one in (secret, former) if one],
+        token and Token.read(token),
+        after,
+        attempts,
+        next_at,
+        again,
+    )
+
+
+def _text(token: Token | None) -> str | None:
+    return None if token is None else str(token)
+
+
+def add(
+    conn: "psycopg.Connection[Any]",
+    name: str,
+    url: str,
+    view: str,
+    segments: Sequence[str] | None,
+    secret: str,
+    token: Token | None,
+) -> None:
+    """Tell somebody from now on: everything, or with a token what comes after it. Raises AlreadyThere."""
+    try:
+        conn.execute(
+            "INSERT INTO kehu.webhooks (name, url, view, segments, secret, token) VALUES (%s, %s, %s, %s, %s, %s)",
+            (name, url, view, segments and list(segments), secret, _text(token)),
+        )
+    except psycopg.errors.UniqueViolation as error:
+        raise AlreadyThere(name) from error
+
+
+def remove(conn: "psycopg.Connection[Any]", name: str) -> None:
+    """Tell it nothing any more, and forget its dead letters. Raises NoSuchWebhook."""
+    _one(conn, "DELETE FROM kehu.webhooks WHERE name = %s", name)
+
+
+def pause(conn: "psycopg.Connection[Any]", name: str, reason: str) -> None:
+    """Tell it nothing until it is resumed. Raises NoSuchWebhook."""
+    _one(conn, "UPDATE kehu.webhooks SET paused = %s WHERE name = %s", name, reason)
+
+
+def resume(conn: "psycopg.Connection[Any]", name: str) -> None:
+    """Go on where it was, and at once. Raises NoSuchWebhook."""
+    _one(conn, "UPDATE kehu.webhooks SET paused = NULL, attempts = 0, next_at = NULL WHERE name = %s", name)
+
+
+def replay(conn: "psycopg.Connection[Any]", name: str, after_position: int) -> None:
+    """Tell all rows again whose last event has a later position; 0 for everything. Raises NoSuchWebhook."""
+    _one(
+        conn,
+        "UPDATE kehu.webhooks SET token = NULL, after_position = %s, attempts = 0, next_at = NULL WHERE name = %s",
+        name,
+        after_position,
+    )
+
+
+def renew_secret(conn: "psycopg.Connection[Any]", name: str, secret: str) -> None:
+    """Sign with another secret, and for `HANDOVER` with the former one, too. Raises NoSuchWebhook."""
+    _one(
+        conn,
+        "UPDATE kehu.webhooks SET former_secret = secret, former_until = clock_timestamp() + %s, secret = %s"
+        " WHERE name = %s",
+        name,
+        HANDOVER,
+        secret,
+    )
+
+
+def retry(conn: "psycopg.Connection[Any]", name: str, letter: int | None = None) -> int:
+    """Send its dead letters again, or one of them; how many. Raises NoSuchWebhook."""
+    _one(conn, "UPDATE kehu.webhooks SET name = name WHERE name = %s", name)
+    query = "UPDATE kehu.webhook_letters SET again = true WHERE webhook = %s AND (%s::bigint IS NULL OR id = %s)"
+    return conn.execute(query, (name, letter, letter)).rowcount
+
+
+def listed(conn: "psycopg.Connection[Any]", view: str | None = None, failing: bool = False) -> list[dict[str, Any]]:
+    """The webhooks, without their secrets."""
+    with conn.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(
+            "SELECT name, view, url, segments, CASE WHEN paused IS NOT NULL THEN 'paused'"
+            " WHEN attempts > 0 THEN 'failing' ELSE 'active' END AS state, paused AS reason, delivered, delivered_at,"
+            " attempts, next_at, error, (SELECT count(*) FROM kehu.webhook_letters l WHERE l.webhook = w.name)"
+            " AS dead_letters, token, added_at FROM kehu.webhooks w"
+            " WHERE (%(view)s::text IS NULL OR view = %(view)s) AND (NOT %(failing)s OR attempts > 0"
+            " OR paused IS NOT NULL) ORDER BY name",
+            {"view": view, "failing": failing},
+        ).fetchall()
+
+
+def letters(conn: "psycopg.Connection[Any]", name: str | None, limit: int) -> list[dict[str, Any]]:
+    """What webhooks did not take, the newest first."""
+    with conn.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(
+            "SELECT id, webhook, cardinality(keys) AS rows, keys, error, attempts, again, given_up_at"
+            " FROM kehu.webhook_letters WHERE %(name)s::text IS NULL OR webhook = %(name)s ORDER BY id DESC"
+            " LIMIT nullif(%(limit)s, 0)",
+            {"name": name, "limit": limit},
+        ).fetchall()
+
+
+def _one(conn: "psycopg.Connection[Any]", statement: str, name: str, *given: Any) -> None:
+    if conn.execute(statement.encode(), (*given, name)).rowcount != 1:
+        raise NoSuchWebhook(name)

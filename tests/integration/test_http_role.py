@@ -1,0 +1,50 @@
+"""The HTTP server does its work with the rights of `kehu_api`."""
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from infra.postgres import roles
+from infra.postgres.builds import Builds
+from infra.postgres.migrate import migrate
+from projections.catalogue import ALL
+from tests.support.cli import free_port
+from tests.support.issuer import issuing
+from tests.support.own_postgres import own_postgres
+from tests.support.served import served
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[str]:
+    """A database on a server of its own, since roles belong to the server; the user has the role and nothing else."""
+    with own_postgres() as server:
+        url = server.create_database("guarded")
+        migrate(url)
+        with closing(Builds(url)) as builds:
+            for projection in ALL:
+                builds.set_up(projection)
+        with psycopg.connect(url) as conn:
+            roles.make(conn)
+            conn.execute(sql.SQL("CREATE ROLE server LOGIN PASSWORD 'server'"))
+            conn.execute("GRANT kehu_api TO server")
+        yield make_conninfo(url, user="server", password="server")
+
+
+def test_it_answers_every_question_and_records_who_asked(guarded: str) -> None:
+    with issuing() as issuer, served(guarded, f"127.0.0.1:{free_port()}", issuer) as server:
+        for path in (
+            *("satisfaction", "retention-risk", "queues", "cases", "projections", "dead-letters", "parked"),
+            *("receipts?source=/a&id=b", "access-log", "queues?as_of=2020-01-01T00:00:00Z", "cases?format=csv"),
+        ):
+            answer = server.get(f"/v1/{path}", scope="admin")
+            assert answer.status_code == 200, (path, answer.text)
+        assert server.get("/v1/customers/nobody").status_code == 404
+        assert server.client.get("/health/ready").status_code == 200
+        rows = server.get("/v1/access-log", scope="audit:read").json()["rows"]
+        assert len(rows) == 5
+    with psycopg.connect(guarded) as conn, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        conn.execute("DELETE FROM kehu.access_log")

@@ -1,0 +1,199 @@
+"""A webhook ends with exactly the rows of its view: over failures, restarts, switches, segments and two processes."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, closing
+from itertools import chain, repeat
+from typing import Any
+
+import psycopg
+import pytest
+
+from consumers import webhook_delivery
+from consumers.patience import Servers
+from consumers.webhook_delivery import WebhookDelivery
+from domain.customer import CustomerProfileChanged, CustomerRegistered
+from infra import bootstrap
+from infra.postgres import webhooks
+from infra.webhooks.addresses import networks
+from infra.webhooks.sending import Sender
+from infra.webhooks.signing import new_secret
+from projections.service_queues import SERVICE_QUEUES
+from projections.views import VIEWS
+from tests.support.receiver import Receiver, receiving
+from tests.support.views import shown
+from tests.support.world import World, arrives, leaves
+
+VIEW = {view.name: view for view in VIEWS}
+QUEUES = VIEW["service-queues"]
+LOOPBACK = networks("127.0.0.0/8")
+
+
+@pytest.fixture
+def world(database: str) -> Iterator[World]:
+    with closing(World(database)) as made:
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhook_delivery, "COALESCE", 0.01)
+    monkeypatch.setattr(webhook_delivery, "LOOK", 0.0)
+    monkeypatch.setattr(webhook_delivery, "backoff", lambda _attempts: 0.01)
+
+
+@asynccontextmanager
+async def delivering(world: World, tries: int = 20, own: Any = LOOPBACK) -> AsyncIterator[WebhookDelivery]:
+    made = WebhookDelivery(
+        world.database, Sender(own), lambda _seconds: None, bootstrap.now, Servers.of("-"), tries=tries
+    )
+    async with made:
+        yield made
+
+
+def add(world: World, receiver: Receiver, view: str = QUEUES.name, segments: list[str] | None = None) -> None:
+    with psycopg.connect(world.database) as conn:
+        webhooks.add(conn, "crm", receiver.url, view, segments, receiver.secret, None)
+
+
+def by_hand(world: World, call: Callable[..., Any], *given: Any) -> Any:
+    with psycopg.connect(world.database) as conn:
+        return call(conn, *given)
+
+
+def listed(world: World) -> dict[str, Any]:
+    (row,) = by_hand(world, webhooks.listed)
+    return dict(row)
+
+
+async def until(met: Callable[[], object], seconds: float = 20) -> None:
+    async with asyncio.timeout(seconds):
+        while not met():
+            await asyncio.sleep(0.01)
+
+
+async def has_the_rows(world: World, receiver: Receiver) -> None:
+    wanted = shown(world.database, QUEUES)
+    await until(lambda: receiver.rows == wanted)
+
+
+def test_rows_follow_the_view_over_failures_restarts_switches_and_with_two_processes(world: World) -> None:
+    async def run() -> None:
+        async with receiving(new_secret()) as receiver:
+            add(world, receiver)
+            for number in range(20):
+                world.happens(*arrives(number))
+            failing = chain([500, 503, 204, 429, 204, 301, 204], repeat(204))
+            receiver.answer = lambda: next(failing)
+            async with delivering(world), delivering(world):
+                await has_the_rows(world, receiver)
+                for number in range(10):
+                    world.happens(*leaves(number))
+                await has_the_rows(world, receiver)
+                world.switch(SERVICE_QUEUES)
+                world.happens(*arrives(20))
+                await has_the_rows(world, receiver)
+            for number in range(10, 15):
+                world.happens(*leaves(number))
+            async with delivering(world):
+                await has_the_rows(world, receiver)
+            assert [one["type"] for one in receiver.told].count("kehu.views.service-queues.restarted") == 1
+            assert listed(world)["state"] == "active"
+            assert listed(world)["delivered"] >= len(receiver.sequences)
+
+    asyncio.run(run())
+
+
+def test_what_it_never_takes_becomes_a_dead_letter_and_is_sent_again_as_it_is_then(world: World) -> None:
+    async def run() -> None:
+        async with receiving(new_secret()) as receiver:
+            add(world, receiver)
+            world.happens(*arrives(1))
+            receiver.answer = lambda: 500
+            async with delivering(world, tries=3):
+                await until(lambda: listed(world)["dead_letters"])
+                (letter,) = by_hand(world, webhooks.letters, "crm", 0)
+                assert letter["keys"] == ["contact-k1"]
+                assert letter["attempts"] == 3
+                assert letter["error"] == "500"
+                assert len(set(receiver.ids)) == 1, "a message that is sent again has its id"
+                receiver.answer = lambda: 204
+                world.happens(*leaves(1))
+                world.happens(*arrives(2))
+                await has_the_rows(world, receiver)
+                assert by_hand(world, webhooks.retry, "crm") == 1
+                await until(lambda: not by_hand(world, webhooks.letters, "crm", 0))
+                assert receiver.told[-1]["subject"] == "contact-k1"
+                assert receiver.told[-1]["type"].endswith(".removed")
+
+    asyncio.run(run())
+
+
+def test_one_that_is_gone_is_paused_and_resumed_by_hand(world: World) -> None:
+    async def run() -> None:
+        async with receiving(new_secret()) as receiver:
+            add(world, receiver)
+            world.happens(*arrives(1))
+            receiver.answer = lambda: 410
+            async with delivering(world):
+                await until(lambda: listed(world)["state"] == "paused")
+                assert listed(world)["reason"] == "it answered 410: gone"
+                receiver.answer = lambda: 204
+                by_hand(world, webhooks.resume, "crm")
+                await has_the_rows(world, receiver)
+
+    asyncio.run(run())
+
+
+def test_by_segment_a_row_that_leaves_it_is_removed_and_of_others_nothing_is_told(world: World) -> None:
+    async def run() -> None:
+        async with receiving(new_secret()) as receiver:
+            add(world, receiver, "customers", ["private"])
+            for customer, segment in (("c1", "private"), ("c2", "retail"), ("c3", "retail")):
+                world.happens(CustomerRegistered(kind="person", segment=segment), customer=customer)
+            async with delivering(world):
+                await until(lambda: set(receiver.rows) == {"c1"})
+                world.happens(CustomerProfileChanged(segment="private"), customer="c2")
+                world.happens(CustomerProfileChanged(segment="retail"), customer="c1")
+                await until(lambda: set(receiver.rows) == {"c2"})
+            assert {one["subject"] for one in receiver.told if "subject" in one} == {"c1", "c2"}
+            assert [one["type"].rpartition(".")[2] for one in receiver.told if one.get("subject") == "c1"] == [
+                "changed",
+                "removed",
+            ]
+
+    asyncio.run(run())
+
+
+def test_a_replay_tells_rows_again_also_only_those_after_a_position(world: World) -> None:
+    async def run() -> None:
+        async with receiving(new_secret()) as receiver:
+            add(world, receiver)
+            for number in range(5):
+                world.happens(*arrives(number))
+            async with delivering(world):
+                await has_the_rows(world, receiver)
+                before = len(receiver.told)
+                middle = sorted(position for position, _ in receiver.rows.values())[2]
+                by_hand(world, webhooks.replay, "crm", middle)
+                await until(lambda: len(receiver.told) == before + 2)
+                by_hand(world, webhooks.replay, "crm", 0)
+                await until(lambda: receiver.told[-1]["type"].endswith(".complete") and len(receiver.told) > before + 2)
+                assert len(receiver.told) == before + 2 + 1 + 5 + 1
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]"])
+def test_an_address_that_is_not_allowed_is_never_reached(world: World, host: str) -> None:
+    async def run() -> None:
+        async with receiving(new_secret()) as receiver:
+            receiver.url = receiver.url.replace("127.0.0.1", host)
+            add(world, receiver)
+            world.happens(*arrives(1))
+            async with delivering(world, own=()):
+                await until(lambda: listed(world)["attempts"] > 1)
+            assert "no address where webhooks may go" in listed(world)["error"]
+            assert receiver.ids == []
+
+    asyncio.run(run())
