@@ -37,7 +37,7 @@ def test_while_a_secret_is_replaced_a_receiver_with_either_of_them_finds_its_sig
     assert not verified(new, headers, b"[ ]")
 
 
-@pytest.mark.parametrize("secret", ["", "whsec_", "whsec_YQ==", "whsec_%%%", new_secret().removeprefix("whsec_")])
+@pytest.mark.parametrize("secret", ["", "whsec_", "whsec_YQ==", "whsec_%%%", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"])
 def test_what_is_no_secret_is_refused(secret: str) -> None:
     with pytest.raises(WrongSecret, match="whsec_"):
         key_of(secret)
