@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import encryption, ingest, latency, profile, query, rebuild, risk, scaling, subscribe
+from benchmarks import audit, encryption, ingest, latency, profile, query, rebuild, risk, scaling, subscribe
 from benchmarks.figures import Figure, Figures, Settings, as_json, show
 
 GROUPS: Mapping[str, Callable[[Settings], Figures]] = {
@@ -21,10 +21,11 @@ GROUPS: Mapping[str, Callable[[Settings], Figures]] = {
     "query": query.run,
     "scaling": scaling.run,
     "subscribe": subscribe.run,
+    "audit": audit.run,
     "risk": risk.run,
     "encryption": encryption.run,
 }
-IN_ALL = ("ingest", "latency", "rebuild", "query", "subscribe", "profile")
+IN_ALL = ("ingest", "latency", "rebuild", "query", "subscribe", "audit", "profile")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

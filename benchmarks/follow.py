@@ -15,8 +15,9 @@ from aiokafka import AIOKafkaProducer
 from benchmarks import load
 from benchmarks.figures import Figure, Figures, Settings, percentile
 from benchmarks.http import WrongAnswer, serving
-from benchmarks.servers import Process, start_broker
+from benchmarks.servers import PATIENCE, Process, start_broker
 from infra.kafka.producer import HEADERS
+from infra.kafka.topics import TOPICS
 
 FOLLOWERS = 500
 RATE = 200
@@ -69,11 +70,14 @@ async def _followed(
 
 
 async def _until_told(counts: list[int]) -> None:
-    """Until something was told, and then nothing for two seconds."""
-    known, since = -1, time.monotonic()
+    """Until something was told, and then nothing for two seconds. Raises WrongAnswer when nothing ever is."""
+    known, began = 0, time.monotonic()
+    since = began
     while time.monotonic() - since < 2.0 or not known:
         if counts[0] != known:
             known, since = counts[0], time.monotonic()
+        if not known and time.monotonic() - began > PATIENCE:
+            raise WrongAnswer("no follower was told anything")
         await asyncio.sleep(0.1)
 
 
@@ -109,7 +113,7 @@ async def _changing(kafka: str, seconds: float, name: str) -> None:
                 cycle, within = divmod(number, RATE * len(EVENTS))
                 step, contact = within // RATE, cycle * RATE + within % RATE
                 value = _event(f"{name}-{contact}", EVENTS[step])
-                await producer.send("kehu.interactions", value, key=b"c%d" % (contact % 500), headers=list(HEADERS))
+                await producer.send(TOPICS["contact"], value, key=b"c%d" % (contact % 500), headers=list(HEADERS))
 
 
 def _event(contact: str, happened: str) -> bytes:

@@ -17,7 +17,7 @@ from benchmarks.figures import Figure, Figures, middle, show
 from benchmarks.servers import fresh_database, start_postgres
 from consumers.ingest import Ingest
 from consumers.projector import Projector
-from infra import bootstrap, garbage
+from infra import bootstrap, interpreter
 from infra.postgres.log import PostgresLog
 from infra.postgres.migrate import migrate
 from infra.postgres.read_models import PostgresReadModels
@@ -67,7 +67,7 @@ def _of_server(conn: "psycopg.Connection[tuple[int]]") -> float:
 
 def main(messages: int = MESSAGES) -> None:
     """Print the table."""
-    garbage.calm()
+    interpreter.calm_garbage()
     with tempfile.TemporaryDirectory(prefix="kehu-bench-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)
         with start_postgres(Path(folder)) as server, fresh_database(server) as database:

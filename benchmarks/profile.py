@@ -15,7 +15,7 @@ from benchmarks import load
 from benchmarks.figures import Figure, Figures, Settings
 from benchmarks.servers import fresh_database, start_postgres
 from consumers.ingest import Ingest
-from infra import bootstrap, garbage
+from infra import bootstrap, interpreter
 from infra.postgres import event_store
 from infra.postgres import log as event_log
 from infra.postgres.log import PostgresLog
@@ -71,7 +71,7 @@ def run(settings: Settings) -> Figures:
 def _calm_garbage_collector() -> Iterator[None]:
     """As in a worker, until the block ends."""
     before = gc.get_threshold()
-    garbage.calm()
+    interpreter.calm_garbage()
     try:
         yield
     finally:

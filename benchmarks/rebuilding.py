@@ -4,7 +4,7 @@ import sys
 
 from benchmarks.lines import Lines
 from domain import handling
-from infra import garbage
+from infra import interpreter
 from infra.cli.fillers import fill_builds
 from infra.postgres.builds import Builds
 from infra.postgres.log import PostgresLog
@@ -22,7 +22,7 @@ def main(postgres: str) -> None:
         for projection in ALL:
             if old := builds.of(projection.name).get(state):
                 builds.drop(old)
-    garbage.calm()
+    interpreter.calm_garbage()
     head = PostgresLog(postgres).head()
     lines.write(0)
     candidates = [builds.begin(projection) for projection in ALL]

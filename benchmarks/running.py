@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 from benchmarks import load
 from benchmarks.figures import Settings
@@ -23,12 +24,20 @@ class Ran:
     rss: float
 
 
-def fill(settings: Settings, database: str, kafka: str, mixed: Sequence[Encoded], workers: int = 1) -> Ran:
-    """Publish, and let so many workers of one group read all of it."""
+def fill(
+    settings: Settings,
+    database: str,
+    kafka: str,
+    mixed: Sequence[Encoded],
+    workers: int = 1,
+    seal_key: Path | None = None,
+) -> Ran:
+    """Publish, and let so many workers of one group read all of it; with a key they seal the log as well."""
+    more = [str(seal_key)] if seal_key else []
     load.prepare(database, kafka, mixed)
     with ExitStack() as running:
         processes = [
-            running.enter_context(Process(settings.folder, "benchmarks.worker", database, kafka, "bench"))
+            running.enter_context(Process(settings.folder, "benchmarks.worker", database, kafka, "bench", *more))
             for _ in range(workers)
         ]
         processes[0].wait_until(lambda: load.read(database) >= len(mixed), PATIENCE + len(mixed) / SLOWEST)

@@ -23,7 +23,7 @@ from domain.errors import DomainError
 from infra.errors import KehuError
 from infra.failpoints import reach
 from infra.postgres.changes import Feed, Live, Token, connection
-from infra.postgres.following import newest, standing, step
+from infra.postgres.following import epoch_of, newest, standing, step
 from infra.postgres.view_marks import Marks
 from infra.postgres.webhooks import Moved, Webhook, Webhooks
 from infra.view_events import notice, structured
@@ -103,7 +103,7 @@ class WebhookDelivery(Service):
         self._waiting = ThreadPoolExecutor(1, thread_name_prefix="kehu-webhooks-wait")
 
     async def on_stop(self) -> None:
-        for claimed in self._claimed.values():
+        for claimed in list(self._claimed.values()):
             await _stop(claimed)
         await self._sender.close()
 
@@ -142,9 +142,17 @@ class WebhookDelivery(Service):
                 finished, claimed.telling = claimed.telling, None
                 try:
                     finished.result()
+                except (DomainError, OSError):
+                    raise
                 except Moved:
                     del self._claimed[name]
                     self._looked = float("-inf")
+                    continue
+                except Exception as error:
+                    # One that nobody foresaw must not hold up the others.
+                    log.exception("a webhook is paused", webhook=name)
+                    await self._in_thread(self._webhooks.pause, name, f"unforeseen: {type(error).__name__}")
+                    del self._claimed[name]
                     continue
             stands = standing(_VIEWS[claimed.webhook.view], live)
             if stands is not None and claimed.has_work(stands) and not self.should_stop:
@@ -189,7 +197,7 @@ class WebhookDelivery(Service):
             while claimed.pending:
                 if not await self._sent(claimed, claimed.pending[0]):
                     return
-                claimed.told += len(claimed.pending.pop(0).keys)
+                claimed.pending.pop(0)
             reach("told")
             await self._save(claimed)
             if not more:
@@ -212,12 +220,12 @@ class WebhookDelivery(Service):
         walking = claimed.at is None or claimed.at.walk is not None
         updates = [one for one in seen.page.updates if not walking or one.position > webhook.after_position]
         told, claimed.keys = await self._chosen(webhook, updates)
-        events = [(one.key, structured(view, seen.build, one)) for one in told]
+        events = [(one.key, structured(view, seen.epoch, one)) for one in told]
         if webhook.after_position == 0:
             if seen.begins:
-                events.insert(0, ("", notice(view, seen.build, live.at, "restarted")))
+                events.insert(0, ("", notice(view, seen.epoch, live.at, "restarted")))
             if seen.ends:
-                events.append(("", notice(view, seen.build, live.at, "complete")))
+                events.append(("", notice(view, seen.epoch, live.at, "complete")))
         claimed.pending, claimed.then = batches(webhook.name, events), seen.page.token
         return seen.page.more
 
@@ -243,15 +251,15 @@ class WebhookDelivery(Service):
             claimed.webhook = replace(webhook, again=False)
             return
         view = _VIEWS[webhook.view]
-        told, _ = await self._chosen(webhook, await self._in_thread(self._feed.rows, view, live, letter.keys))
-        taken = True
+        told, keys = await self._chosen(webhook, await self._in_thread(self._feed.rows, view, live, letter.keys))
         try:
-            for message in batches(webhook.name, [(one.key, structured(view, live.build.serial, one)) for one in told]):
+            for message in batches(webhook.name, [(one.key, structured(view, epoch_of(live), one)) for one in told]):
                 await self._send(webhook, message)
         except NotTold as error:
             log.warning("a dead letter was not taken", webhook=webhook.name, letter=letter.id, error=error.detail)
-            taken = False
-        await self._in_thread(self._webhooks.settled, letter, taken)
+            await self._in_thread(self._webhooks.not_taken, letter)
+        else:
+            await self._in_thread(self._webhooks.taken, letter, keys)
 
     async def _sent(self, claimed: _Claimed, message: Message) -> bool:
         """Whether to go on with what comes next: it was taken, or given up."""
@@ -270,12 +278,16 @@ class WebhookDelivery(Service):
                 log.error("rows became a dead letter of a webhook", webhook=webhook.name, rows=len(message.keys))
                 keys = [key for key in message.keys if key]
                 await self._in_thread(self._webhooks.give_up, webhook, keys, error.detail, attempts)
+                # Whether it has these rows is as it was: their dead letter decides on it.
+                for key in keys:
+                    claimed.keys.pop(key, None)
                 claimed.webhook = replace(webhook, attempts=0)
                 return True
             wait = backoff(attempts)
-            await self._in_thread(self._webhooks.failed, webhook, error.detail, wait)
+            await self._in_thread(self._webhooks.failed, webhook, attempts, error.detail, wait)
             claimed.webhook, claimed.not_before = replace(webhook, attempts=attempts), monotonic() + wait
         else:
+            claimed.told += len(message.keys)
             claimed.webhook = replace(webhook, attempts=0)
             return True
         return False

@@ -1,4 +1,4 @@
-"""A follower of a view over HTTP that keeps its rows in SQLite, for docs/howto/subscribe.md, with nothing but Python.
+"""A follower of a view over HTTP that keeps its rows in SQLite. See docs/howto/follow-over-http.md.
 
 Rows and the last id are saved together, so it goes on where it was after any end of itself, the server or the network.
 Example: KEHU_TOKEN=$(kehu token) python -m examples.sse_subscriber retention-risk risks.db

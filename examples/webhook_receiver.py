@@ -1,4 +1,4 @@
-"""A receiver of webhooks that keeps the rows of a view in SQLite, for docs/howto/subscribe.md, with nothing but Python.
+"""A receiver of webhooks that keeps the rows of a view in SQLite. See docs/howto/receive-webhooks.md.
 
 Example: KEHU_WEBHOOK_SECRET=whsec_… python -m examples.webhook_receiver risks.db --port 8085
 """

@@ -18,12 +18,16 @@ from consumers.polling import Polling
 from consumers.projector import Projector
 from consumers.projector_service import ProjectorService
 from consumers.publisher import DeadLetterPublisher
+from consumers.sealer import Anchor, Sealer, SealerService
 from consumers.view_publisher import ViewPublisher
 from domain import handling, registry
 from domain.ports import EventLog, Message
+from infra import signing
+from infra.anchors import FileAnchor
 from infra.failpoints import armed, reach
 from infra.kafka import codec, raw
 from infra.kafka.faust_app import build_app
+from infra.kafka.heads import FOREVER, HEADS, TopicAnchor
 from infra.kafka.limits import DEFAULT, Limits
 from infra.kafka.topics import DEAD_LETTERS, TOPICS, Topics
 from infra.kafka.views import COMPACTED, VIEW_TOPICS
@@ -36,6 +40,7 @@ from infra.postgres.migrate import migrate
 from infra.postgres.observed import ObservedLog
 from infra.postgres.read_models import PostgresReadModels
 from infra.postgres.running_deadlines import RunningDeadlines
+from infra.postgres.seals import Seals
 from infra.postgres.wake import Listener
 from infra.settings import Accepted, Settings, WebhookSettings
 from infra.telemetry import Telemetry
@@ -113,12 +118,28 @@ def setup(postgres: str, kafka: str, partitions: int = 4) -> tuple[list[str], li
     admin = Topics(kafka)
     made = admin.create(list(TOPICS.values()), partitions=partitions) + admin.create([DEAD_LETTERS], partitions=1)
     made += admin.create(VIEW_TOPICS, partitions=partitions, settings=COMPACTED)
+    made += admin.create([HEADS], partitions=1, settings=FOREVER)
     admin.close()
     return done, made
 
 
+def sealing(settings: Settings, servers: Servers | None = None) -> tuple[Service, ...]:
+    """What seals the log in a worker that has a key. Raises NotAKey."""
+    if settings.seal_key is None:
+        return ()
+    places: list[Anchor] = []
+    if settings.anchor_file:
+        places.append(FileAnchor(settings.anchor_file))
+    if settings.anchor_topic:
+        places.append(TopicAnchor(settings.kafka))
+    at, sign = settings.postgres, signing.signer(settings.seal_key).sign
+    sealer = Sealer(Seals(at), sign, places, now)
+    wait = Listener(at).wait
+    return (SealerService(sealer, settings.seal_every, wait, servers or Servers.of(settings.kafka)),)
+
+
 def worker(settings: Settings) -> "faust.App":
-    """What one worker process runs: ingest, projector, dead letters, clocks and views, each with its own connection.
+    """What one worker process runs: ingest, projector, dead letters, clocks, views, seals, each on its own connection.
 
     With a port for metrics also what serves them and asks the store what it holds; raises NotServed when it is taken,
     and NoMasterKey where personal data could not be stored.
@@ -149,6 +170,7 @@ def worker(settings: Settings) -> "faust.App":
             ProjectorService(projector, now, Listener(at).wait, servers),
             DeadLetterPublisher(DeadLetterOutbox(at), settings.kafka, servers, settings.unread_for),
             ViewPublisher(at, settings.kafka, Listener(at).wait, telemetry.published, servers),
+            *sealing(settings, servers),
         )
 
     return build_app(settings.kafka, services)

@@ -36,6 +36,10 @@ STEPS = (
     "emptied",  # they are
     "purging",  # personal rows of other builds are removed in the open transaction
     "purged",  # they are, and the live builds have folded it
+    "growing",  # new leaves are in the kept tree, no head is signed
+    "sealing",  # its head is signed and inserted, nothing is committed
+    "sealed",  # the head is committed, nobody outside knows it
+    "told",  # a place outside has it, that is not noted
     "indexed",  # new builds have all rows and indexes, their positions are not moved
 )
 

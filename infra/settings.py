@@ -98,6 +98,14 @@ class Settings(Accepted):
     """Where Prometheus finds the worker's metrics; nowhere by default."""
     metrics_host: str = Field("127.0.0.1", min_length=1)
     """The address that the metrics are served on."""
+    seal_key: Path | None = None
+    """The private key that the worker seals the log with; without one it does not seal."""
+    seal_every: Span = Field(timedelta(seconds=10), ge=timedelta(seconds=1))
+    """How long events wait for the next head at most, while the worker keeps up."""
+    anchor_file: Path | None = None
+    """A file that heads are appended to."""
+    anchor_topic: bool = False
+    """Whether heads are published to `kehu.heads` as well."""
 
 
 class WebhookSettings(Checked):

@@ -28,7 +28,10 @@ def happened_to(update: Update) -> Happened:
 
 
 def sequence_of(epoch: int, at: datetime) -> str:
-    """Greater, as text, for the newer one of two messages about a row."""
+    """Greater, as text, for the newer one of two messages about a row that came the same way.
+
+    `epoch` rises whenever rows of another build are told.
+    """
     return f"{epoch:010}.{microseconds(at):016}"
 
 

@@ -10,6 +10,7 @@ from hypothesis import settings
 
 from infra.embedded.broker import EmbeddedBroker
 from infra.embedded.postgres import EmbeddedPostgres
+from infra.kafka.heads import HEADS
 from infra.kafka.topics import DEAD_LETTERS, TOPICS
 from infra.kafka.views import VIEW_TOPICS
 from infra.postgres.migrate import migrate
@@ -60,5 +61,5 @@ def broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture
 def topics(broker: Broker) -> str:
     """The address of the broker, with Kehu's topics new and empty."""
-    make_anew(broker.bootstrap_servers, [*TOPICS.values(), DEAD_LETTERS, *VIEW_TOPICS])
+    make_anew(broker.bootstrap_servers, [*TOPICS.values(), DEAD_LETTERS, HEADS, *VIEW_TOPICS])
     return broker.bootstrap_servers

@@ -30,6 +30,8 @@ LAGS = 10_000
 PROVED = 1_000_000
 """Events, the last ones, of which it is checked that each was folded once; `kehu projections check` checks all."""
 DAY = timedelta(days=1)
+UNSEALED = timedelta(minutes=10)
+"""How long events may wait to be sealed, where the log is sealed at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,7 @@ def examine(postgres: str, kafka: str, now: datetime) -> Iterator[Check]:
         yield from _guarded("presets", lambda: _presets(conn))
         yield from _guarded("parked", lambda: _parked(conn, now))
         yield from _guarded("dead letters", lambda: _dead_letters(conn, now))
+        yield from _guarded("seals", lambda: _seals(conn, now))
         yield from _guarded("master key", lambda: _keys(conn, postgres))
         yield from _guarded("transactions", lambda: _transactions(conn))
 
@@ -298,6 +301,24 @@ def _dead_letters(conn: Connection, now: datetime) -> Iterator[Check]:
         yield Check("dead letters", WARNING, f"in the last day: {told}", "`kehu dead-letters list` shows them.")
     else:
         yield Check("dead letters", OK, "none in the last day")
+
+
+def _seals(conn: Connection, now: datetime) -> Iterator[Check]:
+    row = conn.execute(
+        "SELECT t.size, (SELECT recorded_at FROM kehu.stored_events WHERE notification_id = t.size + 1) AS waits_since,"
+        " (SELECT string_agg(name, ', ' ORDER BY name) FROM kehu.anchors WHERE size < t.size) AS untold"
+        " FROM kehu.tree_heads t ORDER BY t.size DESC LIMIT 1"
+    ).fetchone()
+    if row is None:
+        yield Check("seals", OK, "nothing is sealed", "To be able to prove the log, give a worker KEHU_SEAL_KEY.")
+    elif row["waits_since"] and now - row["waits_since"] > UNSEALED:
+        waited = span((now - row["waits_since"]).total_seconds())
+        remedy = "Look into the log of the worker that has KEHU_SEAL_KEY, and run `kehu audit verify`."
+        yield Check("seals", WARNING, f"{row['size']} events, the next one waits for {waited}", remedy)
+    elif row["untold"]:
+        yield Check("seals", WARNING, f"not told to {row['untold']}", "Check that the place outside can be written.")
+    else:
+        yield Check("seals", OK, f"{row['size']} events")
 
 
 def _transactions(conn: Connection) -> Iterator[Check]:

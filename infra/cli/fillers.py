@@ -15,7 +15,7 @@ import psycopg
 from consumers.filling import fill
 from domain import handling
 from domain.values import Position
-from infra import garbage
+from infra import interpreter
 from infra.errors import KehuError
 from infra.postgres import indexes
 from infra.postgres.builds import Build
@@ -57,7 +57,7 @@ def fill_builds(
     pool = None
     if others:
         pool = ProcessPoolExecutor(processes - 1, context, initializer=_begin, initargs=(read, over))
-        garbage.calm()
+        interpreter.calm_garbage()
     try:
         left = {pool.submit(work) for work in others} if pool else set()
         with suppress(Over):  # another process says why
@@ -86,7 +86,7 @@ def _begin(read: Any, over: Any) -> None:
     _share(read, over)
     assert handling.AGGREGATES  # the aggregates register their events when they are imported, in every process
     Thread(target=_end_with_parent, daemon=True).start()
-    garbage.calm()
+    interpreter.calm_garbage()
 
 
 def _end_with_parent() -> None:

@@ -12,6 +12,9 @@ from domain.errors import DomainError
 from domain.ports import Unavailable
 from infra.cli import (
     actions,
+    audit,
+    audit_read,
+    audit_verify,
     case,
     customer,
     customers,
@@ -69,6 +72,7 @@ webhook_commands = typer.Typer(no_args_is_help=True, help="Who is told by HTTP w
 action_commands = typer.Typer(no_args_is_help=True, help="What the bank does about causes of complaints.")
 risk_commands = typer.Typer(no_args_is_help=True, help="Models of retention risk: train, compare, promote.")
 customer_commands = typer.Typer(no_args_is_help=True, help="Who is one with whom: merges, and whom to look at.")
+audit_commands = typer.Typer(no_args_is_help=True, help="Proofs that nobody changed the log.")
 parked_commands = typer.Typer(no_args_is_help=True, help="Messages that cannot apply yet.")
 key_commands = typer.Typer(no_args_is_help=True, help="The keys under which personal data is encrypted.")
 
@@ -152,6 +156,15 @@ customer_commands.command()(merging.merge)
 customer_commands.command()(merging.unmerge)
 customer_commands.command()(merging.aliases)
 customer_commands.command()(merging.duplicates)
+app.add_typer(audit_commands, name="audit")
+audit_commands.command()(audit.key)
+audit_commands.command()(audit.seal)
+audit_commands.command()(audit.heads)
+audit_commands.command()(audit.prove)
+audit_commands.command()(audit.consistency)
+audit_commands.command()(audit_verify.verify)
+audit_commands.command()(audit_read.stream)
+audit_commands.command()(audit_read.export)
 app.add_typer(key_commands, name="keys")
 key_commands.command("make")(keys.make)
 key_commands.command("status")(keys.status)

@@ -208,7 +208,7 @@ def retry(
 
 
 def deliver(postgres: Postgres = "") -> None:
-    """Tell the webhooks until SIGTERM. Several processes share them; KEHU_WEBHOOK_NETWORKS names allowed own networks.
+    """Tell the webhooks until SIGTERM; a second process stands by. KEHU_WEBHOOK_NETWORKS names allowed own networks.
 
     Example: kehu webhooks deliver --postgres "host=db dbname=kehu"
     """

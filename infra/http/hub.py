@@ -18,7 +18,9 @@ import structlog
 
 from consumers.resting import Resting
 from domain.errors import DomainError
+from domain.ports import Unavailable
 from infra.errors import KehuError
+from infra.http.tails import HEARTBEAT as HEARTBEAT_LINE
 from infra.http.tails import Entry, Tail, entry_of, heartbeat, joined, wire
 from infra.postgres.changes import Feed, Live, Token, WrongToken, connection
 from infra.postgres.following import Step, newest, standing, step
@@ -74,6 +76,7 @@ class Hub:
         self._connection = connection(postgres)
         self._feed = Feed(self._connection)
         self._thread = ThreadPoolExecutor(1, "kehu-http-changes")
+        self._waits = ThreadPoolExecutor(1, "kehu-http-wait")
         self._readers = ThreadPoolExecutor(READERS, "kehu-http-missed")
         self._mine = local()
         self._opened: list[Any] = []
@@ -88,8 +91,10 @@ class Hub:
         """Whether the store is read for them."""
         return self._task is not None and not self._task.done()
 
-    async def follow(self, view: View, token: Token | None, sees: Sees | None) -> AsyncGenerator[bytes, None]:
-        """Parts of an event stream, without end: what comes after the token, without one everything.
+    async def follow(
+        self, view: View, token: Token | None, sees: Sees | None, seconds: float = float("inf")
+    ) -> AsyncGenerator[bytes, None]:
+        """Parts of an event stream, for so many seconds: what comes after the token, without one everything.
 
         With `sees` a changed row that may not be seen is left out; one that is gone is told to everybody. Ends when the
         follower is too slow, or the server ends. Raises Unavailable and WrongToken before the first part.
@@ -97,12 +102,15 @@ class Hub:
         self._followers[view.name] = self._followers.get(view.name, 0) + 1
         try:
             tail = await self._tail(view)
-            greeting = [GREETING]
-            while not self._closing:
+            greeting, until = [GREETING], monotonic() + seconds
+            while not self._closing and monotonic() < until:
                 number = None if token is None else tail.place(token)
                 if token is None or number is None:
                     found = await self._next_of(view, token)
                     if found is None:
+                        for part in (*greeting, HEARTBEAT_LINE):
+                            yield part
+                        greeting = []
                         await tail.moved()
                         continue
                     entry = entry_of(view, token or NOWHERE, found)
@@ -115,10 +123,10 @@ class Hub:
                     continue
                 for part in greeting:
                     yield part
-                async for after, part in self._tailing(tail, number, token, sees):
+                async for after, part in self._tailing(tail, number, token, sees, until):
                     token = after
                     yield part
-                if not self._closing:
+                if not self._closing and monotonic() < until:
                     yield wire("cut", b'{"detail":"too slow: go on with the last id"}')
                 return
         finally:
@@ -130,7 +138,7 @@ class Hub:
         while more and not self._closing:
             found = await self._next_of(view, token)
             if found is None:
-                return
+                raise Unavailable(f"another version of {view.name} is live: its rows are others")
             entry = entry_of(view, token or NOWHERE, found)
             told = _shown(entry, sees, None) if entry.events else [heartbeat(entry.after)]
             for part in (*greeting, *told):
@@ -143,11 +151,11 @@ class Hub:
         return (await self._tail(view)).token
 
     async def _tailing(
-        self, tail: Tail, number: int, token: Token, sees: Sees | None
+        self, tail: Tail, number: int, token: Token, sees: Sees | None, until: float
     ) -> AsyncIterator[tuple[Token, bytes]]:
-        """What comes in the tail, until the follower falls behind it."""
+        """What comes in the tail, until the follower falls behind it, or its time is over."""
         heard = monotonic()
-        while not self._closing:
+        while not self._closing and monotonic() < until:
             if number == tail.end:
                 await tail.moved()
                 if number == tail.end and monotonic() - heard >= HEARTBEAT:
@@ -184,18 +192,21 @@ class Hub:
         """Read what changes as long as somebody follows."""
         beat = monotonic()
         while not self._closing and self.followers:
+            behind, away = False, False
             try:
                 behind = await self._once()
             except (DomainError, KehuError, OSError) as error:
+                away = True
                 log.warning("followers wait for the store", error=str(error))
-                await asyncio.sleep(RETRY)
-                continue
-            if monotonic() - beat >= HEARTBEAT:
+            # So often that nobody waits much longer than a heartbeat, whenever it heard of something.
+            if monotonic() - beat >= HEARTBEAT / 3:
                 beat = monotonic()
                 for tail in self._tails.values():
                     tail.wake()
-            await asyncio.sleep(COALESCE)
-            await self._in_thread(self._resting.rest, behind)
+            await asyncio.sleep(RETRY if away else COALESCE)
+            if away:
+                continue
+            await asyncio.get_running_loop().run_in_executor(self._waits, self._resting.rest, behind)
         if not self._closing:
             self._tails.clear()
 
@@ -233,7 +244,9 @@ class Hub:
             raise WrongToken(str(token)[:100]) from error
 
     async def close(self) -> None:
-        """End all followers."""
+        """End all followers; again it does nothing."""
+        if self._closing:
+            return
         self._closing = True
         for tail in self._tails.values():
             tail.wake()
@@ -242,8 +255,10 @@ class Hub:
             with suppress(asyncio.CancelledError):
                 await self._task
         await self._in_thread(self._connection.close)
-        await self._in_thread(self._waiting.close)
         self._thread.shutdown()
+        # Whoever waits for the log does so for some seconds more; nobody has to wait for that.
+        self._waits.submit(self._waiting.close)
+        self._waits.shutdown(wait=False)
         self._readers.shutdown()
         for shared in self._opened:
             shared.close()

@@ -6,21 +6,31 @@ import sys
 
 import uvicorn
 
+from infra import interpreter
 from infra.errors import KehuError
 from infra.http.app import application, parts
+from infra.http.hub import Hub
 from infra.http.settings import HttpSettings, check_listens_safely
 from infra.settings import Accepted
-
-SWITCH = 0.0005
-"""Seconds after which a thread gives way to another. With Python's 5 ms the event loop would wait behind each of those
-that build answers.
-"""
 
 
 class NotListening(KehuError):
     """The HTTP server cannot listen. Set KEHU_HTTP_PORT to a free port and KEHU_HTTP_HOST to an own address."""
 
     exit_code = 2
+
+
+class Server(uvicorn.Server):
+    """A server that ends those answers first that have no end."""
+
+    def __init__(self, config: uvicorn.Config, hub: Hub) -> None:
+        super().__init__(config)
+        self._hub = hub
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Send followers away, answer what is in work, and close."""
+        await self._hub.close()
+        await super().shutdown(sockets)
 
 
 def run(settings: HttpSettings, postgres: str, kafka: str, accepted: Accepted) -> None:
@@ -36,9 +46,10 @@ def run(settings: HttpSettings, postgres: str, kafka: str, accepted: Accepted) -
         listening.close()
         raise NotListening(f"{settings.host}:{settings.port}: {error.strerror or error}") from error
     _say(settings, listening.getsockname()[1])
-    sys.setswitchinterval(SWITCH)
+    interpreter.give_way_often()
+    of = parts(settings, postgres, kafka, accepted)
     config = uvicorn.Config(
-        application(parts(settings, postgres, kafka, accepted)),
+        application(of),
         http="httptools",
         ws="none",
         lifespan="on",
@@ -50,7 +61,7 @@ def run(settings: HttpSettings, postgres: str, kafka: str, accepted: Accepted) -
         h11_max_incomplete_event_size=64 * 1024,
     )
     with listening:
-        uvicorn.Server(config).run(sockets=[listening])
+        Server(config, of.hub).run(sockets=[listening])
 
 
 def _say(settings: HttpSettings, port: int) -> None:

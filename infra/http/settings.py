@@ -60,6 +60,8 @@ class HttpSettings(Checked):
     """After which an export that is not finished is cut."""
     followers: int = Field(1000, ge=0, le=100_000)
     """Callers that may follow changes at one time."""
+    follow_seconds: float = Field(900.0, gt=0, le=86_400)
+    """After which a follower has to come again, with a token that counts then."""
     wait_seconds: float = Field(30.0, ge=0, le=300)
     """For how long a question with `min_position` may wait."""
     publish_seconds: float = Field(10.0, gt=0, le=300)

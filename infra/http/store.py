@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import datetime
 from threading import Lock, local
 from time import monotonic
 from typing import Generic, TypeVar
@@ -214,9 +213,3 @@ class Cut(KehuError):
 def _read_only(conn: Connection) -> None:
     conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
     conn.read_only = True
-
-
-def moment(as_of: datetime | None, known_at: datetime | None, now: datetime) -> tuple[datetime, Moment | None]:
-    """The time that is asked about, and what counts when it must be replayed: what is over, or what was known."""
-    at = as_of or known_at or now
-    return at, Moment(at, known_at) if known_at is not None or at < now else None

@@ -19,7 +19,7 @@ KEPT = 4 * 1024 * 1024
 """Bytes of a tail."""
 PART = 64 * 1024
 """Bytes that are handed to a connection at once, about: so much a reader that does not read may keep in memory."""
-HEARTBEAT = b": still here\n"
+HEARTBEAT = b": still here\n\n"
 
 
 class Event(NamedTuple):
@@ -66,13 +66,13 @@ def entry_of(view: View, before: Token, step: Step) -> Entry:
             token = None if step.ends else page.token
         elif not walking and page.updates[number + 1].at != update.at:
             token = Token(page.token.build, update.at)
-        said = structured(view, step.build, update)
+        said = structured(view, step.epoch, update)
         events.append(Event(update.at, update.row, wire(happened_to(update), said, token)))
     at = page.token.at
     if step.begins:
-        events.insert(0, Event(None, None, wire("restarted", notice(view, step.build, at, "restarted"))))
+        events.insert(0, Event(None, None, wire("restarted", notice(view, step.epoch, at, "restarted"))))
     if step.ends:
-        events.append(Event(None, None, wire("complete", notice(view, step.build, at, "complete"), page.token)))
+        events.append(Event(None, None, wire("complete", notice(view, step.epoch, at, "complete"), page.token)))
     return Entry(before, page.token, events)
 
 
@@ -84,7 +84,7 @@ def wire(happened: str, said: bytes, token: Token | None = None) -> bytes:
 
 def heartbeat(token: Token) -> bytes:
     """Nothing happened; where a reader can go on, which it remembers without an event."""
-    return HEARTBEAT + b"id: %s\n\n" % str(token).encode()
+    return HEARTBEAT[:-1] + b"id: %s\n\n" % str(token).encode()
 
 
 def joined(wires: Iterable[bytes]) -> Iterator[bytes]:

@@ -16,7 +16,7 @@ import faust
 from mode import Service
 from mode.types import ServiceT
 
-from infra import garbage
+from infra import interpreter
 
 
 def build_app(kafka: str, services: Callable[[], Iterable[ServiceT]]) -> "faust.App":
@@ -49,7 +49,8 @@ def build_app(kafka: str, services: Callable[[], Iterable[ServiceT]]) -> "faust.
 
 def run(app: "faust.App") -> None:
     """Run the application until SIGTERM or SIGINT; exits with a non-zero code when a service crashed."""
-    garbage.calm()
+    interpreter.calm_garbage()
+    interpreter.give_way_often()
     # The services say once that Kafka is away; its client would say so many times a second.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     worker = faust.Worker(app, quiet=True, loglevel="WARNING", override_logging=False)

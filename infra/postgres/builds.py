@@ -167,7 +167,8 @@ class Builds:
                 if former is not None and former != wanted:
                     _drop(conn, former)
                 conn.execute(
-                    "UPDATE projection_builds SET state = CASE WHEN state = 'live' THEN 'former' ELSE 'live' END"
+                    "UPDATE projection_builds SET live_since = clock_timestamp(),"
+                    " state = CASE WHEN state = 'live' THEN 'former' ELSE 'live' END"
                     " WHERE name = %s AND state IN ('live', %s)",
                     (projection.name, to.state),
                 )

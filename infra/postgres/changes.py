@@ -83,6 +83,8 @@ class Live:
     at: datetime
     """When it was last saved: every row that changed by then can be seen."""
     head: Position
+    since: datetime
+    """When the build became live; later for each switch, also for one back to a former build."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +104,13 @@ class Feed:
 
     def live(self) -> Mapping[str, Live]:
         """Projection -> how its live build stands; one look at a handful of rows."""
-        query = f"""SELECT {COLUMNS}, updated_at, n FROM kehu.projection_builds, kehu.log_head WHERE state = 'live'"""  # noqa: S608
+        query = f"""SELECT {COLUMNS}, updated_at, live_since, n FROM kehu.projection_builds, kehu.log_head
+            WHERE state = 'live'"""  # noqa: S608
         with self._connection.use() as conn:
             rows = _named(conn, query)
-        return {row["name"]: Live(of_row(row), row["updated_at"], Position(row["n"])) for row in rows}
+        return {
+            row["name"]: Live(of_row(row), row["updated_at"], Position(row["n"]), row["live_since"]) for row in rows
+        }
 
     def follows(self, token: Token, live: Live) -> bool:
         """Whether the token belongs to this build, and all that has changed since is still known."""

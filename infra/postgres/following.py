@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from infra.postgres.changes import Feed, Live, Page, Token
-from projections.views import View
+from projections.views import View, microseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,8 +12,8 @@ class Step:
     """What comes after a token."""
 
     page: Page
-    build: int
-    """The serial of the build that the rows are of."""
+    epoch: int
+    """Greater for the rows of a build that became live later."""
     begins: bool
     """Everything follows: what the reader has and is not told again until a step `ends` is gone."""
     ends: bool
@@ -30,6 +30,11 @@ def newest(live: Live) -> Token:
     return Token(live.build.serial, live.at)
 
 
+def epoch_of(live: Live) -> int:
+    """Microseconds since 1970 at which the live build became live."""
+    return microseconds(live.since)
+
+
 def step(feed: Feed, view: View, token: Token | None, live: Live, most: int) -> Step:
     """What comes after the token; without one, everything. `live` was asked for just before."""
     if token is None or not feed.follows(token, live):
@@ -37,4 +42,4 @@ def step(feed: Feed, view: View, token: Token | None, live: Live, most: int) -> 
     whole = token.walk is not None and token.walk.former is None
     begins = token.walk is not None and whole and token.walk.after is None
     page = feed.page(view, token, live, most)
-    return Step(page, live.build.serial, begins, whole and page.token.walk is None)
+    return Step(page, epoch_of(live), begins, whole and page.token.walk is None)

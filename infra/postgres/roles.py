@@ -1,5 +1,5 @@
-"""PostgreSQL roles with least rights: who writes the log, who folds it, who asks (people, and the HTTP server
-for others), who looks after, who forgets, who checks.
+"""PostgreSQL roles with least rights: who writes the log, who seals it, who folds it, who asks (people, and the HTTP
+server for others), who looks after, who forgets, who checks.
 
 They are roles without a login, made once for a server; a bank grants them to users of its own. Nobody, not even these,
 may change or remove a stored event: no role is granted UPDATE, DELETE or TRUNCATE on the event store. Whoever owns the
@@ -34,6 +34,13 @@ MAY: Mapping[str, Rights] = {
         "dead_letters": KEEP,
         "data_keys": ADD,
         "key_epoch": READ,
+    },
+    "kehu_sealer": {
+        "stored_events": READ,
+        "log_head": READ,
+        "proof_tiles": KEEP,
+        "tree_heads": ADD,
+        "anchors": KEEP,
     },
     "kehu_projector": {
         "stored_events": READ,
@@ -129,6 +136,9 @@ MAY: Mapping[str, Rights] = {
         "key_epoch": READ,
         "erasures": READ,
         "log_head": READ,
+        "proof_tiles": READ,
+        "tree_heads": READ,
+        "anchors": READ,
         "projections": READ,
         "projection_builds": READ,
         "projection_folds": READ,

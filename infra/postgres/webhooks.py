@@ -103,24 +103,16 @@ class Webhooks:
             )
             if saved.rowcount != 1:
                 raise Moved(before.name)
-            if keys:
-                conn.execute(
-                    "INSERT INTO kehu.webhook_keys SELECT %s, unnest(%s::text[]) ON CONFLICT DO NOTHING",
-                    (before.name, [key for key, there in keys.items() if there]),
-                )
-                conn.execute(
-                    "DELETE FROM kehu.webhook_keys WHERE webhook = %s AND key = ANY(%s)",
-                    (before.name, [key for key, there in keys.items() if not there]),
-                )
+            _keep_keys(conn, before.name, keys)
         return replace(before, token=token, after_position=ended, attempts=0, next_at=None)
 
-    def failed(self, of: Webhook, error: str, wait: float) -> None:
+    def failed(self, of: Webhook, attempts: int, error: str, wait: float) -> None:
         """It did not take something, and is not told anything for so many seconds."""
         with self._connection.use() as conn:
             conn.execute(
-                "UPDATE kehu.webhooks SET attempts = attempts + 1, error = %s,"
+                "UPDATE kehu.webhooks SET attempts = %s, error = %s,"
                 " next_at = clock_timestamp() + %s * interval '1 s' WHERE name = %s",
-                (error[:1000], wait, of.name),
+                (attempts, error[:1000], wait, of.name),
             )
 
     def give_up(self, of: Webhook, keys: Sequence[str], error: str, attempts: int) -> None:
@@ -152,12 +144,28 @@ class Webhooks:
             row = conn.execute(query, (name,)).fetchone()
         return None if row is None else Letter(*row)
 
-    def settled(self, letter: Letter, taken: bool) -> None:
-        """A dead letter was sent again: it is forgotten when it was taken, and stays otherwise."""
-        said = "DELETE FROM" if taken else "UPDATE"
-        rest = "" if taken else " SET again = false"
+    def taken(self, letter: Letter, keys: Mapping[str, bool]) -> None:
+        """A dead letter was sent again and taken: it is forgotten. `keys` as for `took`."""
+        with self._connection.use() as conn, conn.transaction():
+            conn.execute("DELETE FROM kehu.webhook_letters WHERE id = %s", (letter.id,))
+            _keep_keys(conn, letter.webhook, keys)
+
+    def not_taken(self, letter: Letter) -> None:
+        """A dead letter was sent again in vain: it stays."""
         with self._connection.use() as conn:
-            conn.execute(f"{said} kehu.webhook_letters{rest} WHERE id = %s".encode(), (letter.id,))
+            conn.execute("UPDATE kehu.webhook_letters SET again = false WHERE id = %s", (letter.id,))
+
+
+def _keep_keys(conn: "psycopg.Connection[Any]", webhook: str, keys: Mapping[str, bool]) -> None:
+    if keys:
+        conn.execute(
+            "INSERT INTO kehu.webhook_keys SELECT %s, unnest(%s::text[]) ON CONFLICT DO NOTHING",
+            (webhook, [key for key, there in keys.items() if there]),
+        )
+        conn.execute(
+            "DELETE FROM kehu.webhook_keys WHERE webhook = %s AND key = ANY(%s)",
+            (webhook, [key for key, there in keys.items() if not there]),
+        )
 
 
 def _webhook(row: Sequence[Any]) -> Webhook:

@@ -60,6 +60,11 @@ class Guard(AbstractResolver):
         await self._resolver.close()
 
 
+def _shown(said: bytes) -> str:
+    """The beginning of an answer as text that a table can hold."""
+    return " ".join(said.decode(errors="replace").replace("\0", "").split())
+
+
 class Sender:
     """Posts messages; used in one event loop."""
 
@@ -88,14 +93,14 @@ class Sender:
             ) as answer:
                 said = await answer.content.read(SHOWN)
                 status = answer.status
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             told = error.__cause__ if isinstance(error.__cause__, Forbidden) else error
             raise NotTold(str(told) or type(told).__name__) from error
         if status == 410:
             raise Gone(url)
         if not 200 <= status < 300:
             followed = "; redirects are not followed" if 300 <= status < 400 else ""
-            raise NotTold(f"{status}{followed}: {said.decode(errors='replace').strip()}".rstrip(": "))
+            raise NotTold(f"{status}{followed}: {_shown(said)}".rstrip(": "))
 
     async def close(self) -> None:
         """End the connections."""

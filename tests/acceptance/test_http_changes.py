@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from threading import Thread
 
 import httpx
 import psycopg
@@ -147,3 +148,17 @@ def test_that_somebody_follows_views_about_persons_is_recorded(server: Served, w
     with psycopg.connect(world.database) as conn:
         found = conn.execute("SELECT subject, path, purpose, status FROM kehu.access_log").fetchall()
     assert found == [("crm", "/v1/changes", "campaign", 200)]
+
+
+def test_a_server_that_ends_sends_its_followers_away_at_once(world: World, issuer: Issuer) -> None:
+    with (
+        served(world.database, "127.0.0.1:9", issuer) as server,
+        server.client.stream("GET", PATH, headers=server.bearer()) as answer,
+    ):
+        parts = answer.iter_raw()
+        next(parts)
+        ended = Thread(target=server.stop)
+        ended.start()
+        assert [part for part in parts if b"event: cut" in part] == []
+        ended.join(5)
+        assert not ended.is_alive()

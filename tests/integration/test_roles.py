@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -12,6 +13,7 @@ from psycopg.conninfo import make_conninfo
 from consumers.outcome import Outcome
 from consumers.projector import Projector
 from domain.values import Position
+from infra import signing
 from infra.kafka import codec
 from infra.postgres import roles
 from infra.postgres.builds import Builds
@@ -82,7 +84,8 @@ def test_a_role_can_do_what_is_declared_and_nothing_else(guarded: str, role: str
         found = {(name, what) for name in names for what in STATEMENTS if may(conn, name, what, columns[name])}
     expected = {(name, what) for name in names for what in allowed(role, name)}
     assert found == expected
-    assert not {what for name, what in found if name == "kehu.stored_events"} - {"SELECT", "INSERT"}
+    for kept in ("kehu.stored_events", "kehu.tree_heads"):
+        assert not {what for name, what in found if name == kept} - {"SELECT", "INSERT"}
 
 
 def may(conn: "psycopg.Connection[tuple[str, ...]]", table: str, what: str, column: tuple[str, ...] | None) -> bool:
@@ -130,7 +133,9 @@ def as_user(url: str, name: str, *granted: str) -> str:
     return make_conninfo(url, user=name)
 
 
-def test_a_worker_a_reader_an_operator_and_an_auditor_work_with_their_own_rights(guarded: str, topics: str) -> None:
+def test_a_worker_a_reader_an_operator_and_an_auditor_work_with_their_own_rights(
+    guarded: str, topics: str, tmp_path: Path
+) -> None:
     worker = as_user(guarded, "a_worker", "kehu_writer", "kehu_projector")
     messages = [codec.structured(one) for number in range(60) for one in survey(number)]
     messages.append((b"c1", b"{not json", []))
@@ -162,6 +167,13 @@ def test_a_worker_a_reader_an_operator_and_an_auditor_work_with_their_own_rights
     replayed = kehu("show", "satisfaction", "--known-at", "2100-01-01", "--postgres", auditor, "--json")
     assert replayed.code == 0, replayed.err
     assert sum(row["n"] for row in replayed.rows) == 60
+    sealer = as_user(guarded, "a_sealer", "kehu_sealer")
+    key, heads = tmp_path / "seal.pem", tmp_path / "heads.jsonl"
+    signing.make(key)
+    sealed = kehu("audit", "seal", "--key", str(key), "--anchor", str(heads), "--postgres", sealer)
+    assert sealed.code == 0, sealed.err
+    verified = kehu("audit", "verify", "--heads", str(heads), "--postgres", auditor, "--json")
+    assert (verified.code, verified.rows) == (0, []), verified.err
     refused = kehu("show", "satisfaction", "--known-at", "2100-01-01", "--postgres", reader)
     assert (refused.code, "has no right to that" in refused.err) == (3, True)
 

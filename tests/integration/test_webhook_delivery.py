@@ -93,6 +93,9 @@ def test_rows_follow_the_view_over_failures_restarts_switches_and_with_two_proce
                 world.switch(SERVICE_QUEUES)
                 world.happens(*arrives(20))
                 await has_the_rows(world, receiver)
+                world.roll_back(SERVICE_QUEUES)
+                world.happens(*leaves(20))
+                await has_the_rows(world, receiver)
             for number in range(10, 15):
                 world.happens(*leaves(number))
             async with delivering(world):
@@ -125,6 +128,40 @@ def test_what_it_never_takes_becomes_a_dead_letter_and_is_sent_again_as_it_is_th
                 await until(lambda: not by_hand(world, webhooks.letters, "crm", 0))
                 assert receiver.told[-1]["subject"] == "contact-k1"
                 assert receiver.told[-1]["type"].endswith(".removed")
+
+    asyncio.run(run())
+
+
+def test_a_removal_that_was_given_up_is_told_when_it_is_sent_again(world: World) -> None:
+    async def run() -> None:
+        async with receiving(new_secret()) as receiver:
+            add(world, receiver, "customers", ["private"])
+            world.happens(CustomerRegistered(kind="person", segment="private"), customer="c1")
+            async with delivering(world, tries=2):
+                await until(lambda: set(receiver.rows) == {"c1"})
+                receiver.answer = lambda: 500
+                world.happens(CustomerProfileChanged(segment="retail"), customer="c1")
+                await until(lambda: listed(world)["dead_letters"])
+                receiver.answer = lambda: 204
+                assert by_hand(world, webhooks.retry, "crm") == 1
+                await until(lambda: not receiver.rows)
+                await until(lambda: not listed(world)["dead_letters"])
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("url", ["https://crm..example/", "https://" + "a" * 300 + ".example/"])
+def test_one_with_a_name_that_cannot_be_looked_up_holds_up_no_other(world: World, url: str) -> None:
+    async def run() -> None:
+        async with receiving(new_secret()) as receiver:
+            add(world, receiver)
+            by_hand(world, webhooks.add, "another", url, QUEUES.name, None, new_secret(), None)
+            world.happens(*arrives(1))
+            async with delivering(world):
+                await has_the_rows(world, receiver)
+                await until(lambda: by_hand(world, webhooks.listed, None, True))
+            (failing,) = by_hand(world, webhooks.listed, None, True)
+            assert (failing["name"], failing["state"]) == ("another", "failing")
 
     asyncio.run(run())
 

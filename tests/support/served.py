@@ -16,6 +16,7 @@ from infra import bootstrap
 from infra.http.app import application, parts, routed
 from infra.http.openapi import document
 from infra.http.parts import Parts
+from infra.http.server import Server
 from infra.http.settings import HttpSettings
 from infra.settings import Accepted
 from tests.support.issuer import Issuer
@@ -30,6 +31,8 @@ class Served:
     issuer: Issuer
     client: httpx.Client
     parts: Parts
+    stop: Callable[[], None]
+    """Ends it, and returns when it has."""
 
     def get(self, path: str, headers: dict[str, str] | None = None, **claims: Any) -> httpx.Response:
         """Ask as whom the claims describe; by default one who may read all views."""
@@ -73,13 +76,17 @@ def served(
         listening.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         config = uvicorn.Config(application(of), http="httptools", ws="none", lifespan="on", log_config=None)
-        server = uvicorn.Server(config)
+        server = Server(config, of.hub)
         thread = Thread(target=lambda: server.run(sockets=[listening]), daemon=True)
         thread.start()
+
+        def stop() -> None:
+            server.should_exit = True
+            thread.join(20)
+
         until(lambda: server.started)
         try:
             with httpx.Client(base_url=url, timeout=30, event_hooks={"response": [_is_described]}) as client:
-                yield Served(url, issuer, client, of)
+                yield Served(url, issuer, client, of, stop)
         finally:
-            server.should_exit = True
-            thread.join(20)
+            stop()

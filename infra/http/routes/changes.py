@@ -1,11 +1,14 @@
 """What changes in a view, as a stream of events that EventSource reads, or a page of it for who asks now and then."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import suppress
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Message, Send
 
 from infra.http.answers import PRIVATE
 from infra.http.callers import Caller
@@ -23,6 +26,8 @@ Reader = Annotated[Caller, Depends(Needs(SCOPE))]
 MEDIA = "text/event-stream"
 LAST = "last-event-id"
 NOW = "now"
+STALLED = 30.0
+"""Seconds in which a caller must have taken a part."""
 NO_TOKEN = Invalid(errors=[{"at": "query.after", "detail": "give the id of an event, or now"}])
 _VIEWS = {view.name: view for view in VIEWS}
 ViewName = Literal["satisfaction", "retention-risk", "service-queues", "customers"]
@@ -69,7 +74,8 @@ async def changes(
         raise TooMany("as many follow as may", {"Retry-After": "5"})
     sees: Sees | None = None if caller.sees_all else caller.sees
     if wanted.follow:
-        stream = parts.hub.follow(view, await parts.hub.newest(view) if now else token, sees)
+        begin = await parts.hub.newest(view) if now else token
+        stream = parts.hub.follow(view, begin, sees, parts.settings.follow_seconds)
     else:
         stream = parts.hub.missed(view, await parts.hub.newest(view) if now else token, sees)
     try:
@@ -79,7 +85,21 @@ async def changes(
     if personal:
         await record(request, caller, purpose, 200)
     headers = {**PRIVATE, "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(_after(first, stream), 200, headers, MEDIA)
+    return Patiently(_after(first, stream), 200, headers, MEDIA)
+
+
+class Patiently(StreamingResponse):
+    """Ends when the caller takes nothing for `STALLED` seconds, so that its place is free for another."""
+
+    async def stream_response(self, send: Send) -> None:
+        """Send part after part."""
+
+        async def taken(message: Message) -> None:
+            async with asyncio.timeout(STALLED):
+                await send(message)
+
+        with suppress(TimeoutError):
+            await super().stream_response(taken)
 
 
 async def _after(first: bytes, stream: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:

@@ -1,3 +1,6 @@
+-- Rises with each switch, also with one back to a former build: which of two messages about a row is the newer one.
+ALTER TABLE kehu.projection_builds ADD COLUMN live_since timestamptz NOT NULL DEFAULT clock_timestamp();
+
 -- Who is told by HTTP what changed in a view, how far each is, and what none of them took.
 CREATE TABLE kehu.webhooks (
     name text PRIMARY KEY,

@@ -133,12 +133,22 @@ def _part_by_part(
             return
 
 
+CLOCKS = ("statutory", "service")
+
+
 def as_case(item: Row, now: datetime, forecasts: Forecasts | None = None) -> Row:
     """A row of `queue_items` that is an open case, as it is shown."""
-    late = {f"overdue_{clock}": is_overdue(item[f"{clock}_due"], now) for clock in ("statutory", "service")}
+    dues = [item[f"{clock}_due"] for clock in CLOCKS]
+    late = {f"overdue_{clock}": is_overdue(due, now) for clock, due in zip(CLOCKS, dues, strict=True)}
+    if any(late.values()):
+        state = "overdue"
+    elif is_at_risk(item, now):
+        state = "at risk"
+    else:
+        state = "in time" if any(dues) else "no deadline"
     return {
         "case": item["item_id"].removeprefix("complaint-"),
-        "state": "overdue" if any(late.values()) else "at risk" if is_at_risk(item, now) else "in time",
+        "state": state,
         **{name: item[name] for name in _SHOWN},
         **late,
         "age_seconds": seconds_between(item["opened_at"], now),

@@ -1,0 +1,58 @@
+"""A file outside the database that heads are told to, one as JSON a line."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from domain import heads
+from domain.heads import Head
+from infra.errors import KehuError
+
+
+class NotHeads(KehuError):
+    """The file holds no heads, one as JSON a line. Give the file that a worker writes to KEHU_ANCHOR_FILE."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True)
+class FileAnchor:
+    """Appends to a file, best on another machine's disk or one where nothing can be overwritten."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """By its place."""
+        return f"file:{self.path}"
+
+    def tell(self, told: Sequence[Head]) -> None:
+        """Append and wait for the disk. Raises OSError."""
+        with self.path.open("ab+") as file:
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":  # a process ended while it wrote: what it began is told again
+                    file.write(b"\n")
+            file.writelines(orjson.dumps(head.as_json()) + b"\n" for head in told)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def read(path: Path) -> Sequence[Head]:
+    """The heads of an anchor file, as they were told; a line that was cut off and told again is left out.
+
+    Raises NotHeads.
+    """
+    try:
+        *lines, _cut = path.read_bytes().split(b"\n")
+        whole = [line for line, after in zip(lines, [*lines[1:], b""], strict=True) if not (_begun(line, after))]
+        return [heads.from_json(line) for line in whole if line]
+    except (OSError, ValueError) as error:
+        raise NotHeads(f"{path}: {error}") from error
+
+
+def _begun(line: bytes, after: bytes) -> bool:
+    return len(line) < len(after) and after.startswith(line)

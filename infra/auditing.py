@@ -1,0 +1,113 @@
+"""Walks the stored log against its tree, its heads and heads that were told outside, all in one snapshot."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from domain.audit import Finding, named, walk
+from domain.heads import Head
+from domain.merkle import Hash, leaf_hash
+from infra.postgres import tree
+from infra.postgres.seals import kept_heads
+from infra.signing import Verifier
+
+Conn = psycopg.Connection[Any]
+Snapshot = Sequence[Conn]
+TOLD_EVERY = 10_000
+"""Events after which the progress is told."""
+WINDOW = 2_000
+"""Events behind the first that does not fit among which it is looked for what became of it."""
+
+
+@contextmanager
+def snapshot(postgres: str, number: int) -> Iterator[Snapshot]:
+    """So many connections that see the same moment of the store, and can only read."""
+    with ExitStack() as open_connections:
+        conns = [
+            open_connections.enter_context(
+                psycopg.connect(postgres, application_name="kehu-audit", options="-c timezone=UTC -c jit=off")
+            )
+            for _ in range(number)
+        ]
+        name = None
+        for conn in conns:
+            conn.isolation_level, conn.read_only = psycopg.IsolationLevel.REPEATABLE_READ, True
+            if name is None:
+                (name,) = conn.execute("SELECT pg_export_snapshot()").fetchone() or ("",)
+            else:
+                conn.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(name))
+        yield conns
+
+
+def counted(conn: Conn) -> int:
+    """How many events the log says that it has."""
+    row = conn.execute("SELECT n FROM kehu.log_head").fetchone()
+    return int(row[0]) if row else 0
+
+
+def sealed(conn: Conn) -> tuple[int, int]:
+    """How many heads are stored, and how many events the last of them has."""
+    row = conn.execute("SELECT count(*), coalesce(max(size), 0) FROM kehu.tree_heads").fetchone()
+    return (int(row[0]), int(row[1])) if row else (0, 0)
+
+
+def log_findings(
+    conns: Snapshot,
+    told: Iterable[Head],
+    verifiers: Sequence[Verifier] = (),
+    progress: Callable[[int], None] = lambda _events: None,
+) -> Iterator[Finding]:
+    """What does not fit in the log, over three connections of a snapshot; `told` are heads that were kept outside.
+
+    Those must have been read before the snapshot, or a live log has fewer events than they. `progress` hears how many
+    events were walked since.
+    """
+    rows, leaves, heads = conns
+    keys = {verifier.id: verifier for verifier in verifiers}
+
+    def signed(head: Head) -> bool:
+        return not keys or (head.key_id in keys and keys[head.key_id].verifies(head))
+
+    trusted: dict[int, Hash] = {}
+    for head in told:
+        if not signed(head):
+            yield Finding("unsigned", head.size)
+        elif trusted.setdefault(head.size, head.root) != head.root:
+            yield Finding("forked", head.size)
+    unsigned: list[int] = []
+
+    def stored_heads() -> Iterator[Head]:
+        for head in kept_heads(heads):
+            if not signed(head):
+                unsigned.append(head.size)
+            yield head
+
+    heads_in_order = stored_heads()
+    first = True
+    for finding in walk(_leaves(rows, progress), tree.kept_leaves(leaves), heads_in_order, trusted, counted(rows)):
+        yield from (Finding("unsigned", size) for size in unsigned)
+        unsigned.clear()
+        if finding.kind == "changed" and first:
+            first = False
+            yield _named(heads, finding.at)
+        else:
+            yield finding
+    yield from (Finding("unsigned", size) for size in unsigned)
+
+
+def _leaves(conn: Conn, progress: Callable[[int], None]) -> Iterator[tuple[int, Hash]]:
+    number = 0
+    for number, (position, data) in enumerate(tree.stored(conn), 1):
+        yield position, leaf_hash(data)
+        if number % TOLD_EVERY == 0:
+            progress(TOLD_EVERY)
+    progress(number % TOLD_EVERY)
+
+
+def _named(conn: Conn, at: int) -> Finding:
+    stored = dict(tree.stored(conn, at, at + WINDOW))
+    kept: Mapping[int, Hash] = dict(zip(range(at, at + WINDOW + 1), tree.kept_leaves(conn, at), strict=False))
+    return named(at, stored, kept)

@@ -1,0 +1,89 @@
+"""Holds the inbox against the events of the log, which are sealed: each message that led to events has its entry.
+
+An entry that said nothing new led to no event. Of those it is only known that each came from a place in Kafka that was
+read, and that no two came from the same one.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+
+from domain import registry
+from domain.audit import Finding
+from domain.errors import DomainError
+from domain.values import Fact, Recorded
+from infra.kafka import codec
+from infra.postgres.mapper import to_recorded
+
+Conn = psycopg.Connection[Any]
+Group = list[tuple[Recorded, str, bytes | None, bytes | None]]
+"""Events that one message led to: each with its topic, and key and content of the entry that points to it."""
+AT_ONCE = 10_000
+_EVENTS = """SELECT e.originator_id, e.originator_version, e.topic, e.state, e.notification_id, e.recorded_at,
+        i.key, i.content
+    FROM kehu.stored_events e LEFT JOIN kehu.inbox i ON i.stream = e.originator_id AND i.version = e.originator_version
+    ORDER BY e.originator_id, e.originator_version"""
+_STRAY = """SELECT i.stream, i.version FROM kehu.inbox i LEFT JOIN kehu.stored_events e
+    ON e.originator_id = i.stream AND e.originator_version = i.version
+    WHERE i.version IS NOT NULL AND e.originator_id IS NULL ORDER BY 1, 2"""
+_UNREAD = """SELECT i.stream, i.version FROM kehu.inbox i LEFT JOIN kehu.positions p USING (place)
+    WHERE i.place IS NOT NULL AND (p.place IS NULL OR i.kafka_offset >= p.next_offset) ORDER BY 1"""
+_SHARED = """SELECT min(stream), NULL FROM kehu.inbox WHERE place IS NOT NULL
+    GROUP BY place, kafka_offset HAVING count(*) > 1 ORDER BY 1"""
+_FORMER = "SELECT key FROM kehu.inbox WHERE place IS NULL AND key = ANY(%s)"
+"""Entries of a former release do not say to which event they led."""
+
+
+def inbox_findings(conn: Conn, progress: Callable[[int], None] = lambda _events: None) -> Iterator[Finding]:
+    """What does not fit in the inbox, inside a transaction; `progress` hears how many events were looked at since."""
+    without: dict[bytes, int] = {}
+    for group in _groups(conn, progress):
+        recorded = group[0][0]
+        identity = codec.identity(recorded.meta)
+        entries = [(key, content) for _, _, key, content in group if key is not None]
+        if not entries:
+            without[identity] = int(recorded.position or 0)
+        elif [key for key, _ in entries] != [identity] or not _says(group, entries[0][1]):
+            yield Finding("inbox-changed", int(recorded.position or 0))
+    known = {bytes(key) for (key,) in conn.execute(_FORMER, (list(without),)).fetchall()}
+    for identity, position in without.items():
+        if identity not in known:
+            yield Finding("inbox-removed", position)
+    for query in (_STRAY, _UNREAD, _SHARED):
+        for stream, version in conn.execute(query.encode()).fetchall():
+            yield Finding("inbox-added", 0, of=stream if version is None else f"{stream}, version {version}")
+
+
+def _groups(conn: Conn, progress: Callable[[int], None]) -> Iterator[Group]:
+    group: Group = []
+    with conn.cursor("received", binary=True) as cursor:
+        cursor.execute(_EVENTS)
+        while rows := cursor.fetchmany(AT_ONCE):
+            for *event, key, content in rows:
+                try:
+                    recorded = to_recorded(*event)
+                except (DomainError, ValueError):
+                    continue  # the walk over the log says whether it was changed; who cannot read it cannot fold it
+                if group and not _together(group[0][0], recorded):
+                    yield group
+                    group = []
+                group.append((recorded, event[2], key, content))
+            progress(len(rows))
+    if group:
+        yield group
+
+
+def _together(first: Recorded, other: Recorded) -> bool:
+    return first.originator_id == other.originator_id and _named(first) == _named(other)
+
+
+def _named(recorded: Recorded) -> tuple[str, str]:
+    return recorded.meta.source, recorded.meta.event_id
+
+
+def _says(group: Group, content: bytes | None) -> bool:
+    """Whether what the entry says is one of the events: a message is among those that it led to."""
+    if any(topic != registry.of(recorded.event).topic for recorded, topic, _, _ in group):
+        return True  # stored by a former release: what its message said then is not known any more
+    return any(codec.content(Fact(recorded.event, recorded.meta)) == content for recorded, _, _, _ in group)

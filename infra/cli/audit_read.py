@@ -1,0 +1,116 @@
+"""`kehu audit stream` and `export`: the events themselves, to be read, or to be checked by somebody else."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+
+from domain.merkle import rest
+from infra import auditing
+from infra.cli.audit import NotSealed, Size, head_of
+from infra.cli.output import Csv, Json, Limit, Ndjson, print_rows, say
+from infra.cli.reading import KnownAt
+from infra.cli.servers import Postgres, connected
+from infra.cli.times import Since, Until, in_utc
+from infra.errors import KehuError
+from infra.postgres import tree
+from infra.postgres.audited import Part, Wanted, part, stream_events
+from infra.postgres.past import known_position
+from infra.postgres.seals import Seals, StoredEvent
+
+
+class NoSuchStream(KehuError):
+    """The log has no events of this stream. `kehu trace ID` tells the stream of a message."""
+
+
+class FolderIsThere(KehuError):
+    """The folder exists and is not empty. Name one that is made anew."""
+
+    exit_code = 2
+
+
+def stream(
+    name: Annotated[str, typer.Argument(help="Of the stream, such as complaint-p-1.")],
+    postgres: Postgres = "",
+    event_type: Annotated[str | None, typer.Option("--type", help="With or without version.")] = None,
+    actor: Annotated[str | None, typer.Option(help="Only what this person did.")] = None,
+    channel: Annotated[str | None, typer.Option(help="Only what came through this channel.")] = None,
+    since: Since = None,
+    until: Until = None,
+    known_at: KnownAt = None,
+    limit: Limit = 50,
+    as_json: Json = False,
+    as_csv: Csv = False,
+    as_ndjson: Ndjson = False,
+) -> None:
+    """Every event of a stream as stored: position, version, actor, channel, times, what caused it, and what it says.
+
+    --since and --until ask when it happened, --known-at when it was recorded.
+
+    Example: kehu audit stream complaint-p-1 --ndjson
+    """
+    wanted = Wanted(event_type, in_utc(since), in_utc(until), in_utc(known_at), actor, channel)
+    with connected(postgres) as conn:
+        if not conn.execute("SELECT FROM kehu.stored_events WHERE originator_id = %s LIMIT 1", (name,)).fetchall():
+            raise NoSuchStream(name)
+        rows = stream_events(conn, name, wanted, limit or None)
+        print_rows(f"Stream {name}", rows, as_json, as_csv, as_ndjson, people=_for_people, limit=limit)
+
+
+def _for_people(row: dict[str, Any]) -> dict[str, Any]:
+    names = ("position", "version", "type", "happened_at", "recorded_at", "actor", "channel", "id", "causation_id")
+    return {name.removesuffix("_at").removesuffix("_id"): row[name] for name in names}
+
+
+def export(
+    folder: Annotated[Path, typer.Argument(help="A new folder: events.ndjson, rest.txt and manifest.json.")],
+    postgres: Postgres = "",
+    stream: Annotated[str | None, typer.Option(help="Only of this stream.")] = None,
+    customer: Annotated[str | None, typer.Option(help="Only of this customer.")] = None,
+    first: Annotated[int | None, typer.Option(min=1, help="From this position on.")] = None,
+    last: Annotated[int | None, typer.Option(min=1, help="Up to this position.")] = None,
+    since: Since = None,
+    until: Until = None,
+    size: Size = None,
+) -> None:
+    """Events with a proof of all of them at once, which `kehu-verify export` checks without this database.
+
+    --since and --until ask when events were recorded, and mean positions. The newest head is taken, or that of --size.
+
+    Example: kehu audit export complaint-p-1 --stream complaint-p-1
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise FolderIsThere(str(folder))
+    with closing(Seals(postgres)) as seals:
+        head = head_of(seals, size)
+    if head is None:
+        raise NotSealed(f"head of {size}" if size else "no head")
+    with auditing.snapshot(postgres, 2) as (rows, nodes):
+        before = timedelta(microseconds=1)  # times are kept in microseconds
+        if since is not None:
+            first = max(first or 1, known_position(rows, in_utc(since - before)) + 1)
+        if until is not None:
+            last = min(head.size if last is None else last, known_position(rows, in_utc(until - before)))
+        if first is not None or last is not None:
+            last = min(head.size if last is None else last, head.size)
+        of = Part(stream, customer, first, last)
+        folder.mkdir(parents=True, exist_ok=True)
+        number = 0
+        with (folder / "events.ndjson").open("wb") as events, (folder / "rest.txt").open("w") as others:
+
+            def indices(part_of: Iterable[StoredEvent]) -> Iterator[int]:
+                nonlocal number
+                for event in part_of:
+                    number += 1
+                    events.write(orjson.dumps(event.as_json()) + b"\n")
+                    yield event.position - 1
+
+            for one in rest(indices(part(rows, of, head.size)), head.size, tree.nodes(nodes)):
+                others.write(one.hex() + "\n")
+        manifest = {"export": "kehu export v1", "of": of.as_json(), "events": number, "head": head.as_json()}
+        (folder / "manifest.json").write_bytes(orjson.dumps(manifest, option=orjson.OPT_INDENT_2))
+    say(f"{number:,} events in {folder}, proven by the head of {head.size:,}")

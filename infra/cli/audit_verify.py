@@ -1,0 +1,86 @@
+"""`kehu audit verify`: whether the log is the one that was sealed, and what was done to it if it is not."""
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from domain.audit import Finding
+from domain.heads import Head
+from infra import anchors, auditing, signing
+from infra.auditing_inbox import inbox_findings
+from infra.cli.output import Csv, Json, Ndjson, console, print_rows, say
+from infra.cli.servers import OptionalKafka, Postgres, asked, require_told_kafka
+from infra.errors import KehuError
+from infra.kafka import heads as topic
+
+
+class Tampered(KehuError):
+    """The log is not the one that was sealed. What does not fit is listed above."""
+
+
+def verify(
+    postgres: Postgres = "",
+    kafka: OptionalKafka = "",
+    heads: Annotated[
+        list[Path] | None, typer.Option(help="A file of heads that were told outside, as KEHU_ANCHOR_FILE; repeatable.")
+    ] = None,
+    from_topic: Annotated[
+        bool, typer.Option("--from-topic", help="Take the heads of the topic kehu.heads as told outside, too.")
+    ] = False,
+    public_key: Annotated[
+        list[Path] | None, typer.Option(help="A key that may have signed; repeatable when it changed.")
+    ] = None,
+    inbox: Annotated[bool, typer.Option(help="Whether the inbox is held against the events as well.")] = True,
+    limit: Annotated[int, typer.Option(min=1, help="What does not fit is listed up to this number.")] = 20,
+    as_json: Json = False,
+    as_csv: Csv = False,
+    as_ndjson: Ndjson = False,
+) -> None:
+    """Walk the log against its tree and heads, and name the first event that was changed, removed, inserted or moved.
+
+    Without heads that were told outside, whoever rewrote events, tree and heads together is not found. What stands
+    behind a first event that does not fit is not certain. Exit code 1 when anything does not fit.
+
+    Example: kehu audit verify --heads heads.jsonl --public-key seal.pub.pem
+    """
+    verifiers = [signing.verifier(one) for one in public_key or ()]
+    told = [head for file in heads or () for head in anchors.read(file)]
+    if from_topic:
+        require_told_kafka(kafka)
+        told += asked(kafka, topic.read(kafka), seconds=60)
+    with auditing.snapshot(postgres, 3) as conns:
+        number, sealed = auditing.sealed(conns[0])
+        events = auditing.counted(conns[0])
+        found = list(islice(_findings(conns, told, verifiers, events, inbox), limit))
+    if as_json or as_csv or as_ndjson or found:
+        rows = [
+            {"kind": one.kind, "at": one.at or None, "through": one.through, "after": one.after, "what": one.text()}
+            for one in found
+        ]
+        print_rows("What does not fit", rows, as_json, as_csv, as_ndjson, people=_for_people, wide=("what",))
+    if found:
+        raise Tampered(f"{found[0].text()}{' (and more)' if len(found) > 1 else ''}")
+    if not (as_json or as_csv or as_ndjson):
+        outside = f"{len(told):,} told outside" if told else "none told outside: give --heads to be certain"
+        say(f"{events:,} events, {sealed:,} of them sealed; {number:,} heads, {outside}")
+        say("The log is the one that was sealed.", "green")
+
+
+def _for_people(row: dict[str, object]) -> dict[str, object]:
+    return {"what": row["what"]}
+
+
+def _findings(
+    conns: "auditing.Snapshot", told: list[Head], verifiers: list[signing.Verifier], events: int, inbox: bool
+) -> Iterator[Finding]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console(stderr=True), transient=True) as progress:
+        task = progress.add_task("events", total=events)
+        yield from auditing.log_findings(conns, told, verifiers, lambda walked: progress.advance(task, walked))
+        if inbox:
+            other = progress.add_task("inbox", total=events)
+            yield from inbox_findings(conns[0], lambda walked: progress.advance(other, walked))

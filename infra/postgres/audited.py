@@ -1,0 +1,96 @@
+"""What an auditor reads of the log: a stream with all that came with its events, and events as they are hashed."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row, tuple_row
+
+from infra.postgres.seals import EVENT, StoredEvent
+
+Row = dict[str, Any]
+AT_ONCE = 2_000
+
+# Who did it is told by the events that somebody did. Whatever the channel said comes with the others.
+_STREAM = """SELECT position, version, type, happened_at, recorded_at,
+        coalesce(data ->> 'actor', data ->> 'agent_id') AS actor, data ->> 'channel' AS channel,
+        customer_id, meta ->> 'source' AS source, meta ->> 'id' AS id, meta ->> 'correlation_id' AS correlation_id,
+        meta ->> 'causation_id' AS causation_id, meta ->> 'traceparent' AS traceparent, data
+    FROM (SELECT *, (meta ->> 'at')::timestamptz AS happened_at FROM kehu.event_log WHERE stream = {stream}) events"""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which events of a stream; None means all. Times are those at which they happened, or were recorded."""
+
+    type: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    known_at: datetime | None = None
+    actor: str | None = None
+    channel: str | None = None
+
+
+_FILTERS = {
+    "type": "(type = {0} OR type LIKE {0} || '.v%')",
+    "since": "happened_at >= {0}",
+    "until": "happened_at < {0}",
+    "known_at": "recorded_at <= {0}",
+    "actor": "coalesce(data ->> 'actor', data ->> 'agent_id') = {0}",
+    "channel": "data ->> 'channel' = {0}",
+}
+
+
+def stream_events(
+    conn: "psycopg.Connection[Any]", stream: str, wanted: Wanted, limit: int | None = None
+) -> Iterator[Row]:
+    """The events of a stream as stored, not upcast, in order, read as they are asked for inside a transaction."""
+    query: sql.Composable = sql.SQL(_STREAM).format(stream=stream)
+    conditions = [
+        sql.SQL(condition).format(getattr(wanted, name))
+        for name, condition in _FILTERS.items()
+        if getattr(wanted, name) is not None
+    ]
+    if conditions:
+        query += sql.SQL(" WHERE ") + sql.SQL(" AND ").join(conditions)
+    query += sql.SQL(" ORDER BY version LIMIT {}").format(limit)
+    with conn.cursor("stream", row_factory=dict_row) as cursor:
+        cursor.itersize = AT_ONCE
+        yield from cursor.execute(query)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of the log: of one stream or customer, and of these positions; None means all."""
+
+    stream: str | None = None
+    customer: str | None = None
+    first: int | None = None
+    last: int | None = None
+
+    def as_json(self) -> Row:
+        """Without what is not said."""
+        told = {"stream": self.stream, "customer": self.customer, "first": self.first, "last": self.last}
+        return {name: value for name, value in told.items() if value is not None}
+
+
+def part(conn: "psycopg.Connection[Any]", of: Part, size: int, name: str = "part") -> Iterator[StoredEvent]:
+    """The events of a part that are in a tree of this size, in order, read as a stream inside a transaction."""
+    conditions: list[sql.Composable] = [
+        sql.SQL("notification_id <= {}").format(size if of.last is None else min(of.last, size))
+    ]
+    if of.first is not None:
+        conditions.append(sql.SQL("notification_id >= {}").format(of.first))
+    if of.stream is not None:
+        conditions.append(sql.SQL("originator_id = {}").format(of.stream))
+    if of.customer is not None:
+        conditions.append(sql.SQL("customer_id = {}").format(of.customer))
+    where = sql.SQL(" AND ").join(conditions)
+    query = sql.SQL("{} WHERE {} ORDER BY notification_id").format(sql.SQL(EVENT), where)
+    with conn.cursor(name, row_factory=tuple_row, binary=True) as cursor:
+        cursor.itersize = AT_ONCE
+        for row in cursor.execute(query):
+            yield StoredEvent(*row)

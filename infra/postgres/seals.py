@@ -1,0 +1,159 @@
+"""Seals the log: what came since the last head goes into the tree, and a new head is signed, in one transaction."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+from psycopg.rows import tuple_row
+
+from domain.heads import Head
+from domain.merkle import consistency_proof, inclusion_proof, root
+from infra.failpoints import reach
+from infra.postgres import tree
+from infra.postgres.connection import Connection
+
+Conn = psycopg.Connection[tuple[Any, ...]]
+MOST = 16 * tree.AT_ONCE
+"""Events that one head is ahead of the one before at most, so that a long backlog is sealed in steps."""
+EVENT = """SELECT notification_id, recorded_at, originator_version, originator_id, topic, customer_id, state
+    FROM kehu.stored_events"""
+_HEADS = "SELECT size, root, sealed_at, key_id, signature FROM kehu.tree_heads"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """An event with all that is hashed of it."""
+
+    position: int
+    recorded_at: datetime
+    version: int
+    stream: str
+    topic: str
+    customer_id: str | None
+    state: bytes
+
+    def as_json(self) -> dict[str, Any]:
+        """As it is told outside; the state is the JSON that is stored, in a text, since its bytes are what counts."""
+        return {
+            "position": self.position,
+            "recorded_at": self.recorded_at.isoformat(),
+            "version": self.version,
+            "stream": self.stream,
+            "topic": self.topic,
+            "customer_id": self.customer_id,
+            "state": bytes(self.state).decode(errors="backslashreplace"),
+        }
+
+
+class Seals:
+    """The tree and its heads over one connection, used by one thread."""
+
+    def __init__(self, conninfo: str) -> None:
+        self._connection = Connection(conninfo, "kehu-seals", tuple_row)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def seal(self, sign: Callable[[Head], Head], now: datetime) -> Head | None:
+        """Take what is new into the tree and sign its head; None when nothing is, or when another process seals.
+
+        Raises HolesInTheLog, TreeDamaged.
+        """
+        with self._connection.use() as conn, conn.transaction():
+            conn.execute("SET LOCAL idle_in_transaction_session_timeout = '60s'")
+            row = conn.execute("SELECT pg_try_advisory_xact_lock(hashtext('kehu-seals'))").fetchone()
+            if not row or not row[0]:
+                return None
+            before = self._last(conn)
+            size = before.size if before else 0
+            upto = min(self._log_head(conn), size + MOST)
+            if upto <= size:
+                return None
+            if before and root(size, tree.nodes(conn)) != before.root:
+                raise tree.TreeDamaged(f"of {size} events")
+            tree.extend(conn, size, upto)
+            reach("growing", conn)
+            head = sign(Head(upto, root(upto, tree.nodes(conn)), now, ""))
+            conn.execute(
+                "INSERT INTO kehu.tree_heads (size, root, sealed_at, key_id, signature) VALUES (%s, %s, %s, %s, %s)",
+                (head.size, head.root, head.sealed_at, head.key_id, head.signature),
+            )
+            reach("sealing", conn)
+        reach("sealed", None)
+        return head
+
+    def heads(self, after: int = 0, limit: int | None = None) -> list[Head]:
+        """So many heads of more events than this, smallest first."""
+        with self._connection.use() as conn:
+            rows = conn.execute(f"{_HEADS} WHERE size > %s ORDER BY size LIMIT %s", (after, limit)).fetchall()
+        return [_head(row) for row in rows]
+
+    def head_over(self, position: int) -> Head | None:
+        """The first head whose tree holds this position."""
+        found = self.heads(position - 1, 1)
+        return found[0] if found else None
+
+    def last(self) -> Head | None:
+        """The newest head."""
+        with self._connection.use() as conn:
+            return self._last(conn)
+
+    def of_size(self, size: int) -> Head | None:
+        """The head of this size, if one was sealed."""
+        found = self.head_over(size)
+        return found if found and found.size == size else None
+
+    def path(self, position: int, size: int) -> list[bytes]:
+        """The proof that the event at a position is in the tree of `size`. Raises ValueError, LookupError."""
+        with self._connection.use() as conn:
+            return inclusion_proof(position - 1, size, tree.nodes(conn))
+
+    def extension(self, earlier: int, later: int) -> list[bytes]:
+        """The proof that the tree of `later` begins with that of `earlier`. Raises ValueError, LookupError."""
+        with self._connection.use() as conn:
+            return consistency_proof(earlier, later, tree.nodes(conn))
+
+    def event(self, position: int) -> StoredEvent | None:
+        """The event at a position."""
+        query = f"{EVENT} WHERE notification_id = %s"
+        with self._connection.use() as conn:
+            row = conn.execute(query, (position,), binary=True).fetchone()
+        return StoredEvent(*row) if row else None
+
+    def anchored(self, name: str) -> int:
+        """Up to which size heads are told to a place outside."""
+        with self._connection.use() as conn:
+            row = conn.execute("SELECT size FROM kehu.anchors WHERE name = %s", (name,)).fetchone()
+        return int(row[0]) if row else 0
+
+    def anchor(self, name: str, size: int) -> None:
+        """Keep that heads up to this size are told."""
+        with self._connection.use() as conn:
+            conn.execute(
+                "INSERT INTO kehu.anchors (name, size) VALUES (%s, %s)"
+                " ON CONFLICT (name) DO UPDATE SET size = greatest(anchors.size, excluded.size)",
+                (name, size),
+            )
+
+    def _last(self, conn: Conn) -> Head | None:
+        row = conn.execute(f"{_HEADS} ORDER BY size DESC LIMIT 1").fetchone()
+        return _head(row) if row else None
+
+    def _log_head(self, conn: Conn) -> int:
+        row = conn.execute("SELECT n FROM kehu.log_head").fetchone()
+        return int(row[0]) if row else 0
+
+
+def kept_heads(conn: Conn) -> Iterator[Head]:
+    """All heads, smallest first, read as a stream inside a transaction."""
+    with conn.cursor("heads") as cursor:
+        cursor.execute(f"{_HEADS} ORDER BY size")
+        yield from map(_head, cursor)
+
+
+def _head(row: tuple[Any, ...]) -> Head:
+    size, root_hash, sealed_at, key_id, signature = row
+    return Head(size, bytes(root_hash), sealed_at, key_id, bytes(signature))
