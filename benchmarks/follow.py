@@ -6,7 +6,6 @@ by PostgreSQL's clock on the same machine, until a follower has it; of what arri
 
 import asyncio
 import time
-from contextlib import suppress
 from datetime import datetime
 
 import orjson
@@ -53,7 +52,8 @@ async def _followed(
     counts = [0]
     ready = [asyncio.Event() for _ in range(FOLLOWERS)]
     followers = [asyncio.create_task(_follow(port, token, times, counts, one, n == 0)) for n, one in enumerate(ready)]
-    await asyncio.gather(*(one.wait() for one in ready))
+    async with asyncio.timeout(PATIENCE):
+        await asyncio.gather(*(one.wait() for one in ready))
     await _changing(kafka, 3.0, "warm")  # the worker joins its group
     await _until_told(counts)
     times.clear()
@@ -64,8 +64,7 @@ async def _followed(
     used = server.processor_seconds() - before
     for task in followers:
         task.cancel()
-    with suppress(asyncio.CancelledError):
-        await asyncio.gather(*followers)
+    await asyncio.gather(*followers, return_exceptions=True)
     return times, counts[0], used
 
 
@@ -91,15 +90,18 @@ async def _follow(
     if not head.startswith(b"HTTP/1.1 200 "):
         raise WrongAnswer(head.decode(errors="replace"))
     ready.set()
-    while part := await reader.read(1 << 20):
-        arrived = time.time()
-        at = part.find(MARK)
-        if at >= 0:
-            begin = at + len(MARK)
-            saved = datetime.fromisoformat(part[begin : part.index(b'"', begin)].decode()).timestamp()
-            times.append((arrived - saved) * 1000)
-        if counting:
-            counts[0] += part.count(MARK)
+    try:
+        while part := await reader.read(1 << 20):
+            arrived = time.time()
+            at = part.find(MARK)
+            if at >= 0:
+                begin = at + len(MARK)
+                saved = datetime.fromisoformat(part[begin : part.index(b'"', begin)].decode()).timestamp()
+                times.append((arrived - saved) * 1000)
+            if counting:
+                counts[0] += part.count(MARK)
+    finally:
+        writer.close()
 
 
 async def _changing(kafka: str, seconds: float, name: str) -> None:

@@ -140,10 +140,27 @@ class HeldRows:
 
     def changes(self) -> Changes:
         """What a save has to write: the rows of each table that changed, finished."""
-        return {table: changed for table in self._projection.tables if (changed := self._changed(table))}
+        picked = self._finished()
+        changes = {table: changed for table in self._projection.tables if (changed := self._changed(table))}
+        if self._projection.selection is not None and picked != Changed():
+            changes[self._projection.selection.table] = picked
+        return changes
+
+    def _finished(self) -> Changed:
+        """Finish the rows of the first table that changed; what that does to those that are selected."""
+        finish, selection, picked = self._projection.finish, self._projection.selection, Changed()
+        if finish is None:
+            return picked
+        for key, held in self._tables[self._projection.tables[0]].items():
+            if held.touched is None or held.row is None:
+                continue
+            before = selection is not None and selection.pick(held.row) is not None
+            held.row = finish(held.row)
+            if selection is not None:
+                selection.changed(picked, before, (key, held.touched, held.row))
+        return picked
 
     def _changed(self, table: Table) -> Changed | None:
-        finish = self._projection.finish if table is self._projection.tables[0] else None
         if table.appended:
             return Changed(appended=self._appended[table]) if self._appended[table] else None
         changed = Changed()
@@ -154,7 +171,7 @@ class HeldRows:
                 if not held.absent:
                     changed.dropped.append(key)
                 continue
-            change: Change = key, held.touched, finish(held.row) if finish else held.row
+            change: Change = key, held.touched, held.row
             (changed.summed if table.summed else changed.added if held.absent else changed.replaced).append(change)
         return changed if changed != Changed() else None
 

@@ -23,6 +23,7 @@ from projections.declare import (
     CannotFold,
     Change,
     Changed,
+    Changes,
     Key,
     Mark,
     Projection,
@@ -121,8 +122,7 @@ class Projector:
             if projection.sweep is None:
                 continue
             if due := self.models.due(projection, now, limit):
-                changed = Changed(replaced=[(key, position, projection.sweep(row, now)) for key, position, row in due])
-                changes = {projection.tables[0]: changed}
+                changes = _swept(projection, projection.sweep, due, now)
                 self._saved([Save(projection, one.position, one.mark, one.position, changes, Folded())])
                 swept += len(due)
         return swept
@@ -246,6 +246,23 @@ class Projector:
         log.error("projection stopped", projection=projection.name, error=error)
         self.stopped[projection.name] = error
         self.models.stopped(projection, position, error)
+
+
+def _swept(
+    projection: Projection, sweep: Callable[[Row, datetime], Row], due: Sequence[Change], now: datetime
+) -> Changes:
+    """What becomes of rows of the first table, and of those that are selected."""
+    selection, changed, picked = projection.selection, Changed(), Changed()
+    for key, position, row in due:
+        before = selection is not None and selection.pick(row) is not None
+        change: Change = key, position, sweep(row, now)
+        changed.replaced.append(change)
+        if selection is not None:
+            selection.changed(picked, before, change)
+    changes = {projection.tables[0]: changed}
+    if selection is not None and picked != Changed():
+        changes[selection.table] = picked
+    return changes
 
 
 def _start(position: Position, events: Sequence[Recorded]) -> int:

@@ -59,7 +59,7 @@ class Sealer:
         for anchor in self._anchors:
             while heads := self._seals.heads(self._seals.anchored(anchor.name), AT_ONCE):
                 anchor.tell(heads)
-                reach("told")
+                reach("anchored")
                 self._seals.anchor(anchor.name, heads[-1].size)
         return made
 

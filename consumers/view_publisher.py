@@ -21,8 +21,9 @@ from domain.errors import DomainError
 from infra.errors import KehuError
 from infra.failpoints import reach
 from infra.kafka.topics import Topics
-from infra.kafka.views import VIEW_TOPICS, ViewProducer, encoded, held_keys, topic_of
+from infra.kafka.views import VIEW_TOPICS, ViewProducer, encoded, held_keys
 from infra.postgres.changes import Feed, Live, Page, Token, connection
+from infra.postgres.following import behind, newest, standing
 from infra.postgres.view_marks import Mark, Marks
 from projections.views import VIEWS, Update, View
 
@@ -99,7 +100,7 @@ class ViewPublisher(Service):
     async def _publish(self) -> None:
         while not self.should_stop:
             try:
-                behind, more = await self.once()
+                lag, more = await self.once()
                 self._patience.succeeded(self._servers.store, self._servers.broker)
             except (DomainError, KehuError, OSError) as error:
                 self._patience.failed("views need the store and their topics", error)
@@ -111,7 +112,7 @@ class ViewPublisher(Service):
             else:
                 if not more:
                     await self.sleep(COALESCE)
-                    await self._in_thread(self._resting.rest, behind)
+                    await self._in_thread(self._resting.rest, lag)
 
     async def once(self) -> tuple[bool, bool]:
         """Publish the next changes of each view; whether read models lag behind the log, and whether there is more."""
@@ -121,10 +122,10 @@ class ViewPublisher(Service):
         more = False
         for claimed in self._claimed.values():
             # Another version has other rows: they are published when `kehu rebuild --switch` has made this one live.
-            stands = live.get(claimed.view.projection.name)
-            if stands is not None and stands.build.version == claimed.view.projection.version:
+            stands = standing(claimed.view, live)
+            if stands is not None:
                 more |= await self._advance(claimed, stands)
-        return any(one.build.position < one.head for one in live.values()), more
+        return behind(live), more
 
     async def _look(self) -> None:
         """See to the topics, to the views that nobody publishes, and to what may be forgotten."""
@@ -136,20 +137,20 @@ class ViewPublisher(Service):
             if view.name not in self._claimed and await self._in_thread(self._marks.claim, view.name):
                 mark = await self._in_thread(self._marks.read, view.name)
                 self._claimed[view.name] = _Claimed(view, mark, mark.token)
-            stands = live.get(view.projection.name)
-            if view.name in self._claimed and stands and stands.build.version == view.projection.version:
+            stands = standing(view, live)
+            if view.name in self._claimed and stands is not None:
                 await self._in_thread(self._feed.forget, view, stands)
         self._looked = monotonic()
 
     async def _advance(self, claimed: _Claimed, live: Live) -> bool:
         """Publish some changes of a view; whether there are more."""
         view = claimed.view
-        topic_id = self._topic_ids[topic_of(view)]
+        topic_id = self._topic_ids[view.topic]
         assert topic_id is not None
         token = claimed.token if claimed.mark.topic_id == topic_id else None
         if token is None or not self._feed.follows(token, live):
             token = await self._begin(claimed, topic_id, token, live)
-        if token == Token(live.build.serial, live.at):
+        if token == newest(live):
             return False
         return await self._pages(claimed, token, live)
 
@@ -177,7 +178,7 @@ class ViewPublisher(Service):
         return asyncio.ensure_future(self._in_thread(self._feed.page, view, token, live, AT_ONCE))
 
     async def _send(self, view: View, epoch: int, updates: Sequence[Update]) -> None:
-        await self._producer.send(topic_of(view), encoded(view, epoch, updates))
+        await self._producer.send(view.topic, encoded(view, epoch, updates))
         self._published(view.name, len(updates))
 
     async def _begin(self, claimed: _Claimed, topic_id: str, token: Token | None, live: Live) -> Token:
@@ -190,7 +191,7 @@ class ViewPublisher(Service):
         if whole:
             # Before anything is sent with it: if this process ends now, what comes then has a greater epoch.
             await self._save(claimed, Mark(topic_id, epoch, None))
-            async for keys in held_keys(self._kafka, topic_of(view)):
+            async for keys in held_keys(self._kafka, view.topic):
                 await self._in_thread(self._feed.note, keys)
             missing = await self._in_thread(self._feed.missing, view, live, AT_ONCE)
             while updates := await self._in_thread(next, missing, None):

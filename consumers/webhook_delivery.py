@@ -23,14 +23,14 @@ from domain.errors import DomainError
 from infra.errors import KehuError
 from infra.failpoints import reach
 from infra.postgres.changes import Feed, Live, Token, connection
-from infra.postgres.following import epoch_of, newest, standing, step
+from infra.postgres.following import behind, epoch_of, newest, standing, step
 from infra.postgres.view_marks import Marks
 from infra.postgres.webhooks import Moved, Webhook, Webhooks
 from infra.view_events import notice, structured
 from infra.webhooks.messages import Message, batches
 from infra.webhooks.sending import Gone, NotTold, Sender
 from infra.webhooks.signing import key_of, signed
-from projections.views import VIEWS, Update
+from projections.views import NAMED, Update
 
 log = structlog.get_logger("kehu.webhooks")
 T = TypeVar("T")
@@ -49,7 +49,6 @@ TRIES = 20
 """Tries of one message, the last some nine hours after the first; then its rows are a dead letter."""
 UNSAVED = timedelta(hours=1)
 """How far the mark of a webhook that is told nothing may stay behind."""
-_VIEWS = {view.name: view for view in VIEWS}
 
 
 @dataclass(slots=True)
@@ -121,7 +120,7 @@ class WebhookDelivery(Service):
 
     async def _turn(self) -> None:
         try:
-            behind = await self.once()
+            lag = await self.once()
             self._patience.succeeded(self._servers.store)
         except (DomainError, KehuError, OSError) as error:
             self._patience.failed("webhooks need the store", error)
@@ -130,7 +129,7 @@ class WebhookDelivery(Service):
         else:
             await self.sleep(COALESCE)
             if not any(one.telling or one.then for one in self._claimed.values()):
-                await asyncio.get_running_loop().run_in_executor(self._waiting, self._resting.rest, behind)
+                await asyncio.get_running_loop().run_in_executor(self._waiting, self._resting.rest, lag)
 
     async def once(self) -> bool:
         """See whom to tell, and begin to tell each what is new; whether read models lag behind the log."""
@@ -154,14 +153,14 @@ class WebhookDelivery(Service):
                     await self._in_thread(self._webhooks.pause, name, f"unforeseen: {type(error).__name__}")
                     del self._claimed[name]
                     continue
-            stands = standing(_VIEWS[claimed.webhook.view], live)
+            stands = standing(NAMED[claimed.webhook.view], live)
             if stands is not None and claimed.has_work(stands) and not self.should_stop:
                 claimed.telling = asyncio.ensure_future(self._tell(claimed, stands))
-        return any(one.build.position < one.head for one in live.values())
+        return behind(live)
 
     async def _look(self) -> None:
         """Claim what nobody tells, and take over what was changed by hand: replayed, paused, removed, another URL."""
-        found = {one.name: one for one in await self._in_thread(self._webhooks.active) if one.view in _VIEWS}
+        found = {one.name: one for one in await self._in_thread(self._webhooks.active) if one.view in NAMED}
         for name in self._claimed.keys() - found.keys():
             await _stop(self._claimed.pop(name))
         for name, webhook in found.items():
@@ -215,7 +214,7 @@ class WebhookDelivery(Service):
     async def _read(self, claimed: _Claimed, live: Live) -> bool:
         """Read what comes next; whether there is more after it."""
         webhook = claimed.webhook
-        view = _VIEWS[webhook.view]
+        view = NAMED[webhook.view]
         seen = await self._in_thread(step, self._feed, view, claimed.at, live, AT_ONCE)
         walking = claimed.at is None or claimed.at.walk is not None
         updates = [one for one in seen.page.updates if not walking or one.position > webhook.after_position]
@@ -250,7 +249,7 @@ class WebhookDelivery(Service):
         if letter is None:
             claimed.webhook = replace(webhook, again=False)
             return
-        view = _VIEWS[webhook.view]
+        view = NAMED[webhook.view]
         told, keys = await self._chosen(webhook, await self._in_thread(self._feed.rows, view, live, letter.keys))
         try:
             for message in batches(webhook.name, [(one.key, structured(view, epoch_of(live), one)) for one in told]):

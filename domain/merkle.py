@@ -1,4 +1,4 @@
-"""A Merkle tree over the log in the shape of RFC 9162 (and 6962): roots, proofs, and how they are verified.
+"""A Merkle tree over the log in the shape of RFC 9162 (and 6962): roots, and proofs that `kehu-verify` verifies.
 
 Leaf i is the event at position i + 1. The tree of the first n events is a head; a proof of inclusion shows that an
 event is in the tree of a head, a proof of consistency that a later tree holds an earlier one unchanged. Proofs are
@@ -75,70 +75,10 @@ def consistency_proof(earlier: int, later: int, nodes: Nodes) -> list[Hash]:
 def rest(indices: Iterable[int], size: int, nodes: Nodes) -> Iterator[Hash]:
     """A proof for many leaves at once: the hashes of all largest subtrees that hold none of them, from left to right.
 
-    With the leaves at the indices, which ascend, they make the root over `size` leaves: see `root_with`.
+    With the leaves at the indices, which ascend, they make the root over `size` leaves: see `kehu-verify export`.
     """
     ahead = _Ahead((index, b"") for index in indices)
     yield from _rest(0, size, ahead, nodes)
-
-
-def root_with(leaves: Iterable[tuple[int, Hash]], size: int, hashes: Iterable[Hash]) -> Hash:
-    """The root that leaves with their indices, which ascend, and the proof of `rest` lead to.
-
-    Raises ValueError when there are too few hashes, or more of either than the tree has room for.
-    """
-    ahead, others = _Ahead(leaves), iter(hashes)
-    found = _root_with(0, size, ahead, others) if size else EMPTY
-    if ahead.index is not None or next(others, None) is not None:
-        raise ValueError("the leaves and the hashes do not fill a tree of this size")
-    return found
-
-
-def includes(leaf: Hash, index: int, size: int, path: Sequence[Hash], head: Hash) -> bool:
-    """RFC 9162 section 2.1.3.2: whether the path leads from the leaf to the root of the head."""
-    if not 0 <= index < size:
-        return False
-    node, last, found = index, size - 1, leaf
-    for step in path:
-        if last == 0:
-            return False
-        if node % 2 or node == last:
-            found = node_hash(step, found)
-            while not node % 2 and node:
-                node, last = node // 2, last // 2
-        else:
-            found = node_hash(found, step)
-        node, last = node // 2, last // 2
-    return last == 0 and found == head
-
-
-def is_consistent(earlier: int, later: int, earlier_root: Hash, later_root: Hash, proof: Sequence[Hash]) -> bool:
-    """RFC 9162 section 2.1.4.2: whether the later tree begins with the earlier one."""
-    if earlier == later:
-        return not proof and earlier_root == later_root
-    if earlier == 0:
-        return not proof and earlier_root == EMPTY
-    if not 0 < earlier < later:
-        return False
-    steps = list(proof)
-    if earlier & (earlier - 1) == 0:
-        steps.insert(0, earlier_root)
-    if not steps:
-        return False
-    node, last = earlier - 1, later - 1
-    while node % 2:
-        node, last = node // 2, last // 2
-    old = new = steps[0]
-    for step in steps[1:]:
-        if last == 0:
-            return False
-        if node % 2 or node == last:
-            old, new = node_hash(step, old), node_hash(step, new)
-            while not node % 2 and node:
-                node, last = node // 2, last // 2
-        else:
-            new = node_hash(new, step)
-        node, last = node // 2, last // 2
-    return last == 0 and old == earlier_root and new == later_root
 
 
 def _split(size: int) -> int:
@@ -209,15 +149,3 @@ def _rest(start: int, end: int, ahead: _Ahead, nodes: Nodes) -> Iterator[Hash]:
         middle = start + _split(end - start)
         yield from _rest(start, middle, ahead, nodes)
         yield from _rest(middle, end, ahead, nodes)
-
-
-def _root_with(start: int, end: int, ahead: _Ahead, hashes: Iterator[Hash]) -> Hash:
-    if ahead.index is None or ahead.index >= end:
-        found = next(hashes, None)
-        if found is None:
-            raise ValueError("there are too few hashes for a tree of this size")
-        return found
-    if end - start == 1:
-        return ahead.take()
-    middle = start + _split(end - start)
-    return node_hash(_root_with(start, middle, ahead, hashes), _root_with(middle, end, ahead, hashes))

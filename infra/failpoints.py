@@ -39,7 +39,7 @@ STEPS = (
     "growing",  # new leaves are in the kept tree, no head is signed
     "sealing",  # its head is signed and inserted, nothing is committed
     "sealed",  # the head is committed, nobody outside knows it
-    "told",  # a place outside has it, that is not noted
+    "anchored",  # a place outside has it, that is not noted
     "indexed",  # new builds have all rows and indexes, their positions are not moved
 )
 

@@ -19,7 +19,7 @@ def source_of(view: View) -> str:
 
 def type_of(view: View, happened: Happened) -> str:
     """`kehu.views.retention-risk.changed`."""
-    return f"kehu.views.{view.name}.{happened}"
+    return f"{view.topic}.{happened}"
 
 
 def happened_to(update: Update) -> Happened:

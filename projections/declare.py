@@ -110,6 +110,27 @@ class Rows(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Selection:
+    """Rows of a projection's first table, which drops none, that somebody shall see to: in a table of their own.
+
+    `pick` makes such a row from one of the first table, which has the same key, or None. Only `finish` and `sweep` may
+    fill what it decides by: whoever runs them picks before and after, and so knows what comes and goes.
+    """
+
+    table: Table
+    pick: Callable[[Row], Row | None]
+
+    def changed(self, into: Changed, before: bool, change: Change) -> None:
+        """Add to what happens to the table when a row of the first one has changed; `before`: whether it was picked."""
+        key, position, row = change
+        picked = self.pick(row)
+        if picked is not None:
+            (into.replaced if before else into.added).append((key, position, picked))
+        elif before:
+            into.dropped.append(key)
+
+
+@dataclass(frozen=True, slots=True)
 class Projection:
     """A read model: how it is made from the log. A changed fold or table means a new version.
 
@@ -132,6 +153,8 @@ class Projection:
     """Re-evaluates one row of the first table for a moment; for projections whose rows carry `next_change_at`."""
     finish: Callable[[Row], Row] | None = None
     """Fills what follows from the rest of a row of the first table, once for all events of a batch that touched it."""
+    selection: Selection | None = None
+    """A table that no fold touches: what `finish` and `sweep` lead to decides which rows are in it."""
     using: "Callable[[bytes], Projection] | None" = None
     """The same projection with a model that is data: for builds that name one. It may change only what `finish` and
     `sweep` fill."""

@@ -8,9 +8,9 @@ from typing import NamedTuple
 from domain.values import Position
 from projections.customers import CUSTOMERS, PROFILES
 from projections.declare import Projection, Table
-from projections.retention_risk import RETENTION_RISK, RISK
+from projections.retention_risk import AT_RISK, RETENTION_RISK, RISK
 from projections.satisfaction import DAILY, SATISFACTION
-from projections.service_queues import ITEMS, SERVICE_QUEUES
+from projections.service_queues import ITEMS, MISSED, SERVICE_QUEUES
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,13 @@ class View:
     meaning: str
     """What a row is, in one sentence."""
     without: frozenset[str] = field(default=frozenset())
+    published_on: str = ""
+    """Its topic, where that has another name than the view."""
+
+    @property
+    def topic(self) -> str:
+        """The Kafka topic, and what the types of its events begin with: `kehu.views.retention-risk`."""
+        return self.published_on or f"kehu.views.{self.name}"
 
     @property
     def columns(self) -> Mapping[str, str]:
@@ -76,7 +83,7 @@ VIEWS: tuple[View, ...] = (
         SERVICE_QUEUES,
         ITEMS,
         "A contact or case in its queue, with its clocks; a contact is removed when it ends.",
-        without=frozenset({"topic", "again", "pauses"}),
+        without=frozenset({"topic", "again", "late", "pauses"}),
     ),
     View(
         "customers",
@@ -84,4 +91,19 @@ VIEWS: tuple[View, ...] = (
         PROFILES,
         "A customer as of the last fact about each field, without personal data; merges are made by whoever reads.",
     ),
+    View(
+        "retention-risk-alerts",
+        RETENTION_RISK,
+        AT_RISK,
+        "A customer who is likely to leave, with what raises the risk; removed when the band is high no more.",
+        published_on="kehu.alerts.retention-risk",
+    ),
+    View(
+        "deadline-alerts",
+        SERVICE_QUEUES,
+        MISSED,
+        "A deadline that an open case has missed, and in whose hands the case is; removed when the case is over.",
+        published_on="kehu.alerts.deadlines",
+    ),
 )
+NAMED: Mapping[str, View] = {view.name: view for view in VIEWS}

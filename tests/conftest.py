@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from infra.postgres.migrate import migrate
 from tests.support.apache_kafka import ApacheKafka
 from tests.support.ingesting import make_anew
 from tests.support.own_postgres import own_postgres
+from tests.support.world import World
 
 Broker = EmbeddedBroker | ApacheKafka
 
@@ -48,6 +50,13 @@ def schema(postgres_server: EmbeddedPostgres) -> str:
 def database(postgres_server: EmbeddedPostgres, schema: str) -> str:
     """A fresh database with the schema; its connection string."""
     return postgres_server.create_database(f"test_{next(_numbers)}", template=schema)
+
+
+@pytest.fixture
+def world(database: str) -> Iterator[World]:
+    """Read models in a fresh database, over a log in memory that grows."""
+    with closing(World(database)) as made:
+        yield made
 
 
 @pytest.fixture(scope="session", params=["embedded", pytest.param("apache", marks=pytest.mark.kafka)])

@@ -24,6 +24,8 @@ TITLES = {
     "waiting": "Messages that wait for something",
     "dead_letters": "Messages that could not be taken",
     "read_models": "What follows from it",
+    "accesses": "When it was read over HTTP, and for what",
+    "not_told": "What webhooks did not take",
     "erasures": "Requests to be forgotten",
 }
 _PAGE = """<!doctype html>

@@ -10,15 +10,21 @@ from infra.cli.projections import chosen
 from infra.cli.servers import Kafka, Postgres, connected
 from infra.errors import KehuError
 from infra.kafka import faust_app
-from infra.kafka.views import topic_of
 from infra.postgres.view_marks import anew, lag
-from projections.views import VIEWS
+from projections.views import NAMED, VIEWS, View
 
 
 class NoSuchView(KehuError):
     """There is no view of this name. `kehu views list` has all of them."""
 
     exit_code = 2
+
+
+def named(name: str) -> View:
+    """The view of this name. Raises NoSuchView."""
+    if name not in NAMED:
+        raise NoSuchView(name)
+    return NAMED[name]
 
 
 def list_views(
@@ -40,7 +46,7 @@ def list_views(
         rows: list[dict[str, Any]] = [
             {
                 "view": view.name,
-                "topic": topic_of(view),
+                "topic": view.topic,
                 "read_model": f"{view.projection.name} v{view.projection.version}",
                 "key": ", ".join(view.table.key),
                 "behind_seconds": round(lag(conn, view), 1),
@@ -73,8 +79,6 @@ def republish(
 
     Example: kehu views republish service-queues
     """
-    if view not in {one.name for one in VIEWS}:
-        raise NoSuchView(view)
     with connected(postgres) as conn:
-        anew(conn, view)
+        anew(conn, named(view).name)
     say(f"{view} is published in full as soon as a worker runs")

@@ -7,7 +7,7 @@ import typer
 from infra import bootstrap, settings
 from infra.cli.output import Csv, Json, Limit, Ndjson, print_json, print_rows, say
 from infra.cli.servers import Postgres, connected
-from infra.cli.views import NoSuchView
+from infra.cli.views import named
 from infra.errors import KehuError
 from infra.kafka import faust_app
 from infra.postgres import webhooks
@@ -15,7 +15,6 @@ from infra.postgres.changes import Feed, connection
 from infra.postgres.following import newest, standing
 from infra.webhooks.addresses import check_url
 from infra.webhooks.signing import key_of, new_secret
-from projections.views import VIEWS, View
 
 Name = Annotated[str, typer.Argument(help="A name of `kehu webhooks list`.", show_default=False)]
 
@@ -53,7 +52,7 @@ def add(
     if not (1 <= len(name) <= 64 and name.isascii() and all(c.isalnum() or c in ".-" for c in name)):
         raise WrongName(name[:100])
     check_url(url)
-    of = _view(view)
+    of = named(view)
     if segment and "segment" not in of.columns:
         raise NoSegments(view)
     secret = secret or new_secret()
@@ -88,7 +87,7 @@ def list_webhooks(
     Example: kehu webhooks list --failing
     """
     with connected(postgres) as conn:
-        rows = webhooks.listed(conn, None if view is None else _view(view).name, failing)
+        rows = webhooks.listed(conn, None if view is None else named(view).name, failing)
     print_rows("Webhooks", rows, as_json, as_csv, as_ndjson, people=_for_people, wide=("url", "error"))
 
 
@@ -214,10 +213,3 @@ def deliver(postgres: Postgres = "") -> None:
     """
     given = settings.checked(settings.WebhookSettings, postgres=postgres or None)
     faust_app.run(bootstrap.webhook_delivery(given))
-
-
-def _view(name: str) -> View:
-    for view in VIEWS:
-        if view.name == name:
-            return view
-    raise NoSuchView(name)

@@ -23,7 +23,7 @@ MEDIA: Mapping[str, str] = {
     "ndjson": "application/x-ndjson",
 }
 PART = 64 * 1024
-"""Bytes of a part of a stream, about."""
+"""Bytes of a part of a stream, about: so much a reader that does not read may keep in memory."""
 PRIVATE = {"Cache-Control": "private, no-cache", "X-Content-Type-Options": "nosniff"}
 _HEAD = """SELECT n, (SELECT recorded_at FROM kehu.stored_events WHERE notification_id = n) AS recorded_at
     FROM kehu.log_head"""
@@ -120,11 +120,15 @@ def headers(fresh: Sequence[Freshness], cursor: str | None = None) -> dict[str, 
 
 def parts(rows: Iterable[Row], fields: Sequence[str] | None, form: Form) -> Iterator[bytes]:
     """Rows as CSV or NDJSON, in parts."""
-    lines = _csv(rows, fields) if form == "csv" else (json_of(_picked(row, fields)) + b"\n" for row in rows)
+    return joined(_csv(rows, fields) if form == "csv" else (json_of(_picked(row, fields)) + b"\n" for row in rows))
+
+
+def joined(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """In parts of `PART` bytes or little more."""
     waiting, size = [], 0
-    for line in lines:
-        waiting.append(line)
-        size += len(line)
+    for piece in pieces:
+        waiting.append(piece)
+        size += len(piece)
         if size >= PART:
             yield b"".join(waiting)
             waiting, size = [], 0

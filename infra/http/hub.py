@@ -20,10 +20,10 @@ from consumers.resting import Resting
 from domain.errors import DomainError
 from domain.ports import Unavailable
 from infra.errors import KehuError
-from infra.http.tails import HEARTBEAT as HEARTBEAT_LINE
-from infra.http.tails import Entry, Tail, entry_of, heartbeat, joined, wire
-from infra.postgres.changes import Feed, Live, Token, WrongToken, connection
-from infra.postgres.following import Step, newest, standing, step
+from infra.http.answers import joined
+from infra.http.tails import STILL_HERE, Entry, Tail, entry_of, heartbeat, wire
+from infra.postgres.changes import Feed, Token, WrongToken, connection
+from infra.postgres.following import Step, behind, newest, standing, step
 from projections.views import View
 
 log = structlog.get_logger("kehu.http.changes")
@@ -47,10 +47,6 @@ Sees = Callable[[Mapping[str, Any]], bool]
 """Whether a follower may see a row."""
 
 
-class Cut(KehuError):
-    """A follower was too slow, or the server ends. Go on with the last id."""
-
-
 class Waiting(Protocol):
     """Knows when the log moves; used by one thread."""
 
@@ -70,7 +66,6 @@ class Hub:
         self._resting = Resting(waiting.wait)
         self._tails: dict[str, Tail] = {}
         self._followers: dict[str, int] = {}
-        self._live: Mapping[str, Live] = {}
         self._task: asyncio.Task[None] | None = None
         self._closing = False
         self._connection = connection(postgres)
@@ -108,7 +103,7 @@ class Hub:
                 if token is None or number is None:
                     found = await self._next_of(view, token)
                     if found is None:
-                        for part in (*greeting, HEARTBEAT_LINE):
+                        for part in (*greeting, STILL_HERE):
                             yield part
                         greeting = []
                         await tail.moved()
@@ -192,12 +187,16 @@ class Hub:
         """Read what changes as long as somebody follows."""
         beat = monotonic()
         while not self._closing and self.followers:
-            behind, away = False, False
+            lag, away = False, False
             try:
-                behind = await self._once()
+                lag = await self._once()
             except (DomainError, KehuError, OSError) as error:
                 away = True
                 log.warning("followers wait for the store", error=str(error))
+            except Exception:
+                # Nobody else would read for them.
+                away = True
+                log.exception("followers wait for what nobody foresaw")
             # So often that nobody waits much longer than a heartbeat, whenever it heard of something.
             if monotonic() - beat >= HEARTBEAT / 3:
                 beat = monotonic()
@@ -206,7 +205,7 @@ class Hub:
             await asyncio.sleep(RETRY if away else COALESCE)
             if away:
                 continue
-            await asyncio.get_running_loop().run_in_executor(self._waits, self._resting.rest, behind)
+            await asyncio.get_running_loop().run_in_executor(self._waits, self._resting.rest, lag)
         if not self._closing:
             self._tails.clear()
 
@@ -224,7 +223,7 @@ class Hub:
                 tail.add(entry_of(tail.view, tail.token, found))
                 if not found.page.more:
                     break
-        return any(one.build.position < one.head for one in live.values())
+        return behind(live)
 
     async def _next_of(self, view: View, token: Token | None) -> Step | None:
         """The next of what a follower missed, read for it alone; None while another version is live."""

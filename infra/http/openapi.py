@@ -158,7 +158,11 @@ def _describe(operation: dict[str, Any], method: str, path: str, told: Told, nee
             found["304"] = {"description": "The caller has these rows already."}
             operation.setdefault("parameters", []).append(_header("If-None-Match", "The ETag of an answer before."))
     elif told.streamed:
-        told_as = {"type": "string", "description": "`event`, `id` and `data`; the data is a CloudEvent in JSON."}
+        told_as = {
+            "type": "object",
+            "description": "One event of the stream; `data` is a CloudEvent in JSON, `id` where to go on.",
+            "properties": {name: {"type": "string"} for name in ("event", "id", "data")},
+        }
         found["200"] = {"description": "Changes as they come.", "content": {"text/event-stream": {"schema": told_as}}}
         operation["parameters"].append(_header("Last-Event-ID", "Instead of `after`: where to go on."))
     elif path.startswith("/health"):

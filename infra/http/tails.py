@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from infra.http.answers import joined
 from infra.postgres.changes import Token
 from infra.postgres.following import Step
 from infra.view_events import happened_to, notice, structured
@@ -17,9 +18,7 @@ from projections.views import View
 
 KEPT = 4 * 1024 * 1024
 """Bytes of a tail."""
-PART = 64 * 1024
-"""Bytes that are handed to a connection at once, about: so much a reader that does not read may keep in memory."""
-HEARTBEAT = b": still here\n\n"
+STILL_HERE = b": still here\n\n"
 
 
 class Event(NamedTuple):
@@ -84,21 +83,7 @@ def wire(happened: str, said: bytes, token: Token | None = None) -> bytes:
 
 def heartbeat(token: Token) -> bytes:
     """Nothing happened; where a reader can go on, which it remembers without an event."""
-    return HEARTBEAT[:-1] + b"id: %s\n\n" % str(token).encode()
-
-
-def joined(wires: Iterable[bytes]) -> Iterator[bytes]:
-    """In parts of `PART` bytes or little more."""
-    part: list[bytes] = []
-    size = 0
-    for one in wires:
-        part.append(one)
-        size += len(one)
-        if size >= PART:
-            yield b"".join(part)
-            part, size = [], 0
-    if part:
-        yield b"".join(part)
+    return STILL_HERE[:-1] + b"id: %s\n\n" % str(token).encode()
 
 
 class Tail:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from infra.kafka.contracts import DIALECT, REFERENCE
-from infra.kafka.views import topic_of
 from projections.views import VIEWS, View
 
 VIEW_SCHEMAS = REFERENCE / "views"
@@ -36,8 +35,8 @@ def schema(view: View) -> Schema:
     columns = {name: _nullable(_type(kind)) for name, kind in view.columns.items()}
     return {
         "$schema": DIALECT,
-        "$id": f"urn:{topic_of(view).replace('.', ':', 1)}:v{view.projection.version}",
-        "title": topic_of(view),
+        "$id": f"urn:{view.topic.replace('.', ':', 1)}:v{view.projection.version}",
+        "title": view.topic,
         "description": view.meaning,
         "type": "object",
         "properties": {**key, **columns},
@@ -56,7 +55,7 @@ def _nullable(kind: Schema) -> Schema:
 
 def generate() -> dict[str, str]:
     """File name -> text, of each view."""
-    return {f"{topic_of(view)}.json": json.dumps(schema(view), indent=2) + "\n" for view in VIEWS}
+    return {f"{view.topic}.json": json.dumps(schema(view), indent=2) + "\n" for view in VIEWS}
 
 
 def write(folder: Path = VIEW_SCHEMAS) -> list[Path]:

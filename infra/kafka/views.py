@@ -20,7 +20,6 @@ from infra.kafka.topics import PATIENCE, extents
 from infra.view_events import sequence_of, source_of, type_of
 from projections.views import VIEWS, Update, View
 
-PREFIX = "kehu.views."
 COMPACTED = {
     "cleanup.policy": "compact",
     # What is removed or replaced is gone after a day, also where little changes.
@@ -42,12 +41,7 @@ class NotTaken(KehuError):
     """The broker did not take a message of a view. It is tried again; see the detail for what it allows."""
 
 
-def topic_of(view: View) -> str:
-    """`kehu.views.retention-risk`."""
-    return PREFIX + view.name
-
-
-VIEW_TOPICS = tuple(map(topic_of, VIEWS))
+VIEW_TOPICS = tuple(view.topic for view in VIEWS)
 
 
 def encoded(view: View, epoch: int, updates: Iterable[Update]) -> Iterable[Encoded]:

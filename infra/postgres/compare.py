@@ -58,8 +58,12 @@ def snapshot(conninfo: str) -> Iterator[Conn]:
 
 
 def compare(conn: Conn, projection: Projection, live: Build, candidate: Build, now: datetime) -> list[Compared]:
-    """All tables of the projection. Rows that change as time passes are compared as they are at `now`."""
-    return [_table(conn, projection, table, live, candidate, now) for table in projection.tables]
+    """All tables of the projection. Rows that change as time passes are compared as they are at `now`.
+
+    Which rows are selected was decided when each was swept last, and follows from what is compared.
+    """
+    follows = projection.selection.table if projection.selection else None
+    return [_table(conn, projection, one, live, candidate, now) for one in projection.tables if one is not follows]
 
 
 def _table(conn: Conn, projection: Projection, table: Table, live: Build, candidate: Build, now: datetime) -> Compared:

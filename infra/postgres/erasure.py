@@ -156,6 +156,7 @@ def empty(conn: Connection, customer_id: str, at: datetime) -> None:
         dead = conn.execute(f"{_EMPTY} WHERE {_OF_DEAD}", values).rowcount
         unread = _naming(conn, customer_id)
         conn.execute(f"{_EMPTY} WHERE id = ANY(%(ids)s)", {**values, "ids": unread})
+        conn.execute(_ANSWERED, {**values, "erased": personal.ERASED})
         snapshots = conn.execute(
             "DELETE FROM kehu.snapshots WHERE stream = %s", (customer.stream_name(customer_id),)
         ).rowcount
@@ -166,6 +167,10 @@ def empty(conn: Connection, customer_id: str, at: datetime) -> None:
 
 _EMPTY = """UPDATE kehu.dead_letters SET value = NULL, hidden_for = %(id)s,
     header_values = array_fill(NULL::bytea, ARRAY[cardinality(header_names)])"""
+
+
+# What a receiver answered may name them. The keys stay: by them it is told that the rows are gone.
+_ANSWERED = "UPDATE kehu.webhook_letters SET error = %(erased)s WHERE keys @> ARRAY[%(id)s::text]"
 
 
 def _die(conn: Connection, waiting: Sequence[Row], customer_id: str, at: datetime) -> None:

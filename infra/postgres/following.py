@@ -25,6 +25,11 @@ def standing(view: View, live: Mapping[str, Live]) -> Live | None:
     return found if found is not None and found.build.version == view.projection.version else None
 
 
+def behind(live: Mapping[str, Live]) -> bool:
+    """Whether some read model has not come to the end of the log."""
+    return any(one.build.position < one.head for one in live.values())
+
+
 def newest(live: Live) -> Token:
     """The token of a reader that has all that is there."""
     return Token(live.build.serial, live.at)

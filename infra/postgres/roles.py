@@ -102,6 +102,7 @@ MAY: Mapping[str, Rights] = {
         "parked": ("SELECT", "UPDATE", "DELETE"),
         "dead_letters": KEEP,
         "snapshots": ("SELECT", "DELETE"),
+        "webhook_letters": ("SELECT", "UPDATE"),
         "projections": READ,
         "projection_builds": ("SELECT", "UPDATE"),
         "projection_folds": KEEP,

@@ -15,13 +15,14 @@ from functools import lru_cache, partial
 from typing import Any
 
 from domain.values import Recorded
-from projections.declare import Index, Key, Projection, Row, Rows, Table
+from projections.declare import Index, Key, Projection, Row, Rows, Selection, Table
 from projections.retention_risk.features import STEPS, forget_old_days, take
 from projections.retention_risk.measures import Features
 from projections.retention_risk.model import COLD_START, RELEASED, Model, NoModel, from_json, to_json
 from projections.retention_risk.scorecard import COLD, Reason, Scored, Scorer, points_of, score
 
 __all__ = [
+    "AT_RISK",
     "COLD",
     "COLD_START",
     "RELEASED",
@@ -33,6 +34,7 @@ __all__ = [
     "Reason",
     "Scored",
     "Scorer",
+    "alert",
     "from_json",
     "points_of",
     "reason_as_json",
@@ -70,6 +72,19 @@ RISK = Table(
 """One customer. `band` is low, medium or high, as the model says; or unknown or closed, without a score.
 
 `score` is the logit in scaled points, `model` the id of the model that the row was scored by.
+"""
+
+AT_RISK = Table(
+    name="retention_risk_alerts",
+    key=RISK.key,
+    columns={
+        name: RISK.columns[name]
+        for name in ("probability", "score", "reasons", "model", "branch", "segment", "project_id", "manager_id")
+    },
+    followed=True,
+)
+"""One customer whose band is high, with the reasons that raise the risk, the worst first. `position` and `changed_at`
+are those of the customer's row in `retention_risk`.
 """
 
 NEW: Row = dict.fromkeys(RISK.columns)
@@ -136,6 +151,15 @@ def _scored(scorer: Scorer, row: Row, at: datetime) -> Row:
     }
 
 
+def alert(row: Row) -> Row | None:
+    """The row of a customer whose band is high, as whoever shall see to it needs it."""
+    if row["band"] != "high":
+        return None
+    picked = {name: row[name] for name in AT_RISK.columns}
+    picked["reasons"] = [reason for reason in row["reasons"] if not reason["points"].startswith("-")]
+    return picked
+
+
 def reason_as_json(reason: Reason) -> dict[str, Any]:
     """The reason as a row keeps it."""
     return {
@@ -161,12 +185,13 @@ def sweep(row: Row, now: datetime) -> Row:
 
 RETENTION_RISK = Projection(
     name="retention_risk",
-    version=4,
-    tables=(RISK,),
+    version=5,
+    tables=(RISK, AT_RISK),
     handles=frozenset(STEPS) | {"customer.erased"},
     keys=keys,
     fold=fold,
     sweep=sweep,
     finish=partial(finished, COLD),
+    selection=Selection(AT_RISK, alert),
     using=scored_by,
 )

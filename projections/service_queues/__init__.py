@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from domain.values import Recorded
 from projections.declare import Key, Projection, Row, Rows, Table
-from projections.service_queues import cases, contacts
+from projections.service_queues import alerts, cases, contacts
 from projections.service_queues.ages import SHARES
 from projections.service_queues.cases import next_deadline
 from projections.service_queues.rules import RULES, WINDOWS
@@ -23,7 +23,7 @@ from projections.service_queues.summaries import (
     with_ages,
     with_flow,
 )
-from projections.service_queues.tables import CELLS, DIMENSIONS, DURATIONS, FIRST, FLOW, ITEMS, rounded
+from projections.service_queues.tables import CELLS, DIMENSIONS, DURATIONS, FIRST, FLOW, ITEMS, MISSED, rounded
 
 __all__ = [
     "CELLS",
@@ -32,6 +32,7 @@ __all__ = [
     "FIRST",
     "FLOW",
     "ITEMS",
+    "MISSED",
     "RULES",
     "SERVICE_QUEUES",
     "SHARES",
@@ -69,12 +70,14 @@ def fold(rows: Rows, event: Recorded) -> None:
         arrive(rows, event)
     elif item := rows.get(ITEMS, (event.originator_id,)):
         STEPS[event.name](rows, event, item)
+        if item["late"]:
+            alerts.show(rows, event, item)
 
 
 SERVICE_QUEUES = Projection(
     name="service_queues",
-    version=4,
-    tables=(ITEMS, FLOW, CELLS, DURATIONS, FIRST),
+    version=5,
+    tables=(ITEMS, MISSED, FLOW, CELLS, DURATIONS, FIRST),
     handles=frozenset(ARRIVALS) | frozenset(STEPS),
     keys=keys,
     fold=fold,

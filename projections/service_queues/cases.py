@@ -9,6 +9,7 @@ from domain.clocks.judgement import PRESET, begin_again, set_deadline, verdicts
 from domain.values import Recorded
 from projections.declare import Row, Rows
 from projections.measures.times import seconds_between
+from projections.service_queues import alerts
 from projections.service_queues.rules import RULES
 from projections.service_queues.tables import DURATIONS, count, enter, move, put, rounded
 
@@ -83,7 +84,14 @@ def _clock_set(rows: Rows, event: Recorded, item: Row) -> None:
     said: Any = event.event
     set_deadline(item, said.clock, said.preset, said.due_at, event.meta.occurred_at)
     item[f"{said.clock}_from"], item[f"{said.clock}_at_risk_at"] = said.starts_at, _at_risk_at(item, said)
+    alerts.moved(rows, event, item)
     put(rows, event, item, **next_deadline(item))
+
+
+def _missed(rows: Rows, event: Recorded, item: Row) -> None:
+    """What is on record as missed changes nothing in the queue (docs/adr/0015); somebody shall see to it."""
+    alerts.missed(rows, event, item)
+    put(rows, event, item)
 
 
 def _at_risk_at(item: Row, said: Any) -> datetime | None:
@@ -132,6 +140,7 @@ def _reopened(rows: Rows, event: Recorded, item: Row) -> None:
     count(rows, item, at, inflow=back, reopened=1)
     status = "assigned" if item["owner"] else "open"
     begin_again(item)
+    alerts.forget(rows, event, item)
     put(rows, event, item, status=status, open=True, waiting_since=at, reopened=item["reopened"] + 1)
 
 
@@ -146,4 +155,5 @@ STEPS: dict[str, Callable[[Rows, Recorded, Row], None]] = {
     "complaint.withdrawn": _leaves("withdrawn"),
     "complaint.closed": _leaves("closed"),
     "complaint.clock-set": _clock_set,
+    "complaint.deadline-missed": _missed,
 }

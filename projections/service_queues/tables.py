@@ -35,6 +35,7 @@ ITEMS = Table(
         "service_due": "timestamptz",
         "service_at_risk_at": "timestamptz",
         "service_missed": "text",
+        "late": "jsonb",
         "pauses": "jsonb",
         "due": "timestamptz",
         "at_risk_at": "timestamptz",
@@ -64,8 +65,24 @@ Status of a contact: waiting, talking; `again` when the customer had another one
 case: open, acknowledged, assigned, waiting, escalated, resolved, withdrawn, closed. `regime` is the preset of the
 statutory clock. A due time is null while that clock is stopped or unknown; from `…_at_risk_at` on the share of the
 rules is gone of the time that it counts; `…_missed` is the preset under which a deadline was missed since the case was
-opened or reopened. `due` is the earlier deadline, `at_risk_at` the earlier of those moments. `pauses` are
-[from, to, reason].
+opened or reopened. `due` is the earlier deadline, `at_risk_at` the earlier of those moments. `late` has for each clock
+with a row in `MISSED` preset, version and deadline. `pauses` are [from, to, reason].
+"""
+
+MISSED = Table(
+    name="deadline_alerts",
+    key={"case_id": "text", "clock": "text"},
+    columns={
+        "preset": "text",
+        "preset_version": "integer",
+        "due_at": "timestamptz",
+        **{name: ITEMS.columns[name] for name in ("customer_id", "status", "case_type", "queue", "owner", "priority")},
+        **{name: ITEMS.columns[name] for name in ("opened_at", "branch", "product", "segment", "project_id")},
+    },
+    followed=True,
+)
+"""The first deadline that a clock of an open case has missed since the case was opened or reopened. It was missed at
+`due_at`.
 """
 
 COUNTERS = (

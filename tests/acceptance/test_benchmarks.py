@@ -38,7 +38,7 @@ FIGURES = {
         "export_rss_mb",
         "idle_cpu",
     },
-    "subscribe": {"publish_rps"},
+    "subscribe": {"publish_rps", "sse_p99_ms", "sse_changes", "sse_cpu", "sse_rss_mb"},
     "encryption": {
         *("encryption_cost", "encryption_cost_cpu", "encrypted_events"),
         *("read_for_projections", "read_with_personal_data"),

@@ -13,9 +13,12 @@ import pytest
 
 from infra.kafka.producer import publish
 from infra.kafka.topics import TOPICS
+from projections.retention_risk import RETENTION_RISK
 from projections.service_queues import next_deadline
 from tests.support.cli import EVENTS, History, kehu, store, story
 from tests.support.project import ROOT
+
+RISK = f"retention_risk_v{RETENTION_RISK.version}.retention_risk"
 
 
 def test_every_published_message_has_one_outcome(history: History) -> None:
@@ -164,7 +167,7 @@ def test_one_customers_risk_names_the_events_behind_each_reason(history: History
 def test_a_score_whose_time_has_come_is_computed_anew(copied: History) -> None:
     with psycopg.connect(copied.postgres) as conn:
         conn.execute(
-            "UPDATE retention_risk_v4.retention_risk SET band = 'low', probability = 0.01, reasons = '[]',"
+            f"UPDATE {RISK} SET band = 'low', probability = 0.01, reasons = '[]',"
             " next_change_at = now() - interval '1 h' WHERE customer_id = 'c-told'"
         )
     old = kehu("show", "retention-risk", "--postgres", copied.postgres, "--customer", "c-told", "--json").rows[0]
@@ -177,7 +180,7 @@ def test_a_score_whose_time_has_come_is_computed_anew(copied: History) -> None:
 def test_a_customer_of_whom_nothing_is_known_is_unknown_and_last(copied: History) -> None:
     with psycopg.connect(copied.postgres) as conn:
         conn.execute(
-            "INSERT INTO retention_risk_v4.retention_risk (customer_id, band, reasons, features, scored_at, position)"
+            f"INSERT INTO {RISK} (customer_id, band, reasons, features, scored_at, position)"
             " VALUES ('c-nobody', 'unknown', '[]', '{}', now(), 1)"
         )
     asked = ("show", "retention-risk", "--postgres", copied.postgres)

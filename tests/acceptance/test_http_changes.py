@@ -1,7 +1,6 @@
 """Changes over HTTP, as a client with EventSource or with polling uses them."""
 
 from collections.abc import Iterator
-from contextlib import closing
 from threading import Thread
 
 import httpx
@@ -10,7 +9,7 @@ import pytest
 
 from infra.http import hub
 from projections.service_queues import SERVICE_QUEUES
-from projections.views import VIEWS
+from projections.views import NAMED
 from tests.support.issuer import Issuer, issuing
 from tests.support.processes import until
 from tests.support.served import Served, served
@@ -18,7 +17,7 @@ from tests.support.sse import EventSource
 from tests.support.views import shown
 from tests.support.world import World, arrives, leaves
 
-(QUEUES,) = (view for view in VIEWS if view.name == "service-queues")
+QUEUES = NAMED["service-queues"]
 PATH = "/v1/changes?view=service-queues"
 
 
@@ -28,11 +27,9 @@ def issuer() -> Iterator[Issuer]:
         yield running
 
 
-@pytest.fixture
-def world(database: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub, "COALESCE", 0.01)
-    with closing(World(database)) as made:
-        yield made
 
 
 @pytest.fixture

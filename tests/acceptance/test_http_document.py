@@ -134,3 +134,11 @@ def test_a_problem_names_a_remedy_in_its_title() -> None:
         assert len(kind.title().split(". ")) >= 2 or "," in kind.title(), kind
         assert kind.status >= 400
     assert len({kind.kind() for kind in kinds}) == len(kinds)
+
+
+@pytest.mark.parametrize("view", ["satisfaction", "retention-risk", "service-queues", "customers"])
+def test_every_event_of_a_stream_is_as_described(view: str, server: Served) -> None:
+    case = schema["/v1/changes"]["GET"].Case(query={"view": view, "follow": "false"})
+    response = case.call(base_url=server.url, headers=server.bearer(scope="admin"))
+    assert "event: restarted" in response.text
+    case.validate_response(response, checks=CHECKS)

@@ -15,6 +15,7 @@ from msgspec import structs
 
 from consumers.projector import Projector
 from domain.action import ActionOpened
+from domain.complaint import ComplaintDeadlineMissed, ComplaintOpened
 from domain.contact import ContactQueued
 from domain.customer import CustomerMerged, CustomerProfileChanged, CustomerRegistered
 from domain.ports import Batch
@@ -78,8 +79,22 @@ def something_of_everything(history: History) -> None:
     """Append what leaves a row in tables that the history of a bank leaves empty, and fold it."""
     waiting = ContactQueued(contact_id="waiting", queue="q", channel="phone")
     opened = ActionOpened(action_id="n-1", owner="m-1", due=NOON.date(), description="tell the fee first")
+    case = ComplaintOpened(complaint_id="late", channel="app")
+    missed = ComplaintDeadlineMissed(
+        complaint_id="late", clock="service", preset="service_default", preset_version=1, due_at=NOON
+    )
     with closing(PostgresLog(history.postgres)) as log, closing(PostgresReadModels(history.postgres)) as models:
-        log.append(Batch(events=[*recorded(waiting), *recorded(opened, customer=BANK)]))
+        late, then = recorded(case, missed, customer="late")
+        log.append(
+            Batch(
+                events=[
+                    *recorded(waiting),
+                    *recorded(opened, customer=BANK),
+                    late,
+                    structs.replace(then, originator_version=2),
+                ]
+            )
+        )
         Projector(log, models, ALL).run_until_caught_up()
 
 

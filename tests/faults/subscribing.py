@@ -27,19 +27,18 @@ from domain.values import Event
 from infra.embedded.broker import EmbeddedBroker
 from infra.embedded.postgres import EmbeddedPostgres
 from infra.failpoints import STEPS
-from infra.kafka.views import topic_of
 from infra.postgres import webhooks
 from infra.postgres.migrate import migrate
 from infra.webhooks.signing import new_secret
 from projections.service_queues import SERVICE_QUEUES
-from projections.views import VIEWS
+from projections.views import NAMED, VIEWS
 from tests.support.cli import free_port
 from tests.support.ingesting import make_anew
 from tests.support.processes import KEHU, ROOT, until
 from tests.support.views import shown
 from tests.support.world import World
 
-(VIEW,) = (view for view in VIEWS if view.name == "service-queues")
+VIEW = NAMED["service-queues"]
 LONGEST_LIFE = {"topic": 2.0, "webhook": 4.0, "http": 4.0}
 """Seconds after which a process is killed, at most; those that are longer begin later."""
 
@@ -74,7 +73,7 @@ def run(postgres: str, kafka: str, folder: Path, *, restarts: int, changes: int,
                 world.switch(SERVICE_QUEUES)
                 report.switches += 1
             if number == 2 * restarts // 3 and by == "topic":
-                make_anew(kafka, [topic_of(VIEW)])
+                make_anew(kafka, [VIEW.topic])
                 report.topics_lost += 1
             for one in (publisher, subscriber):
                 Flag().wait(rng.random() * LONGEST_LIFE[by])
@@ -167,7 +166,7 @@ class Subscriber(Killed):
         self._file = file
 
     def command(self) -> list[str]:
-        return [sys.executable, "-m", "examples.subscriber", topic_of(VIEW), str(self._file)]
+        return [sys.executable, "-m", "examples.subscriber", VIEW.topic, str(self._file)]
 
 
 class Deliverer(Killed):
@@ -277,7 +276,7 @@ def main() -> None:
         broker = up.enter_context(EmbeddedBroker.start(folder / "broker.log"))
         database = server.create_database("subscribing")
         migrate(database)
-        make_anew(broker.bootstrap_servers, [topic_of(view) for view in VIEWS])
+        make_anew(broker.bootstrap_servers, [view.topic for view in VIEWS])
         report = run(
             database,
             broker.bootstrap_servers,

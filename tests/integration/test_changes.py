@@ -1,8 +1,6 @@
 """Whoever follows a view, from any token, over drops, sweeps and switches, ends with exactly its rows."""
 
 import random
-from collections.abc import Iterator
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -14,19 +12,13 @@ from domain.contact import ContactStarted
 from domain.values import Position
 from infra.postgres.changes import KEPT, Token, Walk, WrongToken, _changes_query
 from projections.service_queues import SERVICE_QUEUES
-from projections.views import VIEWS, View, microseconds
+from projections.views import NAMED, VIEWS, View, microseconds
 from tests.support.builders import NOON
 from tests.support.views import Reader, shown
-from tests.support.world import QUEUES_BUILD, World, arrives, leaves
+from tests.support.world import QUEUES_BUILD, World, arrives, is_seen_to, leaves, troubles
 
-(QUEUES_VIEW,) = (view for view in VIEWS if view.name == "service-queues")
+QUEUES_VIEW = NAMED["service-queues"]
 VIEW = pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.name)
-
-
-@pytest.fixture
-def world(database: str) -> Iterator[World]:
-    with closing(World(database)) as made:
-        yield made
 
 
 @VIEW
@@ -37,8 +29,9 @@ def test_a_reader_that_restarts_all_the_time_ends_with_the_rows_whatever_happens
     rng = random.Random(seed)
     reader, lazy = Reader(world.feed, view), Reader(world.feed, view)
     here: list[int] = []
+    in_trouble: list[int] = []
     for number in range(60):
-        match rng.randrange(12):
+        match rng.randrange(14):
             case 0:
                 world.switch(view.projection)
             case 1 if "former" in world.builds.of(view.projection.name):
@@ -52,6 +45,12 @@ def test_a_reader_that_restarts_all_the_time_ends_with_the_rows_whatever_happens
                     world.happens(*leaves(one), customer=f"c{one % 9}")
             case 6 if here:
                 lazy.catch_up(rng.choice((1, 2, 50)))
+            case 7 | 8:
+                world.happens(*troubles(number), customer=f"t{number}")
+                in_trouble.append(number)
+            case 9 if in_trouble:
+                done = in_trouble.pop(rng.randrange(len(in_trouble)))
+                world.happens(*is_seen_to(done), customer=f"t{done}")
             case _:
                 for one in (2 * number, 2 * number + 1):
                     world.happens(*arrives(one), customer=f"c{one % 9}")

@@ -31,14 +31,18 @@ from infra.embedded.postgres import EmbeddedPostgres
 from infra.kafka import codec
 from infra.kafka.topics import topic_of
 from infra.master_keys import new_key
-from infra.postgres import erasure
+from infra.postgres import erasure, webhooks
+from infra.postgres.changes import Feed, connection
 from infra.postgres.dead_letters import DeadLetterOutbox
+from infra.postgres.following import step
 from infra.postgres.log import PostgresLog
 from infra.postgres.migrate import migrate
 from infra.postgres.read_models import PostgresReadModels
+from infra.webhooks.signing import new_secret
 from projections.catalogue import ALL
 from projections.customers import CUSTOMERS
 from projections.retention_risk import RETENTION_RISK
+from projections.views import VIEWS
 from tests.support.builders import fact
 from tests.support.cli import Done, kehu
 from tests.support.letters import dead_letters
@@ -126,6 +130,10 @@ class Bank:
         self.broken(None, f"{{nobody knows whose, of gone and {self.word}".encode())
         self.broken(b"?", b"{nobody knows whose, and it names nobody")
         self.fold()
+        with psycopg.connect(self.database) as conn:
+            webhooks.add(conn, "crm", "https://crm.example/", "customers", None, new_secret(), None)
+            query = "INSERT INTO kehu.webhook_letters (webhook, keys, error, attempts) VALUES ('crm', %s, %s, 20)"
+            conn.execute(query, (["gone", "stays"], f"400: {self.word} is unknown"))
         return self
 
     def fold(self) -> None:
@@ -185,7 +193,8 @@ def bank(whole: Bank, postgres_server: EmbeddedPostgres) -> Iterator[Bank]:
 
 
 def test_before_an_erasure_only_the_read_model_of_customers_holds_personal_data_in_the_clear(bank: Bank) -> None:
-    assert bank.found() == {"customer_personal"}
+    # And what others answered, who know them by name.
+    assert bank.found() == {"customer_personal", "webhook_letters"}
     assert bank.sees("gone") == [bank.word]
     shown = {letter["value"] for letter in dead_letters(bank.database)}
     assert f"{{not json of {bank.word}".encode() in shown
@@ -241,15 +250,22 @@ def test_a_former_build_does_not_keep_what_the_live_one_forgot(bank: Bank) -> No
 
 
 def test_an_erased_customer_leaves_the_views(bank: Bank) -> None:
-    """What publishes the views finds the keys of rows that are gone, and sends their tombstones."""
-    assert bank.erase().code == 0
-    with psycopg.connect(bank.database) as conn:
-        for schema, table in (
-            (f"customers_v{CUSTOMERS.version}", "customers_removed"),
-            (f"retention_risk_v{RETENTION_RISK.version}", "retention_risk_removed"),
-        ):
-            query = sql.SQL("SELECT customer_id FROM {}").format(sql.Identifier(schema, table))
-            assert conn.execute(query).fetchall() == [("gone",)]
+    """Whoever follows the views, by topic, by webhook or over HTTP, is told that the rows are gone."""
+    with closing(connection(bank.database)) as shared:
+        feed = Feed(shared)
+        live, before = feed.live(), {}
+        for view in VIEWS:
+            seen = step(feed, view, None, live[view.projection.name], 1000)
+            before[view.name] = seen.page.token
+            assert bank.word not in "".join(str(one.row) for one in seen.page.updates)
+        assert bank.erase().code == 0
+        live = feed.live()
+        told = {
+            view.name: step(feed, view, before[view.name], live[view.projection.name], 1000).page.updates
+            for view in VIEWS
+        }
+    gone = {name: [(one.key, one.row) for one in updates] for name, updates in told.items() if updates}
+    assert gone == {"customers": [("gone", None)], "retention-risk": [("gone", None)]}
 
 
 def test_what_comes_later_of_somebody_who_was_forgotten_holds_nothing_personal(bank: Bank) -> None:
@@ -397,6 +413,7 @@ def test_a_person_sees_everything_that_is_held_on_them_and_nothing_of_others(ban
     assert bank.word in told["waiting"][0]["value"]
     assert [letter["value"] for letter in told["dead_letters"]] == [f"{{not json of {bank.word}"]
     assert {"customers", "customer_personal", "customer_timeline", "retention_risk"} <= told["read_models"].keys()
+    assert told["not_told"][0]["customers"] == ["gone"]
     for form in ("json", "html", "text"):
         out = " ".join(asked(form).out.split())  # a terminal breaks lines
         assert f"{bank.word} was not amused" in out

@@ -2,30 +2,23 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import aclosing, asynccontextmanager, closing
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import pytest
 
 from domain.customer import CustomerProfileChanged, CustomerRegistered
-from infra.http import hub, tails
+from infra.http import answers, hub, tails
 from infra.http.hub import Hub
 from infra.postgres.changes import Token
 from projections.service_queues import SERVICE_QUEUES
-from projections.views import VIEWS, View
+from projections.views import NAMED, View
 from tests.support.sse import EventSource
 from tests.support.views import shown
 from tests.support.world import World, arrives, leaves
 
-VIEW = {view.name: view for view in VIEWS}
-QUEUES = VIEW["service-queues"]
-
-
-@pytest.fixture
-def world(database: str) -> Iterator[World]:
-    with closing(World(database)) as made:
-        yield made
+QUEUES = NAMED["service-queues"]
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +67,7 @@ def has_rows(world: World, into: EventSource, view: View = QUEUES) -> Callable[[
 def test_a_reader_that_is_cut_off_at_any_part_ends_with_the_rows(
     world: World, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tails, "PART", 200)
+    monkeypatch.setattr(answers, "PART", 200)
     monkeypatch.setattr(hub, "AT_ONCE", 3)
     rng = random.Random(seed)
 
@@ -170,7 +163,7 @@ def test_who_may_see_some_rows_is_told_those_and_goes_on_behind_the_others(world
 
     async def run() -> None:
         reader = EventSource()
-        customers = VIEW["customers"]
+        customers = NAMED["customers"]
         async with following(world) as of:
             for customer, segment in (("c1", "private"), ("c2", "retail")):
                 world.happens(CustomerRegistered(kind="person", segment=segment), customer=customer)

@@ -1,34 +1,23 @@
 """The HTTP server does its work with the rights of `kehu_api`."""
 
 from collections.abc import Iterator
-from contextlib import closing
 
 import psycopg
 import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from infra.postgres import roles
-from infra.postgres.builds import Builds
-from infra.postgres.migrate import migrate
-from projections.catalogue import ALL
 from tests.support.cli import free_port
 from tests.support.issuer import issuing
-from tests.support.own_postgres import own_postgres
+from tests.support.own_postgres import guarded_database
 from tests.support.served import served
 
 
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[str]:
     """A database on a server of its own, since roles belong to the server; the user has the role and nothing else."""
-    with own_postgres() as server:
-        url = server.create_database("guarded")
-        migrate(url)
-        with closing(Builds(url)) as builds:
-            for projection in ALL:
-                builds.set_up(projection)
+    with guarded_database() as url:
         with psycopg.connect(url) as conn:
-            roles.make(conn)
             conn.execute(sql.SQL("CREATE ROLE server LOGIN PASSWORD 'server'"))
             conn.execute("GRANT kehu_api TO server")
         yield make_conninfo(url, user="server", password="server")

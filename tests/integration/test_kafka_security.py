@@ -90,9 +90,10 @@ def test_each_user_can_do_its_work(database: str, as_user: Callable[..., str]) -
     published = asyncio.run(publish(as_user("kehu-worker"), [(DEAD_LETTERS, b"k", b"v", HEADERS)]))
     assert published == {DEAD_LETTERS: 1}
     row: list[Encoded] = [(b"c1", b"{}", [("ce_sequence", b"1")])]
-    asyncio.run(sent(as_user("kehu-worker"), VIEW_TOPICS[0], row))
-    held = asyncio.run(extents(as_user("kehu-subscriber"), [VIEW_TOPICS[0]]))
-    assert sum(one.messages for one in held.values()) == 1
+    for topic in VIEW_TOPICS:
+        asyncio.run(sent(as_user("kehu-worker"), topic, row))
+    held = asyncio.run(extents(as_user("kehu-subscriber"), VIEW_TOPICS))
+    assert sum(one.messages for one in held.values()) == len(VIEW_TOPICS)
     shown = kehu("show", "reconciliation", "--postgres", database, "--kafka", as_user("kehu-operator"))
     assert shown.code == 0, shown.err
 

@@ -16,16 +16,14 @@ from domain.values import Position
 from infra import signing
 from infra.kafka import codec
 from infra.postgres import roles
-from infra.postgres.builds import Builds
 from infra.postgres.log import PostgresLog
-from infra.postgres.migrate import migrate
 from infra.postgres.read_models import PostgresReadModels
 from infra.settings import Settings
 from projections.catalogue import ALL
 from projections.satisfaction import SATISFACTION
 from tests.support.cli import kehu
 from tests.support.ingesting import ingesting, publish, survey
-from tests.support.own_postgres import own_postgres
+from tests.support.own_postgres import guarded_database
 
 STATEMENTS = {
     "SELECT": "SELECT * FROM {} LIMIT 0",
@@ -41,14 +39,7 @@ MODELS = (f"satisfaction_v{SATISFACTION.version}.satisfaction_daily", "kehu.sati
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[str]:
     """A database with schema, read models and roles; on a server of its own, since roles belong to the server."""
-    with own_postgres() as server:
-        url = server.create_database("guarded")
-        migrate(url)
-        with closing(Builds(url)) as builds:
-            for projection in ALL:
-                builds.set_up(projection)
-        with psycopg.connect(url) as conn:
-            roles.make(conn)
+    with guarded_database() as url:
         yield url
 
 

@@ -157,7 +157,7 @@ def test_the_doctor_sees_events_that_nobody_seals_and_heads_that_nobody_was_told
         assert seals() == ("ok", "nothing is sealed")
 
 
-@pytest.mark.parametrize("step", ["growing", "sealing", "sealed", "told"])
+@pytest.mark.parametrize("step", ["growing", "sealing", "sealed", "anchored"])
 def test_a_kill_at_any_step_leads_to_the_same_end(bank: Sealed, step: str, tmp_path: Path) -> None:
     heads = tmp_path / "heads.jsonl"
     command = [sys.executable, "-c", SEAL, bank.url, str(bank.key), str(heads)]

@@ -3,7 +3,7 @@
 import asyncio
 import dataclasses
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, closing
 from datetime import timedelta
 from typing import Any
@@ -20,32 +20,25 @@ from consumers.view_publisher import ViewPublisher
 from infra import bootstrap
 from infra.kafka.topics import Topics, extents
 from infra.kafka.view_contracts import schema
-from infra.kafka.views import VIEW_TOPICS, topic_of
+from infra.kafka.views import VIEW_TOPICS
 from infra.postgres.changes import Token, connection
 from infra.postgres.view_marks import AnotherPublisher, Mark, Marks
 from projections.retention_risk import RETENTION_RISK
 from projections.service_queues import SERVICE_QUEUES
-from projections.views import VIEWS, View, moment
+from projections.views import NAMED, VIEWS, View, moment
 from tests.support.builders import NOON
 from tests.support.ingesting import make_anew
 from tests.support.processes import until
 from tests.support.views import shown
-from tests.support.world import QUEUES_BUILD, World, arrives, leaves
+from tests.support.world import QUEUES_BUILD, World, arrives, is_seen_to, leaves, troubles
 
 Message = Any
-EVERY_VIEW = {view.name: view for view in VIEWS}
-QUEUES = EVERY_VIEW["service-queues"]
-
-
-@pytest.fixture
-def world(database: str) -> Iterator[World]:
-    with closing(World(database)) as made:
-        yield made
+QUEUES = NAMED["service-queues"]
 
 
 async def messages(servers: str, view: View) -> list[Message]:
     """Everything that lies on the topic, of each partition in order."""
-    ends = {tp: one.following for tp, one in (await extents(servers, [topic_of(view)])).items() if one.messages}
+    ends = {tp: one.following for tp, one in (await extents(servers, [view.topic])).items() if one.messages}
     found: dict[TopicPartition, list[Message]] = {tp: [] for tp in ends}
     if not ends:
         return []
@@ -121,7 +114,7 @@ def test_rows_and_tombstones_follow_the_read_models(world: World, topics: str) -
             await publish_all(made)
         await assert_published(world, topics)
         assert len(await lies(topics, QUEUES)) == 23
-        assert await lies(topics, EVERY_VIEW["satisfaction"])
+        assert await lies(topics, NAMED["satisfaction"])
 
     asyncio.run(run())
 
@@ -129,9 +122,11 @@ def test_rows_and_tombstones_follow_the_read_models(world: World, topics: str) -
 def test_a_message_is_a_cloud_event_that_its_schema_describes(world: World, topics: str) -> None:
     async def run() -> None:
         world.happens(*arrives(3), *arrives(2), *leaves(3))
+        world.happens(*troubles(1), customer="c2")
         async with publisher(world.database, topics) as made:
             await publish_all(made)
             world.happens(*leaves(2))
+            world.happens(*is_seen_to(1), customer="c2")
             await publish_all(made)
         for view in VIEWS:
             found = await messages(topics, view)
@@ -146,7 +141,13 @@ def test_a_message_is_a_cloud_event_that_its_schema_describes(world: World, topi
                 assert said["type"].endswith("removed" if message.value is None else "changed")
                 if message.value is not None:
                     assert [one.message for one in validator.iter_errors(json.loads(message.value))] == []
-        assert [m.value is None for m in await messages(topics, QUEUES)] == [False, True]
+        for name, key in (
+            ("service-queues", b"contact-k2"),
+            ("deadline-alerts", b'["p1", "service"]'),
+            ("retention-risk-alerts", b"c2"),
+        ):
+            found = await messages(topics, NAMED[name])
+            assert [one.value is None for one in found if one.key == key] == [False, True]
 
     asyncio.run(run())
 
@@ -245,7 +246,7 @@ def test_swept_rows_are_published_with_a_greater_sequence_and_the_same_position(
             await publish_all(made)
             assert world.sweep(NOON + timedelta(days=200))
             await publish_all(made)
-        first, second = await messages(topics, EVERY_VIEW["retention-risk"])
+        first, second = await messages(topics, NAMED["retention-risk"])
         assert attributes(first)["position"] == attributes(second)["position"]
         assert attributes(first)["sequence"] < attributes(second)["sequence"]
         assert first.value != second.value
@@ -321,7 +322,7 @@ def test_a_view_of_another_version_is_not_published_until_it_is_live(
         async with publisher(world.database, topics) as made:
             await publish_all(made)
             assert await messages(topics, QUEUES) == []
-            assert await messages(topics, EVERY_VIEW["retention-risk"])
+            assert await messages(topics, NAMED["retention-risk"])
         monkeypatch.undo()
         async with publisher(world.database, topics) as switched:
             await publish_all(switched)

@@ -1,8 +1,8 @@
 """A webhook ends with exactly the rows of its view: over failures, restarts, switches, segments and two processes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from itertools import chain, repeat
 from typing import Any
 
@@ -19,20 +19,13 @@ from infra.webhooks.addresses import networks
 from infra.webhooks.sending import Sender
 from infra.webhooks.signing import new_secret
 from projections.service_queues import SERVICE_QUEUES
-from projections.views import VIEWS
+from projections.views import NAMED
 from tests.support.receiver import Receiver, receiving
 from tests.support.views import shown
 from tests.support.world import World, arrives, leaves
 
-VIEW = {view.name: view for view in VIEWS}
-QUEUES = VIEW["service-queues"]
+QUEUES = NAMED["service-queues"]
 LOOPBACK = networks("127.0.0.0/8")
-
-
-@pytest.fixture
-def world(database: str) -> Iterator[World]:
-    with closing(World(database)) as made:
-        yield made
 
 
 @pytest.fixture(autouse=True)

@@ -97,10 +97,15 @@ class MemoryRows:
 
     def finish(self, projection: Projection) -> None:
         """The end of a batch: fill what follows from the rest of the touched rows."""
-        first = projection.tables[0]
-        for table, key in self._touched:
-            if projection.finish is not None and table is first:
-                self._rows[table.name][key] = projection.finish(self._rows[table.name][key])
+        first, selection = projection.tables[0], projection.selection
+        finished = [key for table, key in self._touched if projection.finish is not None and table is first]
+        for key in finished:
+            assert projection.finish is not None
+            row = self._rows[first.name][key] = projection.finish(self._rows[first.name][key])
+            if selection is not None and (picked := selection.pick(row)) is not None:
+                self.put(selection.table, key, picked)
+            elif selection is not None:
+                self._rows.get(selection.table.name, {}).pop(key, None)
         self._touched.clear()
 
     def whole(self, table: Table) -> list[dict[str, Any]]:

@@ -6,9 +6,10 @@ from datetime import datetime
 import psycopg
 
 from consumers.projector import Projector
+from domain.complaint import ComplaintDeadlineMissed, ComplaintOpened, ComplaintReopened, ComplaintResolved
 from domain.contact import ContactEnded, ContactQueued, ContactStarted
 from domain.customer import CustomerRegistered
-from domain.survey import SurveyInvited
+from domain.survey import SurveyInvited, SurveyScored
 from domain.values import Event
 from infra.memory.log import MemoryLog
 from infra.postgres import indexes
@@ -18,6 +19,7 @@ from infra.postgres.read_models import PostgresReadModels
 from projections.catalogue import ALL
 from projections.declare import Projection
 from projections.service_queues import SERVICE_QUEUES
+from tests.support.builders import NOON
 from tests.support.rows import recorded
 
 QUEUES_BUILD = f"service_queues_v{SERVICE_QUEUES.version}"
@@ -89,3 +91,40 @@ def arrives(number: int) -> list[Event]:
 
 def leaves(number: int) -> list[Event]:
     return [ContactStarted(contact_id=f"k{number}"), ContactEnded(contact_id=f"k{number}", resolved=True)]
+
+
+def troubles(number: int) -> list[Event]:
+    """What somebody shall see to: a deadline that was missed, and a customer who is likely to leave."""
+    turned_down = ComplaintResolved(complaint_id=f"r{number}", outcome="rejected", reasons="r", onward_rights="o")
+    return [
+        ComplaintOpened(complaint_id=f"p{number}", channel="app", branch="north"),
+        ComplaintDeadlineMissed(
+            complaint_id=f"p{number}", clock="service", preset="service_default", preset_version=1, due_at=NOON
+        ),
+        ComplaintOpened(complaint_id=f"r{number}", channel="app"),
+        turned_down,
+        *[ComplaintReopened(complaint_id=f"r{number}", reason="not satisfied")] * 2,
+        *_answers(number, 1),
+    ]
+
+
+def is_seen_to(number: int) -> list[Event]:
+    """The end of such troubles."""
+    decided = ComplaintResolved(complaint_id=f"p{number}", outcome="upheld", reasons="r", onward_rights="o")
+    return [decided, *_answers(number, 5)]
+
+
+def _answers(number: int, score: int) -> list[Event]:
+    return [
+        SurveyScored(
+            invitation_id=f"{metric}{number}",
+            metric=metric,
+            scale=5 if metric == "csat" else 10,
+            score=score if metric == "csat" else 2 * score,
+            previous=None,
+            channel="app",
+            owner=None,
+            invited_at=NOON,
+        )
+        for metric in ("csat", "nps")
+    ]

@@ -1,7 +1,9 @@
 """Retention risk: each rule of the scorecard at its edges, reasons that add up, and time that changes the score."""
 
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from msgspec import convert
 from msgspec.structs import replace
 
+from consumers.projector import Projector
 from domain.account import TransactionPosted, TransactionReversed
 from domain.complaint import (
     ComplaintClockSet,
@@ -21,8 +24,10 @@ from domain.complaint import (
 from domain.contact import ContactQueued
 from domain.customer import CustomerClosed, CustomerManagerAssigned, CustomerProfileChanged, CustomerRegistered
 from domain.survey import SurveyScored
+from infra.memory.log import MemoryLog
+from infra.memory.read_models import MemoryReadModels
 from projections.declare import Row
-from projections.retention_risk import COLD_START, RETENTION_RISK, RISK, Scored, score, sweep
+from projections.retention_risk import AT_RISK, COLD_START, RETENTION_RISK, RISK, Scored, alert, score, sweep
 from tests.support.builders import NOON
 from tests.support.rows import Dated, fold, recorded
 
@@ -453,3 +458,58 @@ def test_the_order_of_messages_of_different_topics_does_not_matter(order: list[i
     (row,) = fold(RETENTION_RISK, events).whole(RISK)
     (usual,) = fold(RETENTION_RISK, sorted(events, key=lambda one: one.meta.occurred_at)).whole(RISK)
     assert row["features"] == usual["features"]
+
+
+# --- alerts ---
+
+UNHAPPY = (opened(20), answered("csat", 1, 5), answered("nps", 2, 10), *(contacted(n / 10) for n in range(4)))
+IN_THE_NORTH = (CustomerRegistered(branch="north", segment="private", manager_id="m1"), ago(60))
+CONTENT = (answered("csat", 5, 5, days=0), answered("nps", 10, 10, days=0), resolved(0))
+
+
+def test_a_customer_whose_band_is_high_has_an_alert_with_what_raises_the_risk() -> None:
+    rows = fold(RETENTION_RISK, recorded(IN_THE_NORTH, *UNHAPPY))
+    [known] = rows.whole(RISK)
+    [told] = rows.whole(AT_RISK)
+    assert known["band"] == "high"
+    assert {name: told[name] for name in told if name != "reasons"} == {
+        name: known[name] for name in told if name != "reasons"
+    }
+    assert (told["branch"], told["segment"], told["manager_id"]) == ("north", "private", "m1")
+    assert [reason["code"] for reason in told["reasons"]] == [
+        reason["code"] for reason in known["reasons"] if float(reason["points"]) > 0
+    ]
+
+
+@pytest.mark.parametrize("splits", [(), (len(UNHAPPY) + 1,), range(1, 12)])
+def test_an_alert_is_gone_when_the_band_is_high_no_more_or_the_customer_has_left(splits: Sequence[int]) -> None:
+    events = [IN_THE_NORTH, *UNHAPPY]
+    assert fold(RETENTION_RISK, recorded(*events), splits).whole(AT_RISK) != []
+    assert fold(RETENTION_RISK, recorded(*events, *CONTENT), splits).whole(AT_RISK) == []
+    assert fold(RETENTION_RISK, recorded(*events, (CustomerClosed(), NOON)), splits).whole(AT_RISK) == []
+
+
+@pytest.mark.parametrize("batch", [1, 2, 100])
+def test_the_runner_keeps_the_alerts_of_the_rows_also_when_time_passes(batch: int) -> None:
+    log, models = MemoryLog(), MemoryReadModels()
+    log.events += recorded(IN_THE_NORTH, *UNHAPPY)
+    log.events += recorded(IN_THE_NORTH, *UNHAPPY, *CONTENT, customer="c2", after=log.head())
+    log.events += recorded(IN_THE_NORTH, posted(0), customer="c3", after=log.head())
+    projector = Projector(log, models, [RETENTION_RISK], batch=batch)
+    projector.run_until_caught_up()
+    seen = [alerts_of(models)]
+    assert seen == [{("c1",)}]
+    for days in (30, 60, 100, 400):
+        while projector.sweep(NOON + days * DAY):
+            pass
+        seen.append(alerts_of(models))
+    assert any(before - after for before, after in pairwise(seen))
+    assert any(after - before for before, after in pairwise(seen))
+
+
+def alerts_of(models: MemoryReadModels) -> set[Any]:
+    """Whose alerts there are, which are those that the rows say."""
+    stored = models.rows[RETENTION_RISK.name, RISK.name]
+    alerts = models.rows[RETENTION_RISK.name, AT_RISK.name]
+    assert {key: (position, alert(row)) for key, (position, row) in stored.items() if row["band"] == "high"} == alerts
+    return set(alerts)

@@ -19,7 +19,7 @@ from infra.http.problems import Invalid, TooMany
 from infra.http.scopes import VIEWS as SCOPE
 from infra.http.security import Needs, check_purpose, record
 from infra.postgres.changes import Token, WrongToken
-from projections.views import VIEWS
+from projections.views import NAMED
 
 router = APIRouter(prefix="/v1", tags=["changes"])
 Reader = Annotated[Caller, Depends(Needs(SCOPE))]
@@ -29,9 +29,10 @@ NOW = "now"
 STALLED = 30.0
 """Seconds in which a caller must have taken a part."""
 NO_TOKEN = Invalid(errors=[{"at": "query.after", "detail": "give the id of an event, or now"}])
-_VIEWS = {view.name: view for view in VIEWS}
-ViewName = Literal["satisfaction", "retention-risk", "service-queues", "customers"]
-assert set(_VIEWS) == set(ViewName.__args__)  # type: ignore[attr-defined]
+ViewName = Literal[
+    "satisfaction", "retention-risk", "service-queues", "customers", "retention-risk-alerts", "deadline-alerts"
+]
+assert set(NAMED) == set(ViewName.__args__)  # type: ignore[attr-defined]
 
 
 class WantedChanges(BaseModel):
@@ -66,7 +67,7 @@ async def changes(
     is told.
     """
     parts = parts_of(request)
-    view = _VIEWS[wanted.view]
+    view = NAMED[wanted.view]
     personal = "customer_id" in {**view.table.key, **view.table.columns}
     purpose = check_purpose(request) if personal else None
     token, now = _token(request.headers.get(LAST) or wanted.after)

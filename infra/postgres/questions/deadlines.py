@@ -9,7 +9,7 @@ from itertools import islice
 from infra.postgres.ops import matching
 from infra.postgres.questions.answer import Answer, Row
 from projections.deadlines import CLOCKS, RUNNING_DEADLINES
-from projections.service_queues import DIMENSIONS, SERVICE_QUEUES, is_at_risk, is_overdue, next_deadline
+from projections.service_queues import DIMENSIONS, SERVICE_QUEUES, is_overdue
 
 ABOUT_DEADLINES = (RUNNING_DEADLINES, SERVICE_QUEUES)
 """The read models that are asked: what runs, and whose work it is."""
@@ -22,7 +22,8 @@ EVERYTHING: Chosen = {}
 # Case by case in the order of an index of each clock; what is known of the work comes by the key of its row.
 _RUNNING = " UNION ALL ".join(
     f"""SELECT d.case_id AS "case", '{clock}' AS clock, d.{clock}_preset AS preset, d.{clock}_version AS preset_version,
-        d.{clock}_due AS due_at, d.customer_id, i.{clock}_from AS starts_at, i.status, i.regime,
+        d.{clock}_due AS due_at, d.customer_id, i.{clock}_from AS starts_at,
+        i.{clock}_at_risk_at AS at_risk_at, i.status, i.regime,
         {", ".join(f"i.{name}" for name in DIMENSIONS)}
     FROM deadlines d LEFT JOIN queue_items i ON i.item_id = 'complaint-' || d.case_id
     WHERE d.{clock}_due IS NOT NULL"""
@@ -40,14 +41,14 @@ def running_deadlines(
 ) -> Iterator[Row]:
     """So many running deadlines, or with 0 all of them, the earliest first; of one of `STATES`, before `until`.
 
-    Overdue is one that is over and whose miss is not on record. At risk is one of which as large a part of the time is
-    gone as makes a case at risk; where no queue knows when the clock began, it is in time until it is over.
+    Overdue is one that is over and whose miss is not on record. At risk is one that makes its case at risk; where no
+    queue knows when the clock began, it is in time until it is over.
     """
     conditions = [matching(where)]
     conditions += ["due_at < %(now)s" if state == "overdue" else "due_at >= %(now)s"] * (state is not None)
     conditions += ["due_at < %(until)s"] * (until is not None)
     values = {**where, "now": now, "until": until}
-    # Which of those that are not over are at risk, the rules say, not the database: so many rows are not known before.
+    # An index knows when deadlines end and not since when they are at risk: those are looked for among all.
     asked = 0 if state in ("at risk", "in time") else limit
     query = f"""SELECT * FROM ({_RUNNING}) running WHERE {" AND ".join(conditions)}
         ORDER BY due_at, "case", clock LIMIT %(limit)s"""
@@ -56,17 +57,15 @@ def running_deadlines(
 
 
 def _shown(row: Row, now: datetime) -> Row:
-    due, start = row["due_at"], row["starts_at"]
+    due, at_risk_at = row["due_at"], row.pop("at_risk_at")
     names = ("case", "clock", "preset", "preset_version", "due_at")
+    if is_overdue(due, now):
+        state = "overdue"
+    else:
+        state = "at risk" if at_risk_at is not None and at_risk_at <= now else "in time"
     return {
         **{name: row.pop(name) for name in names},
-        "state": "overdue" if is_overdue(due, now) else "at risk" if _at_risk(due, start, now) else "in time",
+        "state": state,
         "seconds_left": int((due - now).total_seconds()),
         **row,
     }
-
-
-def _at_risk(due: datetime, start: datetime | None, now: datetime) -> bool:
-    """As a case is that has this deadline only."""
-    clock: Row = {"statutory_due": due, "statutory_from": start, "service_due": None, "service_from": None}
-    return start is not None and is_at_risk(next_deadline(clock), now)

@@ -23,6 +23,12 @@ _BYTES = (
 )
 _WHOSE = "(hidden_for = ANY(%(ids)s) OR (hidden_for IS NULL AND key = ANY(%(keys)s)))"
 
+# Not who among the staff asked: that is theirs.
+_ACCESSES = """SELECT id, at, client, method, path, purpose, customer_id, status FROM kehu.access_log
+    WHERE customer_id = ANY(%(ids)s) ORDER BY id"""
+_NOT_TOLD = """SELECT id, webhook, ARRAY(SELECT key FROM unnest(keys) key WHERE key = ANY(%(ids)s)) AS customers,
+        given_up_at FROM kehu.webhook_letters WHERE keys && %(ids)s::text[] ORDER BY id"""
+
 
 def held_on(answer: Answer, ids: Sequence[str]) -> Row:
     """All that is stored about the person who has these ids; `events` is the log, from which the rest follows."""
@@ -40,6 +46,8 @@ def held_on(answer: Answer, ids: Sequence[str]) -> Row:
             values,
         ),
         "read_models": _rows(answer, ids),
+        "accesses": answer.rows(_ACCESSES, values),
+        "not_told": answer.rows(_NOT_TOLD, values),
         "erasures": answer.rows("SELECT * FROM kehu.erasures WHERE customer_id = ANY(%(ids)s)", values),
     }
 
