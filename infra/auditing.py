@@ -11,6 +11,7 @@ from domain.audit import Finding, named, walk
 from domain.heads import Head
 from domain.merkle import Hash, leaf_hash
 from infra.postgres import tree
+from infra.postgres.log import head as log_head
 from infra.postgres.seals import kept_heads
 from infra.signing import Verifier
 
@@ -40,12 +41,6 @@ def snapshot(postgres: str, number: int) -> Iterator[Snapshot]:
             else:
                 conn.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(name))
         yield conns
-
-
-def counted(conn: Conn) -> int:
-    """How many events the log says that it has."""
-    row = conn.execute("SELECT n FROM kehu.log_head").fetchone()
-    return int(row[0]) if row else 0
 
 
 def sealed(conn: Conn) -> tuple[int, int]:
@@ -87,7 +82,7 @@ def log_findings(
 
     heads_in_order = stored_heads()
     first = True
-    for finding in walk(_leaves(rows, progress), tree.kept_leaves(leaves), heads_in_order, trusted, counted(rows)):
+    for finding in walk(_leaves(rows, progress), tree.kept_leaves(leaves), heads_in_order, trusted, log_head(rows)):
         yield from (Finding("unsigned", size) for size in unsigned)
         unsigned.clear()
         if finding.kind == "changed" and first:

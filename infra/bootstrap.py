@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 
 import faust
 import structlog
@@ -123,15 +124,16 @@ def setup(postgres: str, kafka: str, partitions: int = 4) -> tuple[list[str], li
     return done, made
 
 
+def anchors(file: Path | None, kafka: str | None) -> list[Anchor]:
+    """Where heads are told: a file, and the topic of a broker."""
+    return [*([FileAnchor(file)] if file else []), *([TopicAnchor(kafka)] if kafka else [])]
+
+
 def sealing(settings: Settings, servers: Servers | None = None) -> tuple[Service, ...]:
     """What seals the log in a worker that has a key. Raises NotAKey."""
     if settings.seal_key is None:
         return ()
-    places: list[Anchor] = []
-    if settings.anchor_file:
-        places.append(FileAnchor(settings.anchor_file))
-    if settings.anchor_topic:
-        places.append(TopicAnchor(settings.kafka))
+    places = anchors(settings.anchor_file, settings.kafka if settings.anchor_topic else None)
     at, sign = settings.postgres, signing.signer(settings.seal_key).sign
     sealer = Sealer(Seals(at), sign, places, now)
     wait = Listener(at).wait

@@ -6,14 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
-from consumers.sealer import Anchor, Sealer
+from consumers.sealer import Sealer
 from domain.heads import Head
 from infra import bootstrap, signing
-from infra.anchors import FileAnchor
 from infra.cli.output import Csv, Json, Limit, Ndjson, print_json, print_rows, say
 from infra.cli.servers import OptionalKafka, Postgres, require_told_kafka
 from infra.errors import KehuError
-from infra.kafka.heads import TopicAnchor
 from infra.postgres.seals import Seals
 
 KeyFile = Annotated[
@@ -52,10 +50,9 @@ def seal(
 
     Example: kehu audit seal --key seal.pem --anchor heads.jsonl
     """
-    places: list[Anchor] = [FileAnchor(anchor)] if anchor else []
     if to_topic:
         require_told_kafka(kafka)
-        places.append(TopicAnchor(kafka))
+    places = bootstrap.anchors(anchor, kafka if to_topic else None)
     with closing(Seals(postgres)) as seals:
         made = Sealer(seals, signing.signer(key).sign, places, bootstrap.now).run_once()
         last = seals.last()

@@ -16,6 +16,7 @@ from infra.cli.output import Csv, Json, Ndjson, console, print_rows, say
 from infra.cli.servers import OptionalKafka, Postgres, asked, require_told_kafka
 from infra.errors import KehuError
 from infra.kafka import heads as topic
+from infra.postgres.log import head as log_head
 
 
 class Tampered(KehuError):
@@ -54,7 +55,7 @@ def verify(
         told += asked(kafka, topic.read(kafka), seconds=60)
     with auditing.snapshot(postgres, 3) as conns:
         number, sealed = auditing.sealed(conns[0])
-        events = auditing.counted(conns[0])
+        events = log_head(conns[0])
         found = list(islice(_findings(conns, told, verifiers, events, inbox), limit))
     if as_json or as_csv or as_ndjson or found:
         rows = [

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 from aiokafka.producer.message_accumulator import BatchBuilder
@@ -16,7 +16,8 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from infra.errors import KehuError, ServerUnavailable
 from infra.kafka import security
 from infra.kafka.producer import Headers
-from infra.kafka.topics import PATIENCE, extents
+from infra.kafka.reading import held
+from infra.kafka.topics import PATIENCE
 from infra.view_events import sequence_of, source_of, type_of
 from projections.views import VIEWS, Update, View
 
@@ -143,26 +144,10 @@ async def held_keys(bootstrap: str, topic: str) -> AsyncIterator[dict[str, bool]
 
     A key that is no text is none of ours. Raises ServerUnavailable.
     """
-    ends = {tp: extent.following for tp, extent in (await extents(bootstrap, [topic])).items() if extent.messages}
-    if not ends:
-        return
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, **security.options(), enable_auto_commit=False)
-    try:
-        await consumer.start()
-        consumer.assign(list(ends))
-        await consumer.seek_to_beginning(*ends)
-        while ends:
-            found = await consumer.getmany(*ends, timeout_ms=200, max_records=10_000)
-            keys: dict[str, bool] = {}
-            for messages in found.values():
-                for message in messages:
-                    with suppress(UnicodeDecodeError, AttributeError):
-                        keys[message.key.decode()] = message.value is not None
-            if keys:
-                yield keys
-            # The position and not the last offset: compaction leaves holes, also before the end.
-            ends = {tp: end for tp, end in ends.items() if await consumer.position(tp) < end}
-    except (KafkaError, OSError) as error:
-        raise ServerUnavailable(f"Kafka at {bootstrap}: {error!r}") from error
-    finally:
-        await consumer.stop()
+    async for messages in held(bootstrap, topic):
+        keys: dict[str, bool] = {}
+        for message in messages:
+            with suppress(UnicodeDecodeError, AttributeError):
+                keys[message.key.decode()] = message.value is not None
+        if keys:
+            yield keys

@@ -193,7 +193,7 @@ class PostgresLog:
                 last = write(conn, rows, batch, keys)
             self._keys.remember(keys)
             reach("committed", conn)
-            return Position(last) if last is not None else _head(conn)
+            return Position(last) if last is not None else head(conn)
 
         return self._with(append)
 
@@ -219,7 +219,7 @@ class PostgresLog:
         return self._with(read)
 
     def head(self) -> Position:
-        return self._with(_head)
+        return self._with(head)
 
     def erasures(self) -> int:
         return self._keys.epoch
@@ -245,7 +245,8 @@ class PostgresLog:
                 raise Conflict(str(error.diag.constraint_name)) from error
 
 
-def _head(conn: Connection) -> Position:
+def head(conn: Connection) -> Position:
+    """The position of the last event; 0 when there is none."""
     row = conn.execute("SELECT n FROM kehu.log_head").fetchone()
     assert row is not None
     return Position(row[0])

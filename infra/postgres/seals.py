@@ -13,6 +13,7 @@ from domain.merkle import consistency_proof, inclusion_proof, root
 from infra.failpoints import reach
 from infra.postgres import tree
 from infra.postgres.connection import Connection
+from infra.postgres.log import head
 
 Conn = psycopg.Connection[tuple[Any, ...]]
 MOST = 16 * tree.AT_ONCE
@@ -69,21 +70,21 @@ class Seals:
                 return None
             before = self._last(conn)
             size = before.size if before else 0
-            upto = min(self._log_head(conn), size + MOST)
+            upto = min(head(conn), size + MOST)
             if upto <= size:
                 return None
             if before and root(size, tree.nodes(conn)) != before.root:
                 raise tree.TreeDamaged(f"of {size} events")
             tree.extend(conn, size, upto)
             reach("growing", conn)
-            head = sign(Head(upto, root(upto, tree.nodes(conn)), now, ""))
+            made = sign(Head(upto, root(upto, tree.nodes(conn)), now, ""))
             conn.execute(
                 "INSERT INTO kehu.tree_heads (size, root, sealed_at, key_id, signature) VALUES (%s, %s, %s, %s, %s)",
-                (head.size, head.root, head.sealed_at, head.key_id, head.signature),
+                (made.size, made.root, made.sealed_at, made.key_id, made.signature),
             )
             reach("sealing", conn)
         reach("sealed", None)
-        return head
+        return made
 
     def heads(self, after: int = 0, limit: int | None = None) -> list[Head]:
         """So many heads of more events than this, smallest first."""
@@ -141,10 +142,6 @@ class Seals:
     def _last(self, conn: Conn) -> Head | None:
         row = conn.execute(f"{_HEADS} ORDER BY size DESC LIMIT 1").fetchone()
         return _head(row) if row else None
-
-    def _log_head(self, conn: Conn) -> int:
-        row = conn.execute("SELECT n FROM kehu.log_head").fetchone()
-        return int(row[0]) if row else 0
 
 
 def kept_heads(conn: Conn) -> Iterator[Head]:
