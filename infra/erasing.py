@@ -19,6 +19,7 @@ from consumers.projector import Projector
 from domain.erasure import Outcome, Retention, Retentions, decide
 from domain.rules import Versions
 from domain.values import BANK
+from infra import certificates
 from infra.errors import KehuError
 from infra.failpoints import reach
 from infra.postgres import erasure
@@ -27,6 +28,8 @@ from infra.postgres.ops import Row
 from infra.postgres.questions.answer import Answer
 from infra.postgres.questions.identity import merges_around
 from infra.postgres.read_models import PostgresReadModels
+from infra.postgres.seals import Seals
+from infra.signing import Signer
 from projections.catalogue import ALL
 from projections.customer_timeline import CUSTOMER_TIMELINE
 from projections.customers import CUSTOMERS
@@ -55,9 +58,11 @@ class WrongRules(KehuError):
 class Erasing:
     """Erasures of one database; over a connection of its own."""
 
-    def __init__(self, postgres: str) -> None:
+    def __init__(self, postgres: str, signer: Signer | None = None) -> None:
+        """With a signer the log is sealed up to what was done, and the certificate signed."""
         options = "-c timezone=UTC -c search_path=kehu"
         self._postgres = postgres
+        self._signer = signer
         self.conn: psycopg.Connection[dict[str, Any]] = psycopg.connect(
             postgres, autocommit=True, row_factory=dict_row, application_name="kehu-erase", options=options
         )
@@ -98,7 +103,20 @@ class Erasing:
         return erasure.counted(self.conn, customer_id)
 
     def erase(self, customer_id: str, reason: str, by: str, now: datetime) -> Row:
-        """Forget what is stored under one id, or finish that; the certificate. Raises NotPurged."""
+        """Forget what is stored under one id, or finish that; the certificate. Raises NotPurged, NotSealedYet."""
+        with closing(Seals(self._postgres)) as seals:
+            if self._signer is not None and seals.last() is None:
+                certificates.seal(seals, self._signer)
+            erased, in_the_clear = self._erase(customer_id, reason, by, now)
+            if self._signer is not None:
+                certificates.seal(seals, self._signer, erased["position"])
+            told = certificates.certificate(
+                erased, [f"{one.name} v{one.version}" for one in FORGETFUL], in_the_clear, seals
+            )
+        return told if self._signer is None else certificates.signed(told, self._signer)
+
+    def _erase(self, customer_id: str, reason: str, by: str, now: datetime) -> tuple[Row, int]:
+        """What was done, and how many events are in the clear."""
         there = erasure.counted(self.conn, customer_id)
         left = there.pop("events_in_the_clear")
         begun = erasure.begin(self.conn, customer_id, reason, by, there)
@@ -113,7 +131,7 @@ class Erasing:
             erasure.purge_other_builds(self.conn, customer_id)
             reach("purged", self.conn)
             begun = erasure.end(self.conn, customer_id, now)
-        return certificate(begun, left)
+        return begun, left
 
     def _forget(self, begun: Row, now: datetime) -> None:
         for attempt in range(ATTEMPTS):
@@ -125,31 +143,6 @@ class Erasing:
                     raise
             else:
                 return
-
-
-def certificate(erased: Row, in_the_clear: int) -> Row:
-    """What was done, for whoever asked and whoever checks. Whoever seals the log fills in its heads, and signs."""
-    return {
-        "certificate": "kehu.erasure.v1",
-        "customer": erased["customer_id"],
-        "outcome": "erased",
-        "reason": erased["reason"],
-        "by": erased["erased_by"],
-        "begun_at": erased["begun_at"],
-        "ended_at": erased["ended_at"],
-        "position": erased["position"],
-        "destroyed": "the data key of the customer: every encrypted field, message and state of theirs is unreadable",
-        "purged": erased["purged"],
-        "forgotten_by": [f"{one.name} v{one.version}" for one in FORGETFUL],
-        "left": {
-            "events_in_the_clear": in_the_clear,
-            "pseudonymous": "ids, codes, amounts and times, of which figures are made",
-            "elsewhere": "topics of channels until their retention ends, backups until their master key is destroyed",
-        },
-        "head_before": None,
-        "head_after": None,
-        "signature": None,
-    }
 
 
 def rules_of(file: Path | None) -> Retentions | None:

@@ -10,7 +10,7 @@ import orjson
 import typer
 
 from domain.erasure import Erasable, Outcome, Restricted
-from infra import bootstrap
+from infra import bootstrap, signing
 from infra.cli.output import Json, print_json, quiet, say
 from infra.cli.servers import Postgres
 from infra.erasing import BEFORE, Erasing, NotPurged, rules_of
@@ -36,7 +36,13 @@ def erase(
     postgres: Postgres = "",
     by: Annotated[str, typer.Option(help="Who decides that; by default who is logged in.")] = "",
     only: Annotated[bool, typer.Option("--only", help="Only this id, and not those that are merged with it.")] = False,
-    certificate: Annotated[Path | None, typer.Option(help="A file for the certificate.")] = None,
+    certificate: Annotated[
+        Path | None, typer.Option(help="A file for the certificates, one a line, which `kehu-verify erasure` checks.")
+    ] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(envvar="KEHU_SEAL_KEY", help="The key that seals the log: with it certificates are signed."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, change nothing.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -48,9 +54,9 @@ def erase(
 
     Example: kehu erase c-100042 --reason "request dr-204" --dry-run
     """
-    now = bootstrap.now()
+    now, signer = bootstrap.now(), signing.signer(key) if key else None
     rules = rules_of(checked(ErasureSettings).erasure_rules)
-    with quiet(), closing(Erasing(postgres)) as erasing:
+    with quiet(), closing(Erasing(postgres, signer)) as erasing:
         if not dry_run and (failed := erasing.fold(BEFORE)):
             raise NotPurged("; ".join(f"{name} {why}" for name, why in failed.items()))
         ids = (customer_id,) if only else erasing.ids_of(customer_id)
@@ -62,10 +68,12 @@ def erase(
         _require(outcome)
         done = [erasing.erase(one, reason, by or getuser(), now) for one in ids]
     if certificate is not None:
-        certificate.write_bytes(orjson.dumps(done, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+        certificate.write_bytes(b"".join(orjson.dumps(one, option=orjson.OPT_APPEND_NEWLINE) for one in done))
     if as_json:
         print_json(done)
         return
+    if signer is None:
+        say("The certificate is not signed: give the key that seals the log with --key, or in KEHU_SEAL_KEY.", "yellow")
     for one in done:
         say(f"{one['customer']} is forgotten, as of position {one['position']} of the log", "green")
         for step, purged in one["purged"].items():

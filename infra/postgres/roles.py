@@ -103,6 +103,8 @@ MAY: Mapping[str, Rights] = {
         "dead_letters": KEEP,
         "snapshots": ("SELECT", "DELETE"),
         "webhook_letters": ("SELECT", "UPDATE"),
+        "proof_tiles": READ,
+        "tree_heads": READ,
         "projections": READ,
         "projection_builds": ("SELECT", "UPDATE"),
         "projection_folds": KEEP,

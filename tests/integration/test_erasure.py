@@ -1,8 +1,9 @@
 """Whoever is forgotten is nowhere: no byte of what was personal is found in any table or file, and figures stay."""
 
 import json
-import os
+import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -26,12 +27,12 @@ from domain.customer import CustomerClosed, CustomerMerged, CustomerProfileChang
 from domain.ports import Message, Partition
 from domain.survey import SurveyAnswered, SurveyInvited
 from domain.values import Event, Money, Position
-from infra import bootstrap, erasing
+from infra import bootstrap, kehu_verify
 from infra.embedded.postgres import EmbeddedPostgres
 from infra.kafka import codec
 from infra.kafka.topics import topic_of
 from infra.master_keys import new_key
-from infra.postgres import erasure, webhooks
+from infra.postgres import webhooks
 from infra.postgres.changes import Feed, connection
 from infra.postgres.dead_letters import DeadLetterOutbox
 from infra.postgres.following import step
@@ -46,7 +47,7 @@ from projections.views import VIEWS
 from tests.support.builders import fact
 from tests.support.cli import Done, kehu
 from tests.support.letters import dead_letters
-from tests.support.processes import KEHU, ROOT
+from tests.support.processes import ROOT
 
 THEN = datetime(2015, 3, 2, 12, 0, tzinfo=UTC)
 """Long enough ago that nothing must be kept."""
@@ -224,12 +225,38 @@ def test_after_an_erasure_nothing_personal_is_found_and_figures_stay(
     bank.fold()
     after = bank.digests()
     assert {name for name in after if after[name] != before[name]} == {"customers", "retention_risk"}
-    (told,) = json.loads(file.read_bytes())
-    assert (told["customer"], told["outcome"], told["head_before"]) == ("gone", "erased", None)
+    told = json.loads(file.read_bytes())
+    assert (told["customer"], told["outcome"], told["head_after"]) == ("gone", "erased", None)
     assert told["purged"]["messages"] == {"parked": 1, "dead_letters": 2}
     assert told["purged"]["found"]["personal_rows"] == 7
     assert told["left"]["events_in_the_clear"] == 0
     assert kehu("show", "reconciliation", "--postgres", bank.database).code == 0
+
+
+def test_a_certificate_is_proven_by_the_sealed_log_and_proofs_from_before_stay_valid(
+    bank: Bank, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key, public, heads, told = (tmp_path / name for name in ("seal.pem", "seal.pub.pem", "heads.jsonl", "told.jsonl"))
+    asked = ("--postgres", bank.database)
+    assert kehu("audit", "key", "--out", str(key)).code == 0
+    assert kehu("audit", "seal", "--key", str(key), "--anchor", str(heads), *asked).code == 0
+    proof = tmp_path / "proof.json"
+    proof.write_text(kehu("audit", "prove", "1", *asked).out)
+    assert kehu("audit", "export", str(tmp_path / "all"), *asked).code == 0
+    late = CustomerRegistered(name="Ford")
+    assert bank.take(late, "since") == Outcome.APPENDED
+    assert bank.erase("gone", "--key", str(key), "--certificate", str(told)).code == 0
+    for what, file in (("erasure", told), ("proof", proof), ("export", tmp_path / "all")):
+        kehu_verify.main([what, str(file), "--key", str(public), "--heads", str(heads)])
+    said = capsys.readouterr().out
+    assert "customer gone: forgotten at position 32, as it was sealed" in said
+    assert "the 30 events that were sealed before are unchanged" in said
+    assert kehu("audit", "verify", "--heads", str(heads), "--public-key", str(public), *asked).code == 0
+    # Asked for again, it is the same; and whoever has no key has the proof.
+    first = json.loads(told.read_bytes())
+    assert bank.erase("gone", "--key", str(key), "--json").rows == [first]
+    (unsigned,) = bank.erase("gone", "--json").rows
+    assert unsigned == {name: value for name, value in first.items() if name not in ("key_id", "signature")}
 
 
 def test_a_rebuild_after_an_erasure_gives_the_same_rows(bank: Bank) -> None:
@@ -300,25 +327,24 @@ def test_all_ids_of_a_person_are_forgotten_together_and_each_has_its_own_key(dat
         assert bank.found(f"{bank.word}-c") == {"customer_personal"}
 
 
-STEPS = ("erasing", "forgetting", "forgotten", "emptying", "emptied", "purging", "purged")
+STEPS = ("erasing", "forgetting", "forgotten", "emptying", "emptied", "purging", "purged", "sealing", "sealed")
+KILLED = """import os, sys
+from infra import failpoints
+from infra.cli.main import main
+database, key, *steps = sys.argv[1:]
+for step in steps:
+    if not (child := os.fork()):
+        failpoints._failpoints.__init__(f"{step}@1=kill")
+        main(["erase", step, "--reason", "request dr-1", "--by", "desk", "--key", key, "--postgres", database])
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+"""Erases a customer for each step, in a process of its own that is killed there."""
 
 
-def test_an_erasure_that_was_interrupted_at_any_step_is_finished(
-    database: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Given erasures that ended at every step, when they are run again, then all came to the same end."""
-
-    class Ended(BaseException):
-        """As if the process had been killed: nothing behind it is run, the open transaction is rolled back."""
-
-    def ends_at(wanted: str) -> None:
-        def reach(step: str, _wire: object = None) -> None:
-            if step == wanted:
-                raise Ended
-
-        monkeypatch.setattr(erasure, "reach", reach)
-        monkeypatch.setattr(erasing, "reach", reach)
-
+def test_an_erasure_that_was_killed_at_any_step_is_finished(database: str, tmp_path: Path) -> None:
+    """Given erasures that were killed at every step, when they are run again, then all came to the same end."""
+    key, public, told = tmp_path / "seal.pem", tmp_path / "seal.pub.pem", tmp_path / "told.jsonl"
+    assert kehu("audit", "key", "--out", str(key)).code == 0
     with closing(Bank(database)) as bank:
         for step in (*STEPS, "whole"):
             for data in (CustomerRegistered(name=bank.word, device_ids=(bank.word,)), CustomerClosed(reason=bank.word)):
@@ -326,31 +352,22 @@ def test_an_erasure_that_was_interrupted_at_any_step_is_finished(
             lost = SurveyAnswered(invitation_id=f"lost-{step}", score=3, comment=bank.word)
             assert bank.take(lost, step) == Outcome.PARKED
         bank.fold()
-        for step in STEPS:
-            ends_at(step)
-            with pytest.raises(Ended):
-                bank.erase(step)
-        ends_at("")
+        command = [sys.executable, "-c", KILLED, database, str(key), *STEPS]
+        killed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+        assert killed.stdout.split() == [str(-signal.SIGKILL)] * len(STEPS), killed.stderr
         ends = {}
         for step in (*STEPS, "whole"):
-            (told,) = bank.erase(step, "--json").rows
-            ends[step] = (told["outcome"], told["purged"])
+            done = bank.erase(step, "--key", str(key), "--certificate", str(told), "--json")
+            (said,) = done.rows
+            ends[step] = (said["outcome"], said["purged"])
+            kehu_verify.main(["erasure", str(told), "--key", str(public)])
         assert ends == dict.fromkeys(ends, ends["whole"])
         assert bank.found() == set()
         with psycopg.connect(database) as conn:
-            told = conn.execute(
+            said = conn.execute(
                 "SELECT count(*), count(DISTINCT stream) FROM kehu.event_log WHERE type = 'customer.erased.v1'"
             ).fetchone()
-        assert told == (len(ends), len(ends))
-
-
-def test_an_erasure_that_was_killed_goes_on(bank: Bank) -> None:
-    env = {**os.environ, "KEHU_POSTGRES": bank.database, "KEHU_FAIL": "forgetting@1=kill"}
-    command = [*KEHU, "erase", "gone", "--reason", "request dr-1"]
-    killed = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, check=False, timeout=60)
-    assert killed.returncode == -9, killed.stderr
-    assert bank.erase().code == 0
-    assert bank.found() == set()
+        assert said == (len(ends), len(ends))
 
 
 def test_a_customer_with_an_open_case_or_a_running_relationship_is_not_forgotten(database: str) -> None:
