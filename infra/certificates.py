@@ -5,11 +5,11 @@ Whoever has the public key checks one with `kehu-verify`, without Kehu and witho
 
 import json
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from time import sleep
 from typing import Any
 
 from domain.heads import Head
-from infra import bootstrap
 from infra.errors import KehuError
 from infra.postgres.seals import Seals
 from infra.signing import Signer
@@ -25,10 +25,10 @@ class NotSealedYet(KehuError):
     the certificate."""
 
 
-def seal(seals: Seals, signer: Signer, position: int = 0) -> None:
+def seal(seals: Seals, signer: Signer, clock: Callable[[], datetime], position: int = 0) -> None:
     """Seal what is new, at least up to a position; another process that seals is waited for. Raises NotSealedYet."""
     for _ in range(TRIES):
-        while seals.seal(signer.sign, bootstrap.now()) is not None:
+        while seals.seal(signer.sign, clock()) is not None:
             pass
         if not position or seals.head_over(position) is not None:
             return

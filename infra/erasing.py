@@ -5,7 +5,7 @@ forget by folding the event that says so, as a rebuild does, so both lead to the
 """
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -58,10 +58,11 @@ class WrongRules(KehuError):
 class Erasing:
     """Erasures of one database; over a connection of its own."""
 
-    def __init__(self, postgres: str, signer: Signer | None = None) -> None:
+    def __init__(self, postgres: str, clock: Callable[[], datetime], signer: Signer | None = None) -> None:
         """With a signer the log is sealed up to what was done, and the certificate signed."""
         options = "-c timezone=UTC -c search_path=kehu"
         self._postgres = postgres
+        self._clock = clock
         self._signer = signer
         self.conn: psycopg.Connection[dict[str, Any]] = psycopg.connect(
             postgres, autocommit=True, row_factory=dict_row, application_name="kehu-erase", options=options
@@ -106,10 +107,10 @@ class Erasing:
         """Forget what is stored under one id, or finish that; the certificate. Raises NotPurged, NotSealedYet."""
         with closing(Seals(self._postgres)) as seals:
             if self._signer is not None and seals.last() is None:
-                certificates.seal(seals, self._signer)
+                certificates.seal(seals, self._signer, self._clock)
             erased, in_the_clear = self._erase(customer_id, reason, by, now)
             if self._signer is not None:
-                certificates.seal(seals, self._signer, erased["position"])
+                certificates.seal(seals, self._signer, self._clock, erased["position"])
             told = certificates.certificate(
                 erased, [f"{one.name} v{one.version}" for one in FORGETFUL], in_the_clear, seals
             )

@@ -56,7 +56,7 @@ def erase(
     """
     now, signer = bootstrap.now(), signing.signer(key) if key else None
     rules = rules_of(checked(ErasureSettings).erasure_rules)
-    with quiet(), closing(Erasing(postgres, signer)) as erasing:
+    with quiet(), closing(Erasing(postgres, bootstrap.now, signer)) as erasing:
         if not dry_run and (failed := erasing.fold(BEFORE)):
             raise NotPurged("; ".join(f"{name} {why}" for name, why in failed.items()))
         ids = (customer_id,) if only else erasing.ids_of(customer_id)

@@ -156,11 +156,12 @@ def empty(conn: Connection, customer_id: str, at: datetime) -> None:
         dead = conn.execute(f"{_EMPTY} WHERE {_OF_DEAD}", values).rowcount
         unread = _naming(conn, customer_id)
         conn.execute(f"{_EMPTY} WHERE id = ANY(%(ids)s)", {**values, "ids": unread})
-        conn.execute(_ANSWERED, {**values, "erased": personal.ERASED})
+        answers = conn.execute(_ANSWERED, {**values, "erased": personal.ERASED}).rowcount
         snapshots = conn.execute(
             "DELETE FROM kehu.snapshots WHERE stream = %s", (customer.stream_name(customer_id),)
         ).rowcount
-        keep(conn, customer_id, "messages", {"parked": len(waiting), "dead_letters": dead + len(unread)})
+        purged = {"parked": len(waiting), "dead_letters": dead + len(unread), "answers": answers}
+        keep(conn, customer_id, "messages", purged)
         keep(conn, customer_id, "states", {"snapshots": snapshots})
         reach("emptying", conn)
 

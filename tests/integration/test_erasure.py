@@ -28,7 +28,7 @@ from domain.ports import Message, Partition
 from domain.survey import SurveyAnswered, SurveyInvited
 from domain.values import Event, Money, Position
 from infra import bootstrap, kehu_verify
-from infra.embedded.postgres import EmbeddedPostgres
+from infra.embedded.postgres import EmbeddedPostgres, binaries
 from infra.kafka import codec
 from infra.kafka.topics import topic_of
 from infra.master_keys import new_key
@@ -221,13 +221,18 @@ def test_after_an_erasure_nothing_personal_is_found_and_figures_stay(
     files = [path for path in folder.iterdir() if path.is_file()]
     assert len(files) > 100
     assert [path.name for path in files if bank.word.encode() in path.read_bytes()] == []
+    assert bank.word not in (postgres_server.data_dir / "server.log").read_text()
+    # Nor in a backup that is made from now on.
+    dump = subprocess.run([binaries() / "pg_dump", bank.database], capture_output=True, check=True, timeout=60).stdout
+    assert b"Trillian" in dump
+    assert not any(form in dump for form in (bank.word.encode(), bank.word.encode().hex().encode()))
     # Of the read models only those change that show who somebody is; the others as if nothing had happened.
     bank.fold()
     after = bank.digests()
     assert {name for name in after if after[name] != before[name]} == {"customers", "retention_risk"}
     told = json.loads(file.read_bytes())
     assert (told["customer"], told["outcome"], told["head_after"]) == ("gone", "erased", None)
-    assert told["purged"]["messages"] == {"parked": 1, "dead_letters": 2}
+    assert told["purged"]["messages"] == {"parked": 1, "dead_letters": 2, "answers": 1}
     assert told["purged"]["found"]["personal_rows"] == 7
     assert told["left"]["events_in_the_clear"] == 0
     assert kehu("show", "reconciliation", "--postgres", bank.database).code == 0
