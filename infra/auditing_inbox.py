@@ -23,8 +23,8 @@ Conn = psycopg.Connection[Any]
 Group = list[tuple[Recorded, str, bytes | None, bytes | None]]
 """Events that one message led to: each with its topic, and key and content of the entry that points to it."""
 AT_ONCE = 10_000
-SENT_BY_NOBODY = "customer.erased"
-"""The event to which no message led: the command that forgets a customer writes it."""
+SENT_BY_NOBODY = frozenset({"customer.restricted", "customer.erased"})
+"""The events to which no message led: the command that forgets a customer writes them."""
 _EVENTS = """SELECT e.originator_id, e.originator_version, e.topic, e.state, e.notification_id, e.recorded_at,
         i.key, i.content
     FROM kehu.stored_events e LEFT JOIN kehu.inbox i ON i.stream = e.originator_id AND i.version = e.originator_version
@@ -67,7 +67,7 @@ def _groups(conn: Conn, progress: Callable[[int], None]) -> Iterator[Group]:
         cursor.execute(_EVENTS)
         while rows := cursor.fetchmany(AT_ONCE):
             for recorded, (*event, key, content) in zip(_read(conn, keys, rows), rows, strict=True):
-                if recorded is None or recorded.name == SENT_BY_NOBODY:
+                if recorded is None or recorded.name in SENT_BY_NOBODY:
                     continue
                 if group and not _together(group[0][0], recorded):
                     yield group

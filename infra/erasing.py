@@ -16,7 +16,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from consumers.projector import Projector
-from domain.erasure import Outcome, Retention, Retentions, decide
+from domain.erasure import Outcome, Restricted, Retention, Retentions, decide
 from domain.rules import Versions
 from domain.values import BANK
 from infra import certificates
@@ -134,16 +134,29 @@ class Erasing:
             begun = erasure.end(self.conn, customer_id, now)
         return begun, left
 
+    def restrict(self, ids: Sequence[str], restricted: Restricted, reason: str, by: str, now: datetime) -> None:
+        """Keep that these ids asked to be forgotten, and until when they must be kept."""
+        for one in ids:
+            _tried(lambda of=one: erasure.restrict(self.conn, of, restricted, reason, by, now))  # type: ignore[misc]
+
+    def due(self, now: datetime) -> list[Row]:
+        """The customers whose restriction is over, with the reason for which they asked."""
+        return erasure.due(self.conn, now)
+
     def _forget(self, begun: Row, now: datetime) -> None:
-        for attempt in range(ATTEMPTS):
-            try:
-                erasure.forget(self.conn, begun, now)
-            except psycopg.errors.UniqueViolation:
-                # A worker wrote the stream of the customer meanwhile: decide on what it is now.
-                if attempt == ATTEMPTS - 1:
-                    raise
-            else:
-                return
+        _tried(lambda: erasure.forget(self.conn, begun, now))
+
+
+def _tried(write: Callable[[], object]) -> None:
+    for attempt in range(ATTEMPTS):
+        try:
+            write()
+        except psycopg.errors.UniqueViolation:
+            # A worker wrote the stream of the customer meanwhile: decide on what it is now.
+            if attempt == ATTEMPTS - 1:
+                raise
+        else:
+            return
 
 
 def rules_of(file: Path | None) -> Retentions | None:

@@ -13,6 +13,7 @@ from domain.customer.events import (
     CustomerMerged,
     CustomerProfileChanged,
     CustomerRegistered,
+    CustomerRestricted,
     CustomerUnmerged,
     stream_name,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "CustomerProfileChanged",
     "CustomerRegistered",
     "CustomerRegisteredDifferently",
+    "CustomerRestricted",
     "CustomerUnmerged",
     "StrongIdsConflict",
     "decide",

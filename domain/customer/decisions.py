@@ -10,6 +10,7 @@ from domain.customer.events import (
     CustomerMerged,
     CustomerProfileChanged,
     CustomerRegistered,
+    CustomerRestricted,
     CustomerUnmerged,
 )
 from domain.customer.identity import STRONG, conflicting, strong_ids
@@ -34,15 +35,17 @@ def decide(state: Customer | None, fact: Fact) -> tuple[Event, ...]:
         return () if state is not None and state.erased else (data,)
     if state is not None and state.erased:
         raise CustomerIsErased(state.customer_id)
+    if isinstance(data, CustomerRestricted):
+        return () if state is not None and state.restricted == (data.until, data.basis) else (data,)
     if isinstance(data, CustomerRegistered):
-        if state is None:
+        if state is None or not state.registration:
             return (data,)
         if state.closed:
             raise CustomerIsClosed(state.customer_id)
         if state.registration == fingerprint(data):
             return ()
         raise CustomerRegisteredDifferently(state.customer_id)
-    if state is None:
+    if state is None or not state.registration:
         raise CustomerNotRegisteredYet(fact.meta.customer_id)
     match data:
         case CustomerClosed():

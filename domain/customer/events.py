@@ -102,6 +102,19 @@ class CustomerUnmerged(Event):
     by: Annotated[Label, Says(description="who decided it")]
 
 
+class CustomerRestricted(Event):
+    """Derived: the customer asked to be forgotten, and must be kept until a date for the basis that is named.
+
+    Until then their data is not to be worked with but for that. `reason` is the id of their request, say, and nothing
+    personal.
+    """
+
+    until: date
+    basis: Label
+    reason: Label
+    by: Annotated[Label, Says(description="who decided it")]
+
+
 class CustomerErased(Event):
     """Derived: the customer is forgotten. The key to their personal data is destroyed; what is counted of them stays.
 
@@ -121,4 +134,5 @@ register("customer.manager-assigned", CustomerManagerAssigned)
 register("customer.closed", CustomerClosed)
 register("customer.merged", CustomerMerged)
 register("customer.unmerged", CustomerUnmerged)
+register("customer.restricted", CustomerRestricted, published=False)
 register("customer.erased", CustomerErased, published=False)

@@ -9,10 +9,10 @@ import orjson
 import psycopg
 from psycopg import sql
 
-from domain import complaint, customer, handling, personal
+from domain import complaint, customer, handling, personal, registry
 from domain.complaint.state import OVER
-from domain.customer import CustomerErased, CustomerIsErased
-from domain.erasure import Case, Standing
+from domain.customer import CustomerErased, CustomerIsErased, CustomerRestricted
+from domain.erasure import Case, Restricted, Standing
 from domain.ports import Batch, DeadLetter, Move, Partition
 from domain.values import CustomerId, Fact, Meta, Recorded
 from infra.failpoints import reach
@@ -21,7 +21,7 @@ from infra.postgres.builds import COLUMNS, of_row
 from infra.postgres.data_keys import SYSTEM
 from infra.postgres.event_store import write
 from infra.postgres.ops import Row, message_of, shown
-from projections.customers import ALIASES, CUSTOMERS, PERSONAL
+from projections.customers import ALIASES, CUSTOMERS, PERSONAL, RESTRICTIONS
 
 Connection = psycopg.Connection[Any]
 
@@ -122,23 +122,48 @@ def forget(conn: Connection, erasure: Row, now: datetime) -> int:
         events = _events(conn, stream)
         state: Any = handling.fold(events)
         names = customer.personal_names(state) if state is not None else ()
-        event = CustomerErased(reason=erasure["reason"], by=erasure["erased_by"], known=names)
-        meta = Meta(f"erasure-{customer_id}"[:256], SOURCE, CustomerId(customer_id), now)
-        _, new = handling.handle(state, Fact(event, meta))
-        assert new, "an erasure without a position was never told"
         conn.execute(
             """INSERT INTO kehu.data_keys (customer_id, erased_at) VALUES (%(id)s, %(now)s)
             ON CONFLICT (customer_id) DO UPDATE SET master = NULL, wrapped = NULL, erased_at = %(now)s""",
             {"id": customer_id, "now": now},
         )
         conn.execute("UPDATE kehu.key_epoch SET n = n + 1")
-        version = events[-1].originator_version + 1 if events else 1
-        recorded = Recorded(stream, version, event, meta, "customer.erased")
-        position = write(conn, [(stream, version, "customer.erased.v1", mapper.to_state(recorded), customer_id)])
+        event = CustomerErased(reason=erasure["reason"], by=erasure["erased_by"], known=names)
+        position = _told(conn, customer_id, events, Fact(event, _meta("erasure", customer_id, now)))
+        assert position is not None, "an erasure without a position was never told"
         conn.execute("UPDATE kehu.erasures SET position = %s WHERE customer_id = %s", (position, customer_id))
         reach("forgetting", conn)
-    assert position is not None
     return position
+
+
+def restrict(conn: Connection, customer_id: str, restricted: Restricted, reason: str, by: str, now: datetime) -> None:
+    """Say in the stream of the customer until when they must be kept, unless it says so. Raises UniqueViolation."""
+    event = CustomerRestricted(until=restricted.until, basis=restricted.basis, reason=reason, by=by)
+    with conn.transaction():
+        events = _events(conn, customer.stream_name(customer_id))
+        _told(conn, customer_id, events, Fact(event, _meta(f"restriction-{restricted.until}", customer_id, now)))
+
+
+def due(conn: Connection, now: datetime) -> list[Row]:
+    """The customers whose restriction is over, with the reason for which they asked."""
+    query = f"SELECT customer_id, reason FROM {RESTRICTIONS.name} WHERE until <= %s ORDER BY until, customer_id"  # noqa: S608
+    return list(conn.execute(query, (now.date(),)).fetchall())
+
+
+def _meta(what: str, customer_id: str, now: datetime) -> Meta:
+    return Meta(f"{what}-{customer_id}"[:256], SOURCE, CustomerId(customer_id), now)
+
+
+def _told(conn: Connection, customer_id: str, events: Sequence[Recorded], fact: Fact) -> int | None:
+    """Write what a fact says that is new in the stream of the customer, which has these events; its position."""
+    stream, version = customer.stream_name(customer_id), events[-1].originator_version + 1 if events else 1
+    _, new = handling.handle(handling.fold(events), fact)
+    rows = []
+    for number, event in enumerate(new, version):
+        known = registry.of(event)
+        recorded = Recorded(stream, number, event, fact.meta, known.name)
+        rows.append((stream, number, known.topic, mapper.to_state(recorded), customer_id))
+    return write(conn, rows) if rows else None
 
 
 def empty(conn: Connection, customer_id: str, at: datetime) -> None:

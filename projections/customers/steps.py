@@ -12,7 +12,7 @@ from typing import Any
 from domain.customer.identity import MATCHING, WEAK, normal_form, strong_ids
 from domain.personal import ERASED
 from domain.values import Meta, Recorded
-from projections.customers.tables import ALIASES, CONSENTS, NEW, PERSONAL, PROFILES
+from projections.customers.tables import ALIASES, CONSENTS, NEW, PERSONAL, PROFILES, RESTRICTIONS
 from projections.declare import Key, Row, Rows, Table
 
 PLAIN = ("country", "branch", "product", "segment", "project_id", "manager_id")
@@ -148,10 +148,18 @@ def _unmerged(rows: Rows, event: Recorded) -> None:
         row.update(active=False, ended_at=event.meta.occurred_at, ended_reason=data.reason, ended_by=data.by)
 
 
+def _restricted(rows: Rows, event: Recorded) -> None:
+    data: Any = event.event
+    row = {"until": data.until, "basis": data.basis, "reason": data.reason, "decided_by": data.by}
+    rows.put(RESTRICTIONS, (event.meta.customer_id,), {**row, "since": event.meta.occurred_at})
+
+
 def _erased(rows: Rows, event: Recorded) -> None:
     data: Any = event.event
     customer = event.meta.customer_id
     rows.drop(PROFILES, (customer,))
+    if rows.get(RESTRICTIONS, (customer,)) is not None:
+        rows.drop(RESTRICTIONS, (customer,))
     if (devices := rows.get(PERSONAL, (customer, "device_ids", ""))) is not None:
         for device in json.loads(devices["value"]):
             rows.drop(PERSONAL, (customer, "device_ids", device))
@@ -170,6 +178,7 @@ STEPS: dict[str, Callable[[Rows, Recorded], None]] = {
     "customer.closed": _closed,
     "customer.merged": _merged,
     "customer.unmerged": _unmerged,
+    "customer.restricted": _restricted,
     "customer.erased": _erased,
 }
 
@@ -188,7 +197,7 @@ def keys_of(event: Recorded) -> tuple[tuple[Table, Key], ...]:
             return ((CONSENTS, (customer, data.purpose, data.channel)),)
         case "customer.erased":
             known = [(PERSONAL, (customer, name, "")) for name in data.known]
-            return ((PROFILES, (customer,)), (ALIASES, (customer,)), *known)
+            return ((PROFILES, (customer,)), (ALIASES, (customer,)), (RESTRICTIONS, (customer,)), *known)
         case "customer.unmerged":
             return ((ALIASES, (customer,)),)
         case _:

@@ -23,7 +23,13 @@ from domain import registry
 from domain.account import TransactionPosted
 from domain.complaint import ComplaintClosed, ComplaintOpened, ComplaintResolved
 from domain.contact import ContactAbandoned, ContactQueued
-from domain.customer import CustomerClosed, CustomerMerged, CustomerProfileChanged, CustomerRegistered
+from domain.customer import (
+    CustomerClosed,
+    CustomerConsentChanged,
+    CustomerMerged,
+    CustomerProfileChanged,
+    CustomerRegistered,
+)
 from domain.ports import Message, Partition
 from domain.survey import SurveyAnswered, SurveyInvited
 from domain.values import Event, Money, Position
@@ -407,6 +413,32 @@ def test_what_must_be_kept_is_restricted_until_a_date_and_a_bank_sets_its_own_ru
     restricted = bank.erase()
     assert (restricted.code, "until 2315-03-13: our policy" in restricted.err) == (5, True)
     assert bank.sees("gone") == [bank.word]
+    # It is kept, once however often it is asked, also where a worker writes the same stream; and it is told.
+    assert (
+        bank.take(CustomerConsentChanged(purpose="ads", channel="email", status="revoked"), "gone") == Outcome.APPENDED
+    )
+    assert bank.erase().code == 5
+    bank.fold()
+    shown = kehu("show", "customer", "gone", "--postgres", bank.database)
+    assert "kept until 2315-03-13: our policy" in shown.out
+    held = json.loads(kehu("subject-access", "gone", "--format", "json", "--postgres", bank.database).out)
+    (row,) = held["read_models"]["customer_restrictions"]
+    assert (row["until"], row["reason"]) == ("2315-03-13", "request dr-1")
+    assert [event["type"] for event in held["events"]].count("customer.restricted") == 1
+    # Nobody is due before the date has come; then everybody is for whom nothing else stands against it.
+    due = ("erase", "--due", "--postgres", bank.database)
+    assert kehu(*due, "--json").rows == []
+    with psycopg.connect(bank.database) as conn:
+        conn.execute("UPDATE kehu.customer_restrictions SET until = current_date")
+    later = kehu(*due)
+    assert (later.code, "until 2315-03-13" in later.err) == (5, True)
+    monkeypatch.delenv("KEHU_ERASURE_RULES")
+    done = kehu(*due, "--json")
+    assert (done.code, [(one["customer"], one["reason"]) for one in done.rows]) == (0, [("gone", "request dr-1")])
+    assert bank.found() == set()
+    assert kehu(*due, "--json").rows == []
+    assert kehu(*due, "--reason", "whose?").code == 2
+    monkeypatch.setenv("KEHU_ERASURE_RULES", str(rules))
     rules.write_text("[[ours]]\n")
     assert bank.erase().code == 2
 

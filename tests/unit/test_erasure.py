@@ -3,18 +3,21 @@
 from datetime import UTC, date, datetime
 
 import pytest
+from msgspec.structs import replace
 
 from domain.customer import (
     Customer,
     CustomerClosed,
     CustomerErased,
     CustomerIsErased,
+    CustomerNotRegisteredYet,
     CustomerProfileChanged,
     CustomerRegistered,
+    CustomerRestricted,
 )
 from domain.erasure import RETENTIONS, Case, Erasable, Outcome, Refused, Restricted, Standing, decide
 from domain.values import Event
-from projections.customers import ALIASES, CUSTOMERS, PERSONAL, PROFILES
+from projections.customers import ALIASES, CUSTOMERS, PERSONAL, PROFILES, RESTRICTIONS
 from tests.support.given import given
 from tests.support.rows import fold, recorded
 
@@ -95,6 +98,33 @@ def test_who_is_forgotten_says_nothing_any_more() -> None:
 
 def test_somebody_who_never_registered_may_be_forgotten_too() -> None:
     given().when(erased).then(erased)
+
+
+restricted = CustomerRestricted(until=date(2030, 1, 2), basis="our policy", reason="request dr-1", by="desk")
+
+
+def test_who_must_be_kept_is_restricted_until_they_are_forgotten() -> None:
+    given(REGISTERED).when(restricted).then(restricted)
+    given(REGISTERED, restricted).when(restricted).then_nothing()
+    later = replace(restricted, until=date(2031, 1, 2))
+    given(REGISTERED, restricted).when(later).then(later)
+    given(REGISTERED, restricted).when(CustomerClosed()).then(CustomerClosed())
+    given(REGISTERED, restricted).when(erased).then(erased)
+    given(REGISTERED, erased).when(restricted).then_refuses(CustomerIsErased)
+
+
+def test_somebody_who_never_registered_may_be_restricted_and_register_then() -> None:
+    given(restricted).when(CustomerClosed()).then_parks(CustomerNotRegisteredYet)
+    given(restricted).when(REGISTERED).then(REGISTERED)
+    state = given(restricted, REGISTERED).when(CustomerClosed()).state
+    assert isinstance(state, Customer)
+    assert state.restricted == (date(2030, 1, 2), "our policy")
+
+
+def test_a_restriction_is_a_row_until_they_are_forgotten() -> None:
+    [row] = fold(CUSTOMERS, recorded(REGISTERED, restricted)).whole(RESTRICTIONS)
+    assert (row["until"], row["basis"], row["reason"]) == (date(2030, 1, 2), "our policy", "request dr-1")
+    assert fold(CUSTOMERS, recorded(REGISTERED, restricted, erased)).whole(RESTRICTIONS) == []
 
 
 def test_what_is_left_of_a_state_names_nobody() -> None:
