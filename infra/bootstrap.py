@@ -185,12 +185,13 @@ def view_publisher(settings: Settings) -> "faust.App":
 
 
 def webhook_delivery(settings: WebhookSettings) -> "faust.App":
-    """A process that tells webhooks what changed. Raises WrongNetwork."""
+    """A process that tells webhooks what changed. Raises WrongNetwork, and NoMasterKey, as nothing is signed then."""
     # Here, since no other command should wait until a client of HTTP is imported.
     from consumers.webhook_delivery import WebhookDelivery
     from infra.webhooks.sending import Sender
 
     at, own = settings.postgres, networks(settings.webhook_networks)
+    configured(at)
 
     def services() -> tuple[Service, ...]:
         sender = Sender(own, settings.webhook_seconds)

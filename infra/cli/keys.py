@@ -9,7 +9,7 @@ from infra import master_keys
 from infra.cli.output import Json, print_rows, say
 from infra.cli.servers import Postgres, connected
 from infra.errors import KehuError
-from infra.postgres import key_rotation
+from infra.postgres import key_rotation, webhooks
 from infra.settings import MasterKeySettings, checked
 
 
@@ -51,7 +51,8 @@ def rotate(
     postgres: Postgres = "",
     new: Annotated[bool, typer.Option("--new", help="First add a new master key to the key file.")] = False,
 ) -> None:
-    """Wrap every data key under the current master key. No event is written again; workers go on meanwhile.
+    """Wrap every data key under the current master key. No event is written again; workers go on meanwhile. Secrets of
+    webhooks that a former release kept in the clear are encrypted.
 
     It can be ended and run again. Afterwards nothing is wrapped under a former master key, and it may be destroyed:
     then copies of the database from before, its backups among them, no longer open what was erased since.
@@ -66,5 +67,6 @@ def rotate(
         master_keys.add_to_file(file)
     master = master_keys.configured(postgres)
     with connected(postgres) as conn:
+        webhooks.hide(conn)
         wrapped = key_rotation.rotate(conn, master)
     say(f"{wrapped} data keys are wrapped under master key {master.current} now; former ones are not needed any more")

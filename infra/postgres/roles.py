@@ -68,6 +68,8 @@ MAY: Mapping[str, Rights] = {
         "webhooks": ("SELECT", "UPDATE"),
         "webhook_keys": ALL,
         "webhook_letters": ALL,
+        "data_keys": READ,
+        "key_epoch": READ,
         "projection_builds": READ,
         "log_head": READ,
         MODELS: READ,
@@ -129,6 +131,7 @@ MAY: Mapping[str, Rights] = {
     },
     "kehu_auditor": {
         "access_log": READ,
+        "webhook_letters": READ,
         "stored_events": READ,
         "event_log": READ,
         "inbox": READ,
