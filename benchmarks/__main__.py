@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import audit, ingest, latency, profile, query, rebuild, risk, scaling, subscribe
+from benchmarks import audit, encryption, ingest, latency, profile, query, rebuild, risk, scaling, subscribe
 from benchmarks.figures import Figure, Figures, Settings, as_json, show
 
 GROUPS: Mapping[str, Callable[[Settings], Figures]] = {
@@ -23,6 +23,7 @@ GROUPS: Mapping[str, Callable[[Settings], Figures]] = {
     "subscribe": subscribe.run,
     "audit": audit.run,
     "risk": risk.run,
+    "encryption": encryption.run,
 }
 IN_ALL = ("ingest", "latency", "rebuild", "query", "subscribe", "audit", "profile")
 

@@ -1,4 +1,7 @@
-"""A store with a long history: the rows of a run over and over, each time under other names."""
+"""A store with a long history: the rows of a run over and over, each time under other names.
+
+What is encrypted opens in its own stream only, so it is left out.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +15,11 @@ from infra.postgres.migrate import migrate
 
 _EVENTS = """INSERT INTO kehu.stored_events (originator_id, originator_version, topic, state, notification_id,
         recorded_at, customer_id)
-    SELECT originator_id || {again}, originator_version, topic, state, notification_id + {again} * {events},
-        recorded_at, customer_id || {again} FROM of_a_run.stored_events ORDER BY notification_id"""
+    SELECT originator_id || {again}, originator_version, topic,
+        CASE WHEN position('"hidden"' IN convert_from(state, 'UTF8')) = 0 THEN state
+            ELSE convert_to((convert_from(state, 'UTF8')::jsonb - 'hidden')::text, 'UTF8') END,
+        notification_id + {again} * {events}, recorded_at, customer_id || {again}
+    FROM of_a_run.stored_events ORDER BY notification_id"""
 _INBOX = """INSERT INTO kehu.inbox (key, content, stream)
     SELECT decode(md5(key || {again}::text::bytea), 'hex'), content, stream || {again} FROM of_a_run.inbox"""
 

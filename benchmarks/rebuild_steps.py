@@ -23,13 +23,13 @@ from benchmarks.servers import fresh_database, start_postgres
 from consumers.held_rows import HeldRows
 from domain import registry
 from domain.values import Recorded
-from infra.postgres import indexes
+from infra.postgres import data_keys, indexes
 from infra.postgres.builds import Builds
-from infra.postgres.mapper import to_recorded
+from infra.postgres.mapper import read_rows
 from infra.postgres.slices import LOG, Slice
 from projections.catalogue import ALL
 from projections.completeness import Proof, proofs_of
-from projections.declare import Changes
+from projections.declare import Changes, personal_for
 
 EVENTS = 50_000
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -53,7 +53,10 @@ def steps(postgres: str) -> dict[str, float]:
         query = sql.SQL(LOG).format(upto=sys.maxsize, topics=registry.topics(names), slices=1, number=0)
         rows = timed("read", lambda: conn.execute(query, binary=True).fetchall())
         spent["read (server)"] = _processor_seconds(conn) - before
-    events: list[Recorded] = timed("decode", lambda: [to_recorded(*row) for row in rows])
+        keys, wanted = data_keys.of(postgres), personal_for(ALL)
+        events: list[Recorded] = timed(
+            "decode", lambda: read_rows(rows, lambda customers: keys.known(conn, customers), wanted)
+        )
     proofs: list[Proof] = timed("digests", lambda: proofs_of(events))
     with Slice.begin(postgres, candidates) as piece:
         for projection in ALL:

@@ -43,6 +43,7 @@ class Ingest:
         self._streams = Streams(log, decode, cached_streams)
         self._suspects = Suspects(log, worker or str(uuid1()), suspects)
         self.positions: dict[Partition, int] = {}
+        self._erasures = log.erasures()
 
     def claim(self, partitions: Sequence[Partition]) -> Mapping[Partition, int]:
         """Become the owner of these partitions: their next offsets, from the event store."""
@@ -138,3 +139,7 @@ class Ingest:
                 self.positions[move.partition] = move.next_offset
         self._streams.forget(decided.forget)
         self._streams.forget_oldest()
+        if (erasures := self._log.erasures()) != self._erasures:
+            # Somebody is forgotten: what is remembered of them must not stay.
+            self._streams.forget_all()
+            self._erasures = erasures

@@ -32,6 +32,7 @@ from projections.declare import (
     Standing,
     Table,
     Wanted,
+    personal_for,
 )
 
 log = structlog.get_logger("kehu.projector")
@@ -101,7 +102,8 @@ class Projector:
             if not near:
                 break
             names = frozenset().union(*(one.projection.handles for one in near))
-            self._fold(near, self.log.read(start, end - start, names), end)
+            personal = personal_for(one.projection for one in near)
+            self._fold(near, self.log.read(start, end - start, names, personal), end)
             moved += end - start
             running = running[len(near) :]
         return moved

@@ -6,6 +6,8 @@ A crash between the acknowledgement and the mark publishes a letter twice; its h
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from time import monotonic
 from typing import Any, TypeVar
 
 import structlog
@@ -24,10 +26,16 @@ T = TypeVar("T")
 LARGEST = {"value": 900_000, "headers": 64_000, "key": 16_000}
 """Bytes of its parts that are published at most: brokers take 1 MiB by default. The table keeps all of them."""
 AT_ONCE = 200
+PURGE = 3600.0
+"""Seconds between two looks for letters whose content may not be kept any longer."""
 
 
 def outgoing(letter: Letter) -> Outgoing:
-    """A letter as a message: the original key, value and headers, and ours, whose names begin with `kehu-`."""
+    """A letter as a message: key, value and headers as they are kept, and our headers, whose names begin with `kehu-`.
+
+    `kehu-hidden-for` says under whose key the value is encrypted, with the values of the headers in it: a topic is no
+    place from which somebody can be forgotten. `kehu dead-letters show` opens it.
+    """
     ours = {
         "kehu-dead-letter": str(letter.id),
         "kehu-rule": letter.rule,
@@ -36,6 +44,8 @@ def outgoing(letter: Letter) -> Outgoing:
         "kehu-partition": str(letter.partition),
         "kehu-offset": str(letter.offset),
     }
+    if letter.hidden_for is not None:
+        ours["kehu-hidden-for"] = letter.hidden_for
     sizes = {
         "value": len(letter.value or b""),
         "headers": sum(len(name.encode()) + len(value or b"") for name, value in letter.headers),
@@ -52,8 +62,17 @@ def outgoing(letter: Letter) -> Outgoing:
 class DeadLetterPublisher(Service):
     """Publishes what is in the outbox, every second; a broker or store that is away is waited for."""
 
-    def __init__(self, outbox: DeadLetterOutbox, bootstrap: str, servers: Servers | None = None) -> None:
+    def __init__(
+        self,
+        outbox: DeadLetterOutbox,
+        bootstrap: str,
+        servers: Servers | None = None,
+        unread_for: timedelta = timedelta(days=30),
+    ) -> None:
+        """`unread_for` is how long the content of a letter is kept that nobody could read."""
         super().__init__()
+        self._unread_for = unread_for
+        self._purged = float("-inf")
         self._outbox = outbox
         self._bootstrap = bootstrap
         self._servers = servers or Servers.of(bootstrap)
@@ -69,6 +88,9 @@ class DeadLetterPublisher(Service):
         letters: Sequence[Letter]
         while not self.should_stop:
             try:
+                if monotonic() - self._purged > PURGE:
+                    await self._in_thread(self._outbox.purge_unread, self._unread_for)
+                    self._purged = monotonic()
                 letters = await self._in_thread(self._outbox.pending, AT_ONCE)
                 if letters:
                     await publish(self._bootstrap, map(outgoing, letters))

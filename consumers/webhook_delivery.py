@@ -22,6 +22,7 @@ from consumers.resting import Resting
 from domain.errors import DomainError
 from infra.errors import KehuError
 from infra.failpoints import reach
+from infra.postgres import data_keys
 from infra.postgres.changes import Feed, Live, Token, connection
 from infra.postgres.following import behind, epoch_of, newest, standing, step
 from infra.postgres.view_marks import Marks
@@ -89,7 +90,7 @@ class WebhookDelivery(Service):
     ) -> None:
         super().__init__()
         shared = connection(postgres)
-        self._feed, self._marks, self._webhooks = Feed(shared), Marks(shared), Webhooks(shared)
+        self._feed, self._marks, self._webhooks = Feed(shared), Marks(shared), Webhooks(shared, data_keys.of(postgres))
         self._sender = sender
         self._clock = clock
         self._tries = tries

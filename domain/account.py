@@ -10,8 +10,9 @@ from typing import Annotated, Literal
 from msgspec import Meta as Says
 
 from domain.errors import NotYet, Refused
+from domain.personal import PersonalLabel
 from domain.registry import register
-from domain.values import Dimensions, Event, Fact, Flag, Id, Label, Meta, Money, StreamName, Value, require_customer
+from domain.values import Dimensions, Event, Fact, Flag, Id, Meta, Money, StreamName, Value, require_customer
 
 
 def stream_name(account_id: str, booked_on: date) -> StreamName:
@@ -33,7 +34,7 @@ class TransactionPosted(Dimensions):
     to_own_account_elsewhere: Flag = False
     balance: Annotated[Money | None, Says(description="of the account after this transaction")] = None
     credit_limit: Annotated[Money | None, Says(description="of the account after this transaction")] = None
-    text: Label | None = None
+    text: PersonalLabel | None = None
 
 
 class TransactionReversed(Event):
@@ -42,7 +43,7 @@ class TransactionReversed(Event):
     account_id: Id
     transaction_id: Id
     booked_on: date
-    reason: Label | None = None
+    reason: PersonalLabel | None = None
 
 
 # --- state ---

@@ -110,7 +110,8 @@ def walk(
     tree, kept_leaves, good, broken, expected = Grown(), iter(kept), 0, False, 1
     doubtful: list[Finding] = []
     """Stored heads that do not fit: they alone were changed if a later one that was told outside does."""
-    for position, leaf in stored:
+    for position, same in groupby(stored, key=itemgetter(0)):
+        leaves = [leaf for _, leaf in same]
         if position != expected:
             broken = True
             yield from doubtful[:1]
@@ -123,10 +124,12 @@ def walk(
                 next(kept_leaves, None)
             expected = position
         expected += 1
-        if next(kept_leaves, leaf) != leaf:
+        leaf = next(kept_leaves, leaves[0])
+        # Of several events at one position any may come first.
+        if len(leaves) > 1 or leaf not in leaves:
             yield from doubtful[:1]
             doubtful.clear()
-            yield Finding("changed", position)
+            yield Finding("twice" if len(leaves) > 1 else "changed", position)
             broken = True
         if broken:
             continue

@@ -8,6 +8,7 @@ from msgspec import Meta as Says
 from msgspec.structs import replace
 
 from domain.errors import NotYet, Refused
+from domain.personal import PersonalLabel
 from domain.registry import register
 from domain.values import (
     Count,
@@ -56,7 +57,7 @@ class ContactTransferred(Event):
     contact_id: Id
     to_queue: Label
     to_agent: Id | None = None
-    reason: Label | None = None
+    reason: PersonalLabel | None = None
 
 
 class ContactEnded(Event):
@@ -73,7 +74,7 @@ class ContactAbandoned(Event):
     """The customer left before an agent answered."""
 
     contact_id: Id
-    reason: Label | None = None
+    reason: PersonalLabel | None = None
 
 
 # --- state ---

@@ -191,11 +191,23 @@ class EventLog(Protocol):
         Unavailable when the store is away or the outcome is unknown.
         """
 
-    def read(self, after: Position, limit: int, names: Collection[str] | None = None) -> Sequence[Recorded]:
-        """The events of the next `limit` positions, in order, upcast to their newest version; only those of `names`."""
+    def read(
+        self,
+        after: Position,
+        limit: int,
+        names: Collection[str] | None = None,
+        personal: Collection[str] | None = None,
+    ) -> Sequence[Recorded]:
+        """The events of the next `limit` positions, in order, upcast to their newest version; only those of `names`.
+
+        Personal fields are read of events of the names `personal`, of all without; of the others they may be HIDDEN.
+        """
 
     def head(self) -> Position:
         """The last position of the log; 0 when it is empty."""
+
+    def erasures(self) -> int:
+        """How many customers were forgotten, as far as was heard with what was read and written before."""
 
     def due_parked(self, partitions: Collection[Partition], now: datetime, limit: int) -> Sequence[str]:
         """Streams of these partitions whose oldest parked message is due for another try or has expired.

@@ -7,6 +7,7 @@ from msgspec import Meta as Says
 from msgspec.structs import replace
 
 from domain.errors import NotYet, Refused
+from domain.personal import PersonalLabel, PersonalText
 from domain.registry import register
 from domain.rules import Rule, read
 from domain.values import (
@@ -18,7 +19,6 @@ from domain.values import (
     Label,
     Meta,
     StreamName,
-    Text,
     Value,
     dimensions,
     fingerprint,
@@ -54,7 +54,7 @@ class SurveyAnswered(Event):
 
     invitation_id: Id
     score: Annotated[int, Says(ge=0, le=10)]
-    comment: Text | None = None
+    comment: PersonalText | None = None
     partial: Flag = False
 
 
@@ -62,14 +62,14 @@ class SurveyDeclined(Event):
     """The customer does not want to answer."""
 
     invitation_id: Id
-    reason: Label | None = None
+    reason: PersonalLabel | None = None
 
 
 class SurveyBounced(Event):
     """The invitation did not reach the customer."""
 
     invitation_id: Id
-    reason: Label | None = None
+    reason: PersonalLabel | None = None
 
 
 class SurveyScored(Dimensions):

@@ -4,23 +4,28 @@ An entry that said nothing new led to no event. Of those it is only known that e
 read, and that no two came from the same one.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import psycopg
 
-from domain import registry
+from domain import personal, registry
 from domain.administration import SOURCE
 from domain.audit import Finding
 from domain.errors import DomainError
 from domain.values import Fact, Recorded
+from infra.errors import KehuError
 from infra.kafka import codec
-from infra.postgres.mapper import to_recorded
+from infra.postgres import data_keys
+from infra.postgres.data_keys import DataKeys
+from infra.postgres.mapper import read_rows
 
 Conn = psycopg.Connection[Any]
 Group = list[tuple[Recorded, str, bytes | None, bytes | None]]
 """Events that one message led to: each with its topic, and key and content of the entry that points to it."""
 AT_ONCE = 10_000
+SENT_BY_NOBODY = frozenset({"customer.restricted", "customer.erased"})
+"""The events to which no message led: the command that forgets a customer writes them."""
 _EVENTS = """SELECT e.originator_id, e.originator_version, e.topic, e.state, e.notification_id, e.recorded_at,
         i.key, i.content
     FROM kehu.stored_events e LEFT JOIN kehu.inbox i ON i.stream = e.originator_id AND i.version = e.originator_version
@@ -43,8 +48,6 @@ def inbox_findings(conn: Conn, progress: Callable[[int], None] = lambda _events:
         recorded = group[0][0]
         identity = codec.identity(recorded.meta)
         entries = [(key, content) for _, _, key, content in group if key is not None]
-        if not entries and recorded.meta.source == SOURCE:
-            continue  # no message led to what is done to the system
         if not entries:
             without[identity] = int(recorded.position or 0)
         elif [key for key, _ in entries] != [identity] or not _says(group, entries[0][1]):
@@ -60,14 +63,13 @@ def inbox_findings(conn: Conn, progress: Callable[[int], None] = lambda _events:
 
 def _groups(conn: Conn, progress: Callable[[int], None]) -> Iterator[Group]:
     group: Group = []
+    keys = data_keys.for_reading(conn.info.dsn)
     with conn.cursor("received", binary=True) as cursor:
         cursor.execute(_EVENTS)
         while rows := cursor.fetchmany(AT_ONCE):
-            for *event, key, content in rows:
-                try:
-                    recorded = to_recorded(*event)
-                except (DomainError, ValueError):
-                    continue  # the walk over the log says whether it was changed; who cannot read it cannot fold it
+            for recorded, (*event, key, content) in zip(_read(conn, keys, rows), rows, strict=True):
+                if recorded is None or recorded.name in SENT_BY_NOBODY or recorded.meta.source == SOURCE:
+                    continue
                 if group and not _together(group[0][0], recorded):
                     yield group
                     group = []
@@ -75,6 +77,24 @@ def _groups(conn: Conn, progress: Callable[[int], None]) -> Iterator[Group]:
             progress(len(rows))
     if group:
         yield group
+
+
+def _read(conn: Conn, keys: DataKeys, rows: Sequence[tuple[Any, ...]]) -> Sequence[Recorded | None]:
+    """The events of rows, with what is personal where there is a key; None for one that cannot be read.
+
+    The walk over the log says whether that was changed; who cannot read it cannot fold it.
+    """
+
+    def find(customers: Collection[str]) -> data_keys.Keys:
+        return keys.known(conn, customers)
+
+    try:
+        return read_rows([row[:6] for row in rows], find)
+    except (DomainError, KehuError, ValueError):
+        if len(rows) == 1:
+            return [None]
+        half = len(rows) // 2
+        return [*_read(conn, keys, rows[:half]), *_read(conn, keys, rows[half:])]
 
 
 def _together(first: Recorded, other: Recorded) -> bool:
@@ -89,4 +109,12 @@ def _says(group: Group, content: bytes | None) -> bool:
     """Whether what the entry says is one of the events: a message is among those that it led to."""
     if any(topic != registry.of(recorded.event).topic for recorded, topic, _, _ in group):
         return True  # stored by a former release: what its message said then is not known any more
+    if any(_is_less_than_was_said(recorded) for recorded, _, _, _ in group):
+        return True
     return any(codec.content(Fact(recorded.event, recorded.meta)) == content for recorded, _, _, _ in group)
+
+
+def _is_less_than_was_said(recorded: Recorded) -> bool:
+    """Whether the event is not all that its message said: it is hidden or erased, or was not kept (ids of a merge)."""
+    words = {personal.HIDDEN, personal.ERASED, (personal.HIDDEN,), (personal.ERASED,)}
+    return recorded.name == "customer.merged" or not words.isdisjoint(personal.said(recorded.event).values())

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import faust
+import structlog
 from mode import Service
 
 from consumers.deadline_watch import DeadlineWatch
@@ -31,6 +32,7 @@ from infra.kafka.heads import FOREVER, HEADS, TopicAnchor
 from infra.kafka.limits import DEFAULT, Limits
 from infra.kafka.topics import DEAD_LETTERS, TOPICS, Topics
 from infra.kafka.views import COMPACTED, VIEW_TOPICS
+from infra.master_keys import configured, development_file, is_for_development
 from infra.metrics_server import MetricsServer
 from infra.postgres.dead_letters import DeadLetterOutbox
 from infra.postgres.holdings import Holdings
@@ -45,6 +47,8 @@ from infra.settings import Accepted, Settings, WebhookSettings
 from infra.telemetry import Telemetry
 from infra.webhooks.addresses import networks
 from projections.catalogue import ALL
+
+log = structlog.get_logger("kehu.worker")
 
 
 def now() -> datetime:
@@ -139,9 +143,13 @@ def sealing(settings: Settings, servers: Servers | None = None) -> tuple[Service
 def worker(settings: Settings) -> "faust.App":
     """What one worker process runs: ingest, projector, dead letters, clocks, views, seals, each on its own connection.
 
-    With a port for metrics also what serves them and asks the store what it holds; raises NotServed when it is taken.
+    With a port for metrics also what serves them and asks the store what it holds; raises NotServed when it is taken,
+    and NoMasterKey where personal data could not be stored.
     """
     at, telemetry, servers = settings.postgres, Telemetry(TOPICS.values()), Servers.of(settings.kafka)
+    configured(at)
+    if is_for_development():
+        log.warning("personal data is encrypted under a master key for development", file=str(development_file()))
     served: tuple[Service, ...] = ()
     if settings.metrics_port is not None:
         served = (
@@ -162,7 +170,7 @@ def worker(settings: Settings) -> "faust.App":
             *([watch] if settings.report_missed_for else []),
             ingest,
             ProjectorService(projector, now, Listener(at).wait, servers),
-            DeadLetterPublisher(DeadLetterOutbox(at), settings.kafka, servers),
+            DeadLetterPublisher(DeadLetterOutbox(at), settings.kafka, servers, settings.unread_for),
             ViewPublisher(at, settings.kafka, Listener(at).wait, telemetry.published, servers),
             *sealing(settings, servers),
         )
@@ -177,12 +185,13 @@ def view_publisher(settings: Settings) -> "faust.App":
 
 
 def webhook_delivery(settings: WebhookSettings) -> "faust.App":
-    """A process that tells webhooks what changed. Raises WrongNetwork."""
+    """A process that tells webhooks what changed. Raises WrongNetwork, and NoMasterKey, as nothing is signed then."""
     # Here, since no other command should wait until a client of HTTP is imported.
     from consumers.webhook_delivery import WebhookDelivery
     from infra.webhooks.sending import Sender
 
     at, own = settings.postgres, networks(settings.webhook_networks)
+    configured(at)
 
     def services() -> tuple[Service, ...]:
         sender = Sender(own, settings.webhook_seconds)

@@ -29,6 +29,13 @@ STEPS = (
     "filled",  # a slice of the customers is in the tables of new builds, not committed
     "told",  # a webhook took a page of changes, its mark is not saved
     "published",  # rows of a view are acknowledged, the mark is not saved
+    "erasing",  # an erasure is begun, nothing is destroyed
+    "forgetting",  # the key is destroyed and the event written in the open transaction
+    "forgotten",  # both are committed
+    "emptying",  # messages and snapshots are purged in the open transaction
+    "emptied",  # they are
+    "purging",  # personal rows of other builds are removed in the open transaction
+    "purged",  # they are, and the live builds have folded it
     "growing",  # new leaves are in the kept tree, no head is signed
     "sealing",  # its head is signed and inserted, nothing is committed
     "sealed",  # the head is committed, nobody outside knows it

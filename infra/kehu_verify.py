@@ -9,6 +9,7 @@ of RFC 9162 (and 6962); docs/explanation/proofs.md says what is hashed and what 
   kehu-verify consistency consistency.json --key seal.pub.pem --heads heads.jsonl
   kehu-verify export folder --key seal.pub.pem --heads heads.jsonl
   kehu-verify heads heads.jsonl --key seal.pub.pem
+  kehu-verify erasure certificate.jsonl --key seal.pub.pem --heads heads.jsonl
 
 Exit code 0: it holds; 1: it does not hold; 2: it cannot be read.
 """
@@ -29,6 +30,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 LINES = "kehu tree head v1"
+ERASURE = "kehu erasure v1"
 EMPTY = sha256(b"").digest()
 
 
@@ -183,6 +185,19 @@ class Trust:
         except InvalidSignature:
             raise DoesNotHoldError(f"the signature of the head of {head['size']} is wrong") from None
 
+    def signed_certificate(self, said: Any) -> str:
+        """By whom a certificate is signed. Raises DoesNotHoldError."""
+        key = self.keys.get(said.get("key_id"))
+        if key is None:
+            raise DoesNotHoldError(f"the certificate is signed by key {said.get('key_id')}, which is not given")
+        rest = {name: value for name, value in said.items() if name != "signature"}
+        words = json.dumps(rest, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        try:
+            key.verify(hexes(said, "signature"), f"{ERASURE}\n{words}".encode())
+        except InvalidSignature:
+            raise DoesNotHoldError("the signature of the certificate is wrong") from None
+        return f"certificate of {said['ended_at']}: signed by {said['key_id']}"
+
     def check(self, head: Any) -> str:
         """What makes the head believable. Raises DoesNotHoldError."""
         size, root = whole(head, "size"), hexes(head, "root")
@@ -278,6 +293,54 @@ def check_heads(path: Path, trust: Trust) -> Iterator[str]:
             raise DoesNotHoldError(f"a head of {size} events came after one of {last}: the log was set back")
         number, last = len(seen), max(size, last)
     yield f"{number} heads, up to {last} events{': signed' if trust.keys else ''}"
+
+
+def check_erasure(path: Path, trust: Trust) -> Iterator[str]:
+    """That customers were forgotten: the event that says so is in the log, and nothing before it was changed."""
+    number = 0
+    for line in filter(None, _lines(path)):
+        said = parsed(line, path)
+        if said.get("certificate") != ERASURE:
+            raise UnreadableError(f"{path}: this is not {ERASURE!r}")
+        yield from _erasure(said, trust)
+        number += 1
+    if not number:
+        raise UnreadableError(f"{path}: there is no certificate")
+
+
+def _erasure(said: Any, trust: Trust) -> Iterator[str]:
+    if trust.keys:
+        yield trust.signed_certificate(said)
+    else:
+        yield "of what was purged nothing is shown without --key: only the event is proven"
+    event, before, after = said["event"], said["head_before"], said["head_after"]
+    customer, position = text(said, "customer").decode(), whole(said, "position")
+    told = parsed(text(event, "state"), Path("the event"))["data"]
+    names = (event["topic"], event["stream"], event["customer_id"], event["position"], told["reason"], told["by"])
+    if names != ("customer.erased.v1", f"customer-{customer}", customer, position, said["reason"], said["by"]):
+        raise DoesNotHoldError(f"the event at position {position} does not say what the certificate says")
+    if after is None:
+        raise DoesNotHoldError("what the certificate says was not sealed when it was made: ask for another one")
+    heads = [one for one in (before, after) if one is not None]
+    for one in heads:
+        trust.signed(one)
+    believed = [trust.check(one) for one in heads if whole(one, "size") in trust.heads]
+    if trust.where and not believed:
+        raise DoesNotHoldError(f"{trust.where} has none of the heads of the certificate")
+    yield from believed
+    size = whole(after, "size")
+    if root_from_path(leaf(event), position - 1, size, hashes(said["path"])) != hexes(after, "root"):
+        raise DoesNotHoldError(f"the event at position {position} is not the one in the head")
+    yield f"customer {customer}: forgotten at position {position}, as it was sealed"
+    if before is None:
+        yield "nothing had been sealed before: whether anything was changed then cannot be seen"
+        return
+    old, earlier = hexes(before, "root"), whole(before, "size")
+    if earlier >= position:
+        raise DoesNotHoldError("the head from before has the event already")
+    if roots_from_proof(earlier, size, old, hashes(said["extension"])) != (old, hexes(after, "root")):
+        raise DoesNotHoldError(f"the tree of {size} events does not begin with the tree of {earlier}")
+    yield f"the {earlier} events that were sealed before are unchanged"
 
 
 def _leaves(path: Path, of: Any, told: dict[str, Any]) -> Iterator[tuple[int, bytes]]:
@@ -400,7 +463,13 @@ def moment(of: Any, name: str) -> datetime:
         raise UnreadableError(f"{name} is no time") from None
 
 
-CHECKS = {"proof": check_proof, "consistency": check_consistency, "export": check_export, "heads": check_heads}
+CHECKS = {
+    "proof": check_proof,
+    "consistency": check_consistency,
+    "export": check_export,
+    "heads": check_heads,
+    "erasure": check_erasure,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -9,7 +9,7 @@ from consumers.filling import fill
 from domain.values import Position
 from infra.postgres.past import Moment, Past
 from infra.postgres.risk_models import as_scored
-from projections.declare import Projection
+from projections.declare import Projection, personal_for
 
 
 def replay(
@@ -28,5 +28,5 @@ def replay(
     with conn.transaction():
         scored = [as_scored(conn, one, moment.known_by or moment.happened_by) for one in projections]
     with Past.begin(conn, moment, scored, customers) as past:
-        fill(scored, past.events(names, told), past)
+        fill(scored, past.events(names, personal_for(projections), told), past)
     return past.last

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, TypeVar
 
-from pydantic import AwareDatetime, BeforeValidator, Field, ValidationError
+from pydantic import AwareDatetime, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from infra.errors import KehuError
@@ -55,6 +55,28 @@ class Accepted(Checked):
     """Events that happened before this time are refused."""
 
 
+class MasterKeySettings(Checked):
+    """Under which master keys the data keys of customers are wrapped: see `infra.master_keys`."""
+
+    master_key: SecretStr | None = None
+    """The current master key: the base64 of 32 bytes."""
+    former_master_keys: SecretStr = SecretStr("")
+    """Those before it, separated by commas, until nothing is wrapped under them any more."""
+    master_key_file: Path | None = None
+    """A file with master keys instead, one in a line, the current one last."""
+    master_keys: str = ""
+    """`module:function` of an adapter instead, for a key management service."""
+
+
+class ErasureSettings(Checked):
+    """What holds an erasure up."""
+
+    erasure_rules: Path | None = None
+    """A bank's own rules on how long what must be kept, in the shape of `domain/rules/erasure.toml`."""
+    topic_retention: Span = Field(timedelta(days=30), gt=timedelta(0))
+    """How long the topics of channels may keep messages: until then somebody who is forgotten stands in them."""
+
+
 class Settings(Accepted):
     """What a worker must know. Each field is the variable KEHU_<FIELD>; times are seconds or ISO 8601 (`PT24H`)."""
 
@@ -70,6 +92,8 @@ class Settings(Accepted):
     """How long a message waits for what it needs before it becomes a dead letter."""
     report_missed_for: Span = Field(timedelta(days=30), ge=timedelta(0))
     """A deadline that passed no longer ago is reported as missed; 0 reports none. Imported history has many older."""
+    unread_for: Span = Field(timedelta(days=30), gt=timedelta(0))
+    """How long the content of a message is kept that nobody can read, so that nobody knows whom it is about."""
     metrics_port: int | None = Field(None, ge=1, le=65535)
     """Where Prometheus finds the worker's metrics; nowhere by default."""
     metrics_host: str = Field("127.0.0.1", min_length=1)

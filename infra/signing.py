@@ -65,7 +65,12 @@ class Signer:
     def sign(self, head: Head) -> Head:
         """The head, signed in the name of this key."""
         named = replace(head, key_id=self.verifier.id)
-        return replace(named, signature=self.key.sign(named.signed_bytes()))
+        return replace(named, signature=self.signature(named.signed_bytes()))
+
+    def signature(self, said: bytes) -> bytes:
+        """The signature over bytes. Those of each kind of document begin with the name of the kind, so that none can be
+        taken for another."""
+        return self.key.sign(said)
 
 
 def make(file: Path) -> Signer:

@@ -42,6 +42,7 @@ def whole_of(answer: Answer, customer_id: str, now: datetime) -> Whole:
     scorer = scorer_at(answer, now)
     risks = {row["customer_id"]: as_shown(row, now, scorer) for row in held[RISK]}
     told: Row = {"customer_id": customer_id, "survivor": group.survivor, "ids": list(ids), "merges": merges}
+    told["restrictions"] = profiles.restrictions(held)
     told["conflicts"] = conflicts(answer, ids) if group.merged else []
     scores = {
         "retention": _risk_as_one(answer, group, now, scorer, risks) if group.merged else risks.get(customer_id),

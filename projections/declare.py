@@ -1,6 +1,6 @@
 """What a projection is: a value with a name, a version, tables, the events it handles, and a pure fold."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -146,6 +146,9 @@ class Projection:
     handles: frozenset[str]
     keys: Callable[[Recorded], tuple[tuple[Table, Key], ...]]
     fold: Callable[[Rows, Recorded], None]
+    personal: frozenset[str] = frozenset()
+    """Names of the events whose personal fields it reads. Those of the others it is given hidden: that spares opening
+    them, and what is forgotten can be in no row."""
     sweep: Callable[[Row, Any], Row] | None = None
     """Re-evaluates one row of the first table for a moment; for projections whose rows carry `next_change_at`."""
     finish: Callable[[Row], Row] | None = None
@@ -155,6 +158,11 @@ class Projection:
     using: "Callable[[bytes], Projection] | None" = None
     """The same projection with a model that is data: for builds that name one. It may change only what `finish` and
     `sweep` fill."""
+
+
+def personal_for(projections: Iterable[Projection]) -> frozenset[str]:
+    """Names of the events whose personal fields some of these read."""
+    return frozenset().union(*(one.personal for one in projections))
 
 
 Mark = tuple[Any, ...]

@@ -1,5 +1,6 @@
 """Servers for tests: started once, on a socket or a free port, and stopped at the end."""
 
+import os
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import count
@@ -22,6 +23,9 @@ from tests.support.world import World
 Broker = EmbeddedBroker | ApacheKafka
 
 _numbers = count(1)
+
+# The processes that tests start have it, too. Not one for development, which would be made in the home of the user.
+os.environ.setdefault("KEHU_MASTER_KEY", "a2VodSBrZWh1IGtlaHUga2VodSBrZWh1IGtlaHUga2U=")
 
 # A machine that is busy is no failure.
 settings.register_profile("kehu", deadline=None)

@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 from msgspec import Meta as Says
 
 from domain import clocks
+from domain.personal import PersonalLabel, PersonalText
 from domain.registry import register
-from domain.values import Count, Dimensions, Event, Flag, Id, Label, Moment, Money, StreamName, Text
+from domain.values import Count, Dimensions, Event, Flag, Id, Label, Moment, Money, StreamName
 
 CaseType = Literal["complaint", "consultation", "service_request", "dispute", "data_request"]
 ONWARD = "text on ombudsman or review; needed for a complaint and for a refused data request"
@@ -35,7 +36,7 @@ class ComplaintOpened(Dimensions):
     severity: Annotated[int, Says(ge=1, le=4)] = 3
     vulnerable: Flag = False
     amount: Money | None = None
-    description: Text | None = None
+    description: PersonalText | None = None
     received_at: Moment | None = None
     contact_id: Id | None = None
     related_to: Annotated[Id | None, Says(description="an earlier complaint about the same matter")] = None
@@ -78,7 +79,7 @@ class ComplaintEscalated(Event):
     """It went to a higher level, and perhaps to another queue."""
 
     complaint_id: Id
-    reason: Label
+    reason: PersonalLabel
     to_queue: Label | None = None
 
 
@@ -87,7 +88,7 @@ class ComplaintExtended(Event):
 
     complaint_id: Id
     actor: Id
-    reason: Label
+    reason: PersonalLabel
     provided: Annotated[tuple[Label, ...], Says(max_length=20)] = ()
     approval_id: Id | None = None
     notice_id: Id | None = None
@@ -100,7 +101,7 @@ class ComplaintFactsAdded(Event):
     """
 
     complaint_id: Id
-    description: Text | None = None
+    description: PersonalText | None = None
     by: Annotated[Id | None, Says(description="the employee who took them down")] = None
 
 
@@ -112,7 +113,7 @@ class ComplaintPolicyChanged(Event):
 
     complaint_id: Id
     actor: Id
-    reason: Label
+    reason: PersonalLabel
     regime: Annotated[Label | None, Says(description="another statutory preset")] = None
     service_policy: Annotated[Label | None, Says(description="another service preset")] = None
 
@@ -132,8 +133,8 @@ class ComplaintResolved(Event):
 
     complaint_id: Id
     outcome: Outcome
-    reasons: Text
-    onward_rights: Annotated[Text | None, Says(description=ONWARD)] = None
+    reasons: PersonalText
+    onward_rights: Annotated[PersonalText | None, Says(description=ONWARD)] = None
     redress: Money | None = None
     accepted: Annotated[Flag, Says(description="the customer accepted it")] = False
     by: Id | None = None
@@ -143,7 +144,7 @@ class ComplaintReopened(Event):
     """The customer came back. New facts start the statutory clock anew where its preset says so."""
 
     complaint_id: Id
-    reason: Label
+    reason: PersonalLabel
     new_facts: Flag = False
 
 
@@ -151,14 +152,14 @@ class ComplaintWithdrawn(Event):
     """The customer took it back."""
 
     complaint_id: Id
-    reason: Label | None = None
+    reason: PersonalLabel | None = None
 
 
 class ComplaintClosed(Event):
     """Nothing more to do."""
 
     complaint_id: Id
-    reason: Label | None = None
+    reason: PersonalLabel | None = None
 
 
 class ComplaintClockSet(Event):

@@ -8,15 +8,18 @@ from domain.customer.decisions import decide
 from domain.customer.events import (
     CustomerClosed,
     CustomerConsentChanged,
+    CustomerErased,
     CustomerManagerAssigned,
     CustomerMerged,
     CustomerProfileChanged,
     CustomerRegistered,
+    CustomerRestricted,
     CustomerUnmerged,
     stream_name,
 )
 from domain.customer.refusals import (
     CustomerIsClosed,
+    CustomerIsErased,
     CustomerIsMergedElsewhere,
     CustomerIsTheSurvivor,
     CustomerNotMergedYet,
@@ -24,13 +27,15 @@ from domain.customer.refusals import (
     CustomerRegisteredDifferently,
     StrongIdsConflict,
 )
-from domain.customer.state import Customer, evolve
+from domain.customer.state import Customer, evolve, personal_names
 
 __all__ = [
     "Customer",
     "CustomerClosed",
     "CustomerConsentChanged",
+    "CustomerErased",
     "CustomerIsClosed",
+    "CustomerIsErased",
     "CustomerIsMergedElsewhere",
     "CustomerIsTheSurvivor",
     "CustomerManagerAssigned",
@@ -40,9 +45,11 @@ __all__ = [
     "CustomerProfileChanged",
     "CustomerRegistered",
     "CustomerRegisteredDifferently",
+    "CustomerRestricted",
     "CustomerUnmerged",
     "StrongIdsConflict",
     "decide",
     "evolve",
+    "personal_names",
     "stream_name",
 ]

@@ -1,17 +1,22 @@
 """What a fact means for a customer."""
 
+from msgspec.structs import replace
+
 from domain.customer.events import (
     CustomerClosed,
     CustomerConsentChanged,
+    CustomerErased,
     CustomerManagerAssigned,
     CustomerMerged,
     CustomerProfileChanged,
     CustomerRegistered,
+    CustomerRestricted,
     CustomerUnmerged,
 )
-from domain.customer.identity import conflicting, strong_ids
+from domain.customer.identity import STRONG, conflicting, strong_ids
 from domain.customer.refusals import (
     CustomerIsClosed,
+    CustomerIsErased,
     CustomerIsMergedElsewhere,
     CustomerIsTheSurvivor,
     CustomerNotMergedYet,
@@ -26,15 +31,21 @@ from domain.values import Event, Fact, fingerprint
 def decide(state: Customer | None, fact: Fact) -> tuple[Event, ...]:
     """What a fact means for this customer; empty when it says nothing new. Raises NotYet or Refused."""
     data = fact.data
+    if isinstance(data, CustomerErased):
+        return () if state is not None and state.erased else (data,)
+    if state is not None and state.erased:
+        raise CustomerIsErased(state.customer_id)
+    if isinstance(data, CustomerRestricted):
+        return () if state is not None and state.restricted == (data.until, data.basis) else (data,)
     if isinstance(data, CustomerRegistered):
-        if state is None:
+        if state is None or not state.registration:
             return (data,)
         if state.closed:
             raise CustomerIsClosed(state.customer_id)
         if state.registration == fingerprint(data):
             return ()
         raise CustomerRegisteredDifferently(state.customer_id)
-    if state is None:
+    if state is None or not state.registration:
         raise CustomerNotRegisteredYet(fact.meta.customer_id)
     match data:
         case CustomerClosed():
@@ -71,7 +82,8 @@ def _merge(state: Customer, data: CustomerMerged) -> tuple[Event, ...]:
         raise CustomerIsMergedElsewhere(state.merged_into)
     if names := conflicting(state.strong_ids, strong_ids(data)):
         raise StrongIdsConflict(", ".join(names))
-    return (data,)
+    # Compared, they are of no more use; and those of the survivor must not be kept under the key of another customer.
+    return (replace(data, **dict.fromkeys((*STRONG, "customer_number_issuer"))),)
 
 
 def _unmerge(state: Customer, data: CustomerUnmerged) -> tuple[Event, ...]:

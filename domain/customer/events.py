@@ -5,17 +5,18 @@ from typing import Annotated, Literal
 
 from msgspec import Meta as Says
 
+from domain.personal import MARK, PersonalLabel
 from domain.registry import register
 from domain.values import Country, Dimensions, Event, Id, Label, Moment, StreamName
 
 Products = Annotated[tuple[Label, ...], Says(max_length=50)]
-Devices = Annotated[tuple[Label, ...], Says(max_length=20)]
+Devices = Annotated[tuple[Label, ...], Says(max_length=20, extra=MARK)]
 Hash = Annotated[str, Says(pattern=r"^[0-9a-f]{32,128}\Z")]
 """A keyed hash in hexadecimal. A number as a state issues it is shorter, so that it cannot be sent by mistake."""
-Number = Annotated[Id | None, Says(description="the number under which its issuer keeps this customer")]
+Number = Annotated[Id | None, Says(description="the number under which its issuer keeps this customer", extra=MARK)]
 Issuer = Annotated[Id | None, Says(description="who issued `customer_number`; the bank itself if absent")]
-NationalId = Annotated[Hash | None, Says(description="keyed hash of the national id, never the id itself")]
-TaxId = Annotated[Hash | None, Says(description="keyed hash of the tax id, never the id itself")]
+NationalId = Annotated[Hash | None, Says(description="keyed hash of the national id, never the id itself", extra=MARK)]
+TaxId = Annotated[Hash | None, Says(description="keyed hash of the tax id, never the id itself", extra=MARK)]
 
 
 def stream_name(customer_id: str) -> StreamName:
@@ -27,9 +28,9 @@ class CustomerRegistered(Dimensions):
     """A person or organisation became a customer."""
 
     kind: Literal["person", "organisation"] = "person"
-    name: Label | None = None
-    email: Label | None = None
-    phone: Label | None = None
+    name: PersonalLabel | None = None
+    email: PersonalLabel | None = None
+    phone: PersonalLabel | None = None
     country: Country | None = None
     customer_since: Annotated[date | None, Says(description="start of the relationship, for tenure")] = None
     products: Products = ()
@@ -44,9 +45,9 @@ class CustomerRegistered(Dimensions):
 class CustomerProfileChanged(Dimensions):
     """Something about the customer changed; fields that are absent stay as they are."""
 
-    name: Label | None = None
-    email: Label | None = None
-    phone: Label | None = None
+    name: PersonalLabel | None = None
+    email: PersonalLabel | None = None
+    phone: PersonalLabel | None = None
     country: Country | None = None
     products: Products | None = None
     customer_number: Number = None
@@ -69,13 +70,13 @@ class CustomerManagerAssigned(Event):
     """A relationship manager took over."""
 
     manager_id: Id
-    reason: Label | None = None
+    reason: PersonalLabel | None = None
 
 
 class CustomerClosed(Event):
     """The relationship ended: all products closed."""
 
-    reason: Label | None = None
+    reason: PersonalLabel | None = None
 
 
 class CustomerMerged(Event):
@@ -85,7 +86,7 @@ class CustomerMerged(Event):
     """
 
     into: Annotated[Id, Says(description="customer id of the survivor")]
-    reason: Label
+    reason: PersonalLabel
     by: Annotated[Label, Says(description="who decided it")]
     customer_number: Number = None
     customer_number_issuer: Issuer = None
@@ -97,8 +98,33 @@ class CustomerUnmerged(Event):
     """A merge was wrong: this customer is shown alone again, as if it had never been merged."""
 
     into: Annotated[Id, Says(description="the survivor of the merge that is undone")]
+    reason: PersonalLabel
+    by: Annotated[Label, Says(description="who decided it")]
+
+
+class CustomerRestricted(Event):
+    """Derived: the customer asked to be forgotten, and must be kept until a date for the basis that is named.
+
+    Until then their data is not to be worked with but for that. `reason` is the id of their request, say, and nothing
+    personal.
+    """
+
+    until: date
+    basis: Label
     reason: Label
     by: Annotated[Label, Says(description="who decided it")]
+
+
+class CustomerErased(Event):
+    """Derived: the customer is forgotten. The key to their personal data is destroyed; what is counted of them stays.
+
+    `known` names what was known of them, and `reason` is why they are forgotten: the id of their request, say, and
+    nothing personal.
+    """
+
+    reason: Label
+    by: Annotated[Label, Says(description="who decided it")]
+    known: Annotated[tuple[Label, ...], Says(max_length=100)] = ()
 
 
 register("customer.registered", CustomerRegistered)
@@ -108,3 +134,5 @@ register("customer.manager-assigned", CustomerManagerAssigned)
 register("customer.closed", CustomerClosed)
 register("customer.merged", CustomerMerged)
 register("customer.unmerged", CustomerUnmerged)
+register("customer.restricted", CustomerRestricted, published=False)
+register("customer.erased", CustomerErased, published=False)

@@ -19,6 +19,10 @@ class CustomerIsClosed(Refused):
     """The relationship with this customer has ended. Register the returning customer under a new id."""
 
 
+class CustomerIsErased(Refused):
+    """This customer was forgotten, and nothing new is kept under their id. Register who returns under a new one."""
+
+
 class CustomerIsTheSurvivor(Refused):
     """A customer cannot be merged into itself. Name another customer as the survivor."""
 

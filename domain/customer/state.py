@@ -1,6 +1,6 @@
 """What is known of a customer. Of two facts about one thing the one that happened later holds, whichever came first."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from msgspec import field
@@ -9,12 +9,14 @@ from msgspec.structs import replace
 from domain.customer.events import (
     CustomerClosed,
     CustomerConsentChanged,
+    CustomerErased,
     CustomerManagerAssigned,
     CustomerMerged,
     CustomerProfileChanged,
     CustomerRegistered,
+    CustomerRestricted,
 )
-from domain.customer.identity import is_strong, strong_ids
+from domain.customer.identity import WEAK, is_strong, strong_ids
 from domain.values import Event, Meta, Value, fingerprint
 
 PROFILE = (
@@ -27,9 +29,10 @@ Said = dict[str, str | tuple[str, ...]]
 class Customer(Value):
     """What is known of a customer: profile, consents, whether the relationship has ended, and into whom it is merged.
 
-    `registration` is the fingerprint of the registration, to know it again when it is sent twice, and `late` that of
-    the last fact that came late. `set_at` says when what was not said by the registration happened; by it a fact that
-    comes late changes nothing newer.
+    `registration` is the fingerprint of the registration, to know it again when it is sent twice; it is empty where
+    nobody registered, and only a request to be forgotten is known. `late` is that of the last fact that came late.
+    `set_at` says when what was not said by the registration happened; by it a fact that comes late changes nothing
+    newer.
     """
 
     customer_id: str
@@ -43,6 +46,9 @@ class Customer(Value):
     closed: bool = False
     merged_into: str | None = None
     unmerged_from: str | None = None
+    erased: bool = False
+    restricted: tuple[date, str] | None = None
+    """Until when they must be kept although they asked to be forgotten, and on which basis."""
 
     @property
     def strong_ids(self) -> dict[str, str]:
@@ -68,7 +74,13 @@ def evolve(state: Customer | None, event: Event, meta: Meta) -> Customer:
     """The state after an event; never fails on what `decide` returned."""
     at = meta.occurred_at
     if isinstance(event, CustomerRegistered):
-        return Customer(meta.customer_id, event.kind, said(event), fingerprint(event), at)
+        kept = None if state is None else state.restricted
+        return Customer(meta.customer_id, event.kind, said(event), fingerprint(event), at, restricted=kept)
+    if isinstance(event, CustomerErased | CustomerRestricted):
+        known = state or Customer(meta.customer_id, "person", {}, "", at)
+        if isinstance(event, CustomerErased):
+            return erased(known)
+        return replace(known, restricted=(event.until, event.basis))
     assert state is not None
     match event:
         case CustomerProfileChanged() | CustomerManagerAssigned():
@@ -89,6 +101,18 @@ def evolve(state: Customer | None, event: Event, meta: Meta) -> Customer:
             return replace(state, merged_into=event.into)
         case _:
             return replace(state, merged_into=None, unmerged_from=state.merged_into)
+
+
+def personal_names(state: Customer) -> tuple[str, ...]:
+    """Under which names something personal is known."""
+    return tuple(sorted(name for name in state.profile if name in ("name", *WEAK) or is_strong(name)))
+
+
+def erased(state: Customer) -> Customer:
+    """What is left of a customer who is forgotten: neither what is personal, nor by what it would be known again."""
+    personal = personal_names(state)
+    profile = {name: value for name, value in state.profile.items() if name not in personal}
+    return replace(state, profile=profile, registration="", late=None, erased=True, restricted=None)
 
 
 def _holds(state: Customer, name: str, at: datetime) -> bool:

@@ -98,6 +98,8 @@ def _print(whole: Whole, now: datetime) -> None:
     if group.merged:
         say(f"Customer {customer_id} is one with {', '.join(one for one in group.members if one != customer_id)}.")
         say(f"The survivor is {group.survivor}; all that follows is of all of them.")
+    for one in whole.customer["restrictions"]:
+        say(f"{one['customer_id']} asked to be forgotten; kept until {one['until']}: {one['basis']}", "yellow")
     for conflict in whole.customer["conflicts"]:
         told = "; ".join(f"{', '.join(ids)}: {value}" for value, ids in conflict["values"].items())
         say(f"They have different {conflict['field']}s ({told}). Correct one, or unmerge.", "bold red")

@@ -124,11 +124,13 @@ def replay(
             replayed += len(portion)
     say(f"{replayed} dead letters replayed")
     if left := len(wanted) - replayed:
-        raise NotReplayed(f"{left} have neither key nor value, or are no messages but the bytes of a damaged batch")
+        reasons = "have neither key nor value, were erased, or are no messages but the bytes of a damaged batch"
+        raise NotReplayed(f"{left} {reasons}")
 
 
 def _can_be_sent(letter: dict[str, Any]) -> bool:
-    return (letter["key"] is not None or letter["value"] is not None) and letter["rule"] != "skipped"
+    there = letter["key"] is not None or letter["value"] is not None
+    return there and letter["rule"] != "skipped" and letter["unreadable"] is None
 
 
 def _outgoing(letter: dict[str, Any]) -> Outgoing:

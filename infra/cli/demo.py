@@ -29,6 +29,7 @@ from infra.embedded.broker import EmbeddedBroker
 from infra.embedded.postgres import EmbeddedPostgres
 from infra.errors import KehuError
 from infra.kafka.producer import send
+from infra.master_keys import is_for_development, make_file
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 120
@@ -74,6 +75,9 @@ class Demo:
             with (self._folder / "worker.log").open("wb") as log:
                 # The bank's messages are counted, so nothing is published beside them.
                 env = {**os.environ, "KEHU_POSTGRES": self.postgres, "KEHU_KAFKA": self.kafka}
+                if is_for_development():  # one that goes with the demo, and not into the home of whoever looks at it
+                    make_file(self._folder / "master.key")
+                    os.environ["KEHU_MASTER_KEY_FILE"] = env["KEHU_MASTER_KEY_FILE"] = str(self._folder / "master.key")
                 env["KEHU_REPORT_MISSED_FOR"] = "0"
                 self._worker = subprocess.Popen(
                     [sys.executable, "-m", "infra.cli", "worker"], cwd=ROOT, env=env, stdout=log, stderr=log

@@ -11,12 +11,14 @@ from domain.errors import DomainError
 from infra import bootstrap
 from infra.cli.output import Csv, Json, Ndjson, print_rows, say, span
 from infra.cli.servers import Connection, Held, OptionalKafka, OptionalPostgres, connected, held
-from infra.errors import KehuError
-from infra.kafka.topics import TOPICS
-from infra.postgres import migrate, ops
+from infra.errors import KehuError, ServerUnavailable
+from infra.kafka.topics import TOPICS, Topics
+from infra.master_keys import configured
+from infra.postgres import key_rotation, migrate, ops
 from infra.postgres.builds import of_row
 from infra.postgres.completeness import first_hole
 from infra.postgres.running_deadlines import unknown_presets
+from infra.settings import ErasureSettings, checked
 from projections.catalogue import ALL
 
 OK, WARNING, WRONG, SKIPPED = "ok", "warning", "wrong", "skipped"
@@ -104,6 +106,7 @@ def examine(postgres: str, kafka: str, now: datetime) -> Iterator[Check]:
         yield from _guarded("parked", lambda: _parked(conn, now))
         yield from _guarded("dead letters", lambda: _dead_letters(conn, now))
         yield from _guarded("seals", lambda: _seals(conn, now))
+        yield from _guarded("master key", lambda: _keys(conn, postgres))
         yield from _guarded("transactions", lambda: _transactions(conn))
 
 
@@ -126,12 +129,60 @@ def _kafka(kafka: str) -> Generator[Check, None, Held | None]:
         yield Check("Kafka", WRONG, detail, "Check --kafka, and that the broker runs and is reachable from here.")
         return None
     yield Check("Kafka", OK, f"answers at {kafka}")
+    yield _retention(kafka, list(known))
     if missing := [name for name in TOPICS.values() if name not in known]:
         yield Check("topics", WRONG, f"missing: {', '.join(missing)}", "Run `kehu setup`.")
     if known:
         counts = ", ".join(f"{name.removeprefix('kehu.')} {len(parts)}" for name, (_, parts) in known.items())
         yield Check("topics", OK, f"partitions: {counts}")
     return known
+
+
+def _retention(kafka: str, names: list[str]) -> Check:
+    """How long messages of channels are kept: as long as that, somebody who was forgotten stands in them."""
+    policy = checked(ErasureSettings).topic_retention
+    admin = Topics(kafka)
+    try:
+        found = admin.settings(names)
+    except ServerUnavailable as error:
+        return Check("topic retention", SKIPPED, error.detail)
+    finally:
+        admin.close()
+    long = []
+    for name, settings in found.items():
+        kept = int(settings.get("retention.ms", 0))
+        if "compact" in settings.get("cleanup.policy", "") or kept < 0:
+            long.append(f"{name} for ever")
+        elif timedelta(milliseconds=kept) > policy:
+            long.append(f"{name} {span(kept / 1000)}")
+    if long:
+        remedy = "Set retention.ms of these topics, or KEHU_TOPIC_RETENTION to the policy of the bank."
+        return Check(
+            "topic retention", WARNING, f"longer than {span(policy.total_seconds())}: {', '.join(long)}", remedy
+        )
+    told = sum("retention.ms" in settings for settings in found.values())
+    return Check("topic retention", OK, f"{told} of {len(found)} topics tell theirs, none is too long")
+
+
+def _keys(conn: Connection, postgres: str) -> Iterator[Check]:
+    """Whether personal data can be read and written, and whether a rotation is unfinished."""
+    try:
+        current = configured(postgres).current
+    except KehuError as error:
+        yield Check("master key", WARNING, str(error), "Workers need it; who only asks about figures does not.")
+        return
+    rows = key_rotation.counted(conn, current)
+    former = sum(row["keys"] for row in rows if row["state"] == "former")
+    if former:
+        detail = f"{former} data keys are wrapped under a former master key"
+        yield Check("master key", WARNING, detail, "Run `kehu keys rotate`; keep the former key until then.")
+    else:
+        yield Check("master key", OK, f"{current} wraps all of {sum(row['keys'] for row in rows)} data keys")
+    unfinished = conn.execute("SELECT customer_id FROM kehu.erasures WHERE ended_at IS NULL ORDER BY 1").fetchall()
+    if unfinished:
+        named = ", ".join(row["customer_id"] for row in unfinished[:5])
+        remedy = "Run `kehu erase` for them again: it goes on where it stopped."
+        yield Check("erasures", WRONG, f"{len(unfinished)} were interrupted: {named}", remedy)
 
 
 def _postgres(conn: Connection) -> Iterator[Check]:

@@ -22,7 +22,7 @@ from infra.postgres.builds import Build
 from infra.postgres.risk_models import document
 from infra.postgres.slices import Slice
 from projections.catalogue import ALL
-from projections.declare import Projection
+from projections.declare import Projection, personal_for
 
 MOST = 2_000_000
 """Events of the log for each slice, so that what is sorted at once stays small."""
@@ -110,7 +110,7 @@ def _fill(
     wanted = frozenset().union(*(one.handles for one in projections))
     try:
         with Slice.begin(postgres, builds) as piece:
-            fill(projections, piece.events(wanted, upto, number, slices, told), piece)
+            fill(projections, piece.events(wanted, personal_for(projections), upto, number, slices, told), piece)
             told(0)
     except Exception:
         _over.set()  # the others need not go on

@@ -22,7 +22,9 @@ from infra.cli import (
     dead_letters,
     deadlines,
     doctor,
+    erase,
     events,
+    keys,
     merging,
     outcomes,
     parked,
@@ -43,6 +45,7 @@ from infra.cli import (
     satisfaction,
     serve,
     skip,
+    subject_access,
     trace,
     verify,
     views,
@@ -72,6 +75,7 @@ risk_commands = typer.Typer(no_args_is_help=True, help="Models of retention risk
 customer_commands = typer.Typer(no_args_is_help=True, help="Who is one with whom: merges, and whom to look at.")
 audit_commands = typer.Typer(no_args_is_help=True, help="Proofs that nobody changed the log.")
 parked_commands = typer.Typer(no_args_is_help=True, help="Messages that cannot apply yet.")
+key_commands = typer.Typer(no_args_is_help=True, help="The keys under which personal data is encrypted.")
 
 
 @app.callback(help=__doc__)
@@ -163,8 +167,14 @@ audit_commands.command()(audit_verify.verify)
 audit_commands.command()(audit_read.stream)
 audit_commands.command()(audit_read.export)
 audit_commands.command("acts")(audit_acts.list_acts)
+app.add_typer(key_commands, name="keys")
+key_commands.command("make")(keys.make)
+key_commands.command("status")(keys.status)
+key_commands.command("rotate")(keys.rotate)
 app.add_typer(event_commands, name="events")
 event_commands.command()(events.catalog)
+app.command()(erase.erase)
+app.command("subject-access")(subject_access.subject_access)
 app.command()(doctor.doctor)
 app.command()(rules.rules)
 app.command()(verify.verify)

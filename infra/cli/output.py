@@ -4,13 +4,16 @@ All but the table write each row as it comes, so that an export of any length ne
 """
 
 import csv
+import logging
 import os
 import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
+import structlog
 import typer
 from rich import box
 from rich.console import Console
@@ -43,6 +46,17 @@ def console(*, stderr: bool = False) -> Console:
     """Where people read: the terminal's width, or 100 columns."""
     known = "COLUMNS" in os.environ or (sys.stderr if stderr else sys.stdout).isatty()
     return Console(stderr=stderr, width=None if known else WIDTH, highlight=False)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the log: what went wrong is the error of the command, and its output is its own."""
+    known = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    try:
+        yield
+    finally:
+        structlog.configure(**known)
 
 
 def say(text: str, style: str = "") -> None:

@@ -1,6 +1,5 @@
 """`kehu rebuild`: a read model made again from the log beside the live one, compared with it, and switched to."""
 
-import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -8,7 +7,6 @@ from dataclasses import asdict, dataclass
 from time import monotonic
 from typing import Annotated, Any
 
-import structlog
 import typer
 from rich.progress import (
     BarColumn,
@@ -26,7 +24,7 @@ from consumers.projector import Projector
 from domain.values import Position
 from infra import bootstrap
 from infra.cli.fillers import fill_builds
-from infra.cli.output import Json, console, print_rows, say
+from infra.cli.output import Json, console, print_rows, quiet, say
 from infra.cli.projections import Name, chosen
 from infra.cli.servers import Postgres, connected
 from infra.cli.who import By, Reason, who
@@ -94,7 +92,7 @@ def rebuild(
         raise WrongChoice
     columns = (TextColumn("{task.description:<18}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
     with (
-        _quiet(),
+        quiet(),
         closing(PostgresLog(postgres)) as log,
         closing(Builds(postgres)) as builds,
         Progress(*columns, console=console(stderr=True)) as progress,
@@ -323,17 +321,6 @@ def _print_differences(done: Sequence[dict[str, Any]]) -> None:
     ]
     print_rows("Examples", examples, wide=("key", "live", "new"))
     say("Look at them before you give --switch.")
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the log: why a projection stopped is our error."""
-    known = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    try:
-        yield
-    finally:
-        structlog.configure(**known)
 
 
 class _Rate(ProgressColumn):

@@ -114,7 +114,7 @@ def observe(
 
 
 def _each(past: Past, told: Callable[[int], None]) -> Iterator[Recorded]:
-    for batch in past.events(HANDLED, told):
+    for batch in past.events(HANDLED, (), told):
         yield from batch
 
 

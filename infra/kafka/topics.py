@@ -10,7 +10,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError as FetchError
 from kafka import KafkaAdminClient
-from kafka.admin import NewTopic
+from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
 from kafka.errors import (
     InvalidPartitionsError,
     InvalidReplicationFactorError,
@@ -110,6 +110,19 @@ class Topics:
         """The partitions of those topics that exist."""
         found = self._describe(names)
         return sorted(TopicPartition(name, p["partition_index"]) for name, d in found.items() for p in d["partitions"])
+
+    def settings(self, names: Sequence[str]) -> dict[str, dict[str, str]]:
+        """The settings of each topic as the broker tells them, by name; one that it does not tell is absent.
+
+        Raises ServerUnavailable.
+        """
+        asked = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+        try:
+            _check_reachable(self._bootstrap)
+            told = self._client().describe_configs(asked, config_filter="all").get("topic", {})
+        except (KafkaError, OSError) as error:
+            raise ServerUnavailable(f"Kafka at {self._bootstrap}: {error}") from error
+        return {name: {key: one["value"] for key, one in told.get(name, {}).items()} for name in names}
 
     def close(self) -> None:
         """Close the connection."""

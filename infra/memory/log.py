@@ -112,11 +112,20 @@ class MemoryLog:
             self._streams.setdefault(event.originator_id, []).append(stored)
         return self.head()
 
-    def read(self, after: Position, limit: int, names: Collection[str] | None = None) -> Sequence[Recorded]:
+    def read(
+        self,
+        after: Position,
+        limit: int,
+        names: Collection[str] | None = None,
+        personal: Collection[str] | None = None,
+    ) -> Sequence[Recorded]:
         return [event for event in self.events[after : after + limit] if names is None or event.name in names]
 
     def head(self) -> Position:
         return Position(len(self.events))
+
+    def erasures(self) -> int:
+        return 0
 
     def due_parked(self, partitions: Collection[Partition], now: datetime, limit: int) -> list[str]:
         heads: dict[str, Parked] = {}

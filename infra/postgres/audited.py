@@ -18,7 +18,7 @@ AT_ONCE = 2_000
 _STREAM = """SELECT position, version, type, happened_at, recorded_at,
         coalesce(data ->> 'actor', data ->> 'agent_id', data ->> 'by') AS actor, data ->> 'channel' AS channel,
         customer_id, meta ->> 'source' AS source, meta ->> 'id' AS id, meta ->> 'correlation_id' AS correlation_id,
-        meta ->> 'causation_id' AS causation_id, meta ->> 'traceparent' AS traceparent, data
+        meta ->> 'causation_id' AS causation_id, meta ->> 'traceparent' AS traceparent, data, hidden
     FROM (SELECT *, (meta ->> 'at')::timestamptz AS happened_at FROM kehu.event_log
         WHERE stream = ANY({streams})) events"""
 

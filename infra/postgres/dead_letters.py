@@ -2,14 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from psycopg.rows import tuple_row
 
 from infra.postgres.connection import Connection
+from infra.postgres.data_keys import SYSTEM
 
 _LOCK = "SELECT pg_try_advisory_lock(hashtext('kehu-dead-letters'))"
-_PENDING = """SELECT id, topic, partition, kafka_offset, key, value, header_names, header_values, rule, detail
+_PENDING = """SELECT id, topic, partition, kafka_offset, key, value, header_names, header_values, rule, detail,
+        hidden_for
     FROM kehu.dead_letters WHERE NOT published ORDER BY id LIMIT %s"""
+_PURGE = """UPDATE kehu.dead_letters SET value = NULL,
+        header_values = array_fill(NULL::bytea, ARRAY[cardinality(header_names)])
+    WHERE hidden_for = %s AND value IS NOT NULL AND published AND died_at < clock_timestamp() - %s::interval"""
 _DONE = "UPDATE kehu.dead_letters SET published = true WHERE id = ANY(%s)"
 
 
@@ -26,6 +32,8 @@ class Letter:
     headers: tuple[tuple[str, bytes | None], ...]
     rule: str
     detail: str
+    hidden_for: str | None = None
+    """Under whose key value and header values are encrypted."""
 
 
 class DeadLetterOutbox:
@@ -46,15 +54,21 @@ class DeadLetterOutbox:
             rows = conn.execute(_PENDING, (limit,), binary=True).fetchall()
             return [
                 Letter(
-                    number, topic, partition, offset, key, value, tuple(zip(names, values, strict=True)), rule, detail
+                    *(number, topic, partition, offset, key, value),
+                    *(tuple(zip(names, values, strict=True)), rule, detail, hidden_for),
                 )
-                for number, topic, partition, offset, key, value, names, values, rule, detail in rows
+                for number, topic, partition, offset, key, value, names, values, rule, detail, hidden_for in rows
             ]
 
     def done(self, letters: Sequence[Letter]) -> None:
         """Keep that these were acknowledged by the broker."""
         with self._connection.use() as conn:
             conn.execute(_DONE, ([letter.id for letter in letters],))
+
+    def purge_unread(self, older: timedelta) -> int:
+        """Remove the content of letters that nobody could read and that died longer ago; of how many."""
+        with self._connection.use() as conn:
+            return conn.execute(_PURGE, (SYSTEM, older)).rowcount
 
     def close(self) -> None:
         """Close the connection, and let another process publish."""

@@ -16,13 +16,17 @@ from psycopg.rows import tuple_row
 
 from domain.ports import Batch, Conflict, DeadLetter, Fenced, InboxEntry, Move, Parked, Partition
 from infra.failpoints import reach
+from infra.postgres import messages
+from infra.postgres.data_keys import NONE, Keys
 from infra.postgres.mapper import KehuMapper, OwnedEvent
 
 EventRow = tuple[str, int, str, bytes, str | None]
 """Stream, version, topic, state, customer id."""
 
 CHANNEL = "kehu_events"
-_MESSAGE = "topic, topic_id, partition, kafka_offset, kafka_timestamp, key, value, header_names, header_values"
+_MESSAGE = (
+    "topic, topic_id, partition, kafka_offset, kafka_timestamp, key, value, header_names, header_values, hidden_for"
+)
 _WAKE = """UPDATE kehu.parked p SET next_try_at = parked_at
     FROM unnest(%s::text[]) AS changed (stream) CROSS JOIN LATERAL (SELECT stream, seq FROM kehu.parked q
         WHERE (q.stream, q.seq) > (changed.stream, 0) ORDER BY q.stream, q.seq LIMIT 1) AS oldest
@@ -32,18 +36,21 @@ _WAKE = """UPDATE kehu.parked p SET next_try_at = parked_at
 _LOCK_QUEUES = """SELECT pg_advisory_xact_lock(hashtext('kehu-queues'), part) FROM (
         SELECT DISTINCT hashtext(stream) & 63 AS part FROM unnest(%s::text[]) AS changed (stream)
         ORDER BY part) AS parts"""
-_MESSAGE_TYPES = ["text", "text", "int4", "int8", "int8", "bytea", "bytea", "text[]", "bytea[]"]
+_MESSAGE_TYPES = ["text", "text", "int4", "int8", "int8", "bytea", "bytea", "text[]", "bytea[]", "text"]
 
 
-def write(conn: "psycopg.Connection[Any]", rows: Sequence[EventRow], batch: Batch | None = None) -> int | None:
+def write(
+    conn: "psycopg.Connection[Any]", rows: Sequence[EventRow], batch: Batch | None = None, keys: Keys = NONE
+) -> int | None:
     """Write one batch in the caller's transaction; returns the last position, or None when there are no events.
 
+    `keys` are those of all `messages.subjects` of the batch; messages are kept encrypted under them.
     Raises Fenced when a position is not the expected one, Conflict when a parked message is no longer there, and
     UniqueViolation when a version or an identity is taken. Every partition may be moved once in a batch.
     """
     with conn.cursor(row_factory=tuple_row) as cur:
         if batch is not None:
-            _write_around(cur, batch)
+            _write_around(cur, batch, keys)
         last = _write_events(cur, rows) if rows else None
         reach("committing", conn)
         return last
@@ -70,7 +77,7 @@ def _write_events(cur: "psycopg.Cursor[tuple[Any, ...]]", rows: Sequence[EventRo
     return last
 
 
-def _write_around(cur: "psycopg.Cursor[tuple[Any, ...]]", batch: Batch) -> None:
+def _write_around(cur: "psycopg.Cursor[tuple[Any, ...]]", batch: Batch, keys: Keys) -> None:
     places = _move(cur, batch.moves)
     reach("moved", cur.connection)
     if batch.inbox:
@@ -89,19 +96,21 @@ def _write_around(cur: "psycopg.Cursor[tuple[Any, ...]]", batch: Batch) -> None:
         )
         _all_there(cur, len(batch.delay))
     if batch.park:
-        _copy_parked(cur, batch.park)
+        _copy_parked(cur, batch.park, keys)
     if changed:
         # Whoever changes the same queue waits here, so that the last of them sees which message is the oldest by then.
         cur.execute(_LOCK_QUEUES, (list(changed),))
         cur.execute(_WAKE, (list(changed),))
     if batch.dead:
-        _copy_dead(cur, batch.dead)
+        _copy_dead(cur, batch.dead, keys)
     for snapshot in batch.snapshots:
-        cur.execute(
-            "INSERT INTO kehu.snapshots (stream, version, kind, state) VALUES (%s, %s, %s, %s) ON CONFLICT (stream)"
-            " DO UPDATE SET version = excluded.version, kind = excluded.kind, state = excluded.state",
-            (snapshot.stream, snapshot.version, snapshot.kind, snapshot.state),
-        )
+        if (kept := messages.hidden_snapshot(snapshot, keys)) is not None:
+            cur.execute(
+                "INSERT INTO kehu.snapshots (stream, version, kind, state, hidden_for) VALUES (%s, %s, %s, %s, %s)"
+                " ON CONFLICT (stream) DO UPDATE SET version = excluded.version, kind = excluded.kind,"
+                " state = excluded.state, hidden_for = excluded.hidden_for",
+                (snapshot.stream, snapshot.version, snapshot.kind, *kept),
+            )
 
 
 def _all_there(cur: "psycopg.Cursor[tuple[Any, ...]]", expected: int) -> None:
@@ -156,30 +165,30 @@ def _copy_inbox(
             copy.write_row((entry.identity, entry.content, entry.stream, place, entry.offset, entry.version))
 
 
-def _message_values(of: Parked | DeadLetter) -> tuple[object, ...]:
-    message = of.message
+def _message_values(of: Parked | DeadLetter, keys: Keys) -> tuple[object, ...]:
+    message, whose = messages.hidden(of.message, keys)
     partition = message.partition
     names = [_text(name) for name, _ in message.headers]
     values = [value for _, value in message.headers]
     place = (partition.topic, partition.topic_id, partition.number, message.offset, message.timestamp_ms)
-    return (*place, message.key, message.value, names, values)
+    return (*place, message.key, message.value, names, values, whose)
 
 
-def _copy_parked(cur: "psycopg.Cursor[tuple[Any, ...]]", parked: Sequence[Parked]) -> None:
+def _copy_parked(cur: "psycopg.Cursor[tuple[Any, ...]]", parked: Sequence[Parked], keys: Keys) -> None:
     own = "stream, rule, detail, parked_at, expires_at, next_try_at, tries, identity"
     with cur.copy(f"COPY kehu.parked ({_MESSAGE}, {own}) FROM STDIN (FORMAT BINARY)") as copy:
         copy.set_types([*_MESSAGE_TYPES, "text", "text", "text", *["timestamptz"] * 3, "int4", "bytea"])
         for one in parked:
             copy.write_row(
                 (
-                    *_message_values(one),
+                    *_message_values(one, keys),
                     *(one.stream, one.rule, _text(one.detail)),
                     *(one.parked_at, one.expires_at, one.next_try_at, one.tries, one.identity),
                 )
             )
 
 
-def _copy_dead(cur: "psycopg.Cursor[tuple[Any, ...]]", dead: Sequence[DeadLetter]) -> None:
+def _copy_dead(cur: "psycopg.Cursor[tuple[Any, ...]]", dead: Sequence[DeadLetter], keys: Keys) -> None:
     own = "rule, detail, stream, source, event_id, died_at"
     with cur.copy(f"COPY kehu.dead_letters ({_MESSAGE}, {own}) FROM STDIN (FORMAT BINARY)") as copy:
         copy.set_types([*_MESSAGE_TYPES, *["text"] * 5, "timestamptz"])
@@ -187,7 +196,7 @@ def _copy_dead(cur: "psycopg.Cursor[tuple[Any, ...]]", dead: Sequence[DeadLetter
             told = [
                 None if t is None else _text(t) for t in (one.rule, one.detail, one.stream, one.source, one.event_id)
             ]
-            copy.write_row((*_message_values(one), *told, one.died_at))
+            copy.write_row((*_message_values(one, keys), *told, one.died_at))
 
 
 def _text(value: str) -> str:
@@ -209,7 +218,8 @@ class KehuRecorder(library.PostgresApplicationRecorder):
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
         """Store events, and around them what the keyword `batch` holds, in one transaction; returns their positions.
 
-        The events are the ones of `stored_events`; those of the batch are not read. Raises the library's
+        The events are the ones of `stored_events`; those of the batch are not read. It has no keys, so a batch with
+        messages to keep is a KeyError. Raises the library's
         IntegrityError for a version or an identity that is taken. It does not try again by itself, as the stock
         recorder does: after a lost connection only the positions tell whether the transaction was committed.
         """

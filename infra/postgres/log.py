@@ -7,14 +7,15 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg.rows import tuple_row
 
-from domain import handling, registry
+from domain import handling, personal, registry
 from domain.ports import Batch, Conflict, InboxEntry, LoadedStream, Message, Parked, Partition, Snapshot
 from domain.values import Position, Recorded
 from infra.failpoints import reach
-from infra.postgres import connection, receipts
+from infra.postgres import connection, data_keys, messages, receipts
 from infra.postgres.arrays import Digests, lines
+from infra.postgres.data_keys import DataKeys
 from infra.postgres.event_store import EventRow, write
-from infra.postgres.mapper import to_recorded, to_state
+from infra.postgres.mapper import read_rows, to_state
 
 T = TypeVar("T")
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -24,7 +25,7 @@ _EVENT = "e.originator_id, e.originator_version, e.topic, e.state, e.notificatio
 # Snapshots and the events after them in one statement, so that both are of one moment: another worker may replace a
 # snapshot between two. The subquery with its order keeps the planner at one look into the index per stream, whatever
 # it believes about a table that it has not analysed yet. The state of a snapshot comes with the first event after it.
-_LOAD = f"""SELECT wanted.stream, {_EVENT}, s.version, s.kind,
+_LOAD = f"""SELECT wanted.stream, {_EVENT}, s.version, s.kind, s.hidden_for,
         CASE WHEN e.originator_version IS NULL OR e.originator_version = s.version + 1 THEN s.state END
     FROM unnest(string_to_array(%b, chr(10))) AS wanted (stream)
     LEFT JOIN kehu.snapshots s ON s.stream = wanted.stream AND s.kind = ANY(%b::text[])
@@ -37,7 +38,7 @@ _VERSIONS = """SELECT stream, coalesce((SELECT originator_version FROM kehu.stor
     FROM unnest(string_to_array(%b, chr(10))) AS wanted (stream)"""
 _WAITING = """p.stream, p.topic, p.topic_id, p.partition, p.kafka_offset, p.kafka_timestamp, p.key, p.value,
     p.header_names, p.header_values, p.rule, p.detail, p.parked_at, p.expires_at, p.next_try_at, p.tries, p.seq,
-    p.identity"""
+    p.identity, p.hidden_for"""
 _BYTES = 16 * 1024 * 1024
 """Bytes of waiting messages that are loaded at once: those that lie in front of a message."""
 # A queue is read by comparing (stream, seq) as one, whose order only one index has. Asked for the stream and ordered by
@@ -96,7 +97,9 @@ _TRYING = """INSERT INTO kehu.attempts AS a (topic_id, partition, next_offset, w
 class PostgresLog:
     """Streams, inbox, positions and parked messages."""
 
-    def __init__(self, conninfo: str) -> None:
+    def __init__(self, conninfo: str, keys: DataKeys | None = None) -> None:
+        """Without `keys`, those of the database, under the master keys that the environment names."""
+        self._keys = keys or data_keys.of(conninfo)
         # A few rows of each of many streams: an index is walked, and a bitmap for each stream takes twice the time.
         self._connection = connection.Connection(conninfo, "kehu-ingest", tuple_row, "-c enable_bitmapscan=off")
 
@@ -153,14 +156,18 @@ class PostgresLog:
         return self._with(trying)
 
     def load(self, streams: Collection[str], window: int = 20) -> Mapping[str, LoadedStream]:
-        return self._with(lambda conn: _load(conn, lines(streams), window))
+        return self._with(lambda conn: _load(conn, self._keys, lines(streams), window))
 
     def versions(self, streams: Collection[str]) -> Mapping[str, int]:
         return self._with(lambda conn: dict(conn.execute(_VERSIONS, (lines(streams),)).fetchall()))
 
     def waiting(self, stream: str, after: int, limit: int) -> Sequence[Parked]:
         query = (stream, after, limit)
-        return self._with(lambda conn: list(map(_parked, conn.execute(_BEHIND, query, binary=True).fetchall())))
+
+        def behind(conn: Connection) -> Sequence[Parked]:
+            return _parked(conn, self._keys, conn.execute(_BEHIND, query, binary=True).fetchall())
+
+        return self._with(behind)
 
     def seen(self, identities: Collection[bytes]) -> Mapping[bytes, bytes]:
         query = "SELECT key, content FROM kehu.inbox WHERE key = ANY(%b)"
@@ -170,32 +177,52 @@ class PostgresLog:
         return self._with(lambda conn: receipts.entries(conn, identities))
 
     def append(self, batch: Batch) -> Position:
-        rows: list[EventRow] = [
-            (e.originator_id, e.originator_version, registry.of(e.event).topic, to_state(e), e.meta.customer_id)
-            for e in batch.events
-        ]
+        subjects: set[str] = {e.meta.customer_id for e in batch.events if personal.said(e.event)}
+        subjects |= messages.subjects(batch)
 
         def append(conn: Connection) -> Position:
             with conn.transaction():
-                last = write(conn, rows, batch)
+                keys = self._keys.made(conn, subjects)
+                rows: list[EventRow] = [
+                    (
+                        *(e.originator_id, e.originator_version, registry.of(e.event).topic),
+                        *(to_state(e, keys), e.meta.customer_id),
+                    )
+                    for e in batch.events
+                ]
+                last = write(conn, rows, batch, keys)
+            self._keys.remember(keys)
             reach("committed", conn)
             return Position(last) if last is not None else head(conn)
 
         return self._with(append)
 
-    def read(self, after: Position, limit: int, names: Collection[str] | None = None) -> Sequence[Recorded]:
+    def read(
+        self,
+        after: Position,
+        limit: int,
+        names: Collection[str] | None = None,
+        personal: Collection[str] | None = None,
+    ) -> Sequence[Recorded]:
         some, topics = ("", []) if names is None else (" AND topic = ANY(%s)", [registry.topics(names)])
         query = (
             f"SELECT {_EVENT} FROM kehu.stored_events e"  # noqa: S608
             f" WHERE notification_id > %s AND notification_id <= %s{some} ORDER BY notification_id"
         )
         values = (after, after + limit, *topics)
-        return self._with(
-            lambda conn: [to_recorded(*row) for row in conn.execute(query, values, binary=True).fetchall()]
-        )
+
+        def read(conn: Connection) -> Sequence[Recorded]:
+            rows = conn.execute(query, values, binary=True).fetchall()
+            # Keys are looked up behind the rows: of whoever is forgotten in them nothing is read any more.
+            return read_rows(rows, lambda customers: self._keys.known(conn, customers), personal)
+
+        return self._with(read)
 
     def head(self) -> Position:
         return self._with(head)
+
+    def erasures(self) -> int:
+        return self._keys.epoch
 
     def due_parked(self, partitions: Collection[Partition], now: datetime, limit: int) -> Sequence[str]:
         mine = sorted((p.topic_id, p.number) for p in partitions)
@@ -225,33 +252,53 @@ def head(conn: Connection) -> Position:
     return Position(row[0])
 
 
-def _load(conn: Connection, streams: str, window: int) -> Mapping[str, LoadedStream]:
+def _load(conn: Connection, keys: DataKeys, streams: str, window: int) -> Mapping[str, LoadedStream]:
     snapshots: dict[str, Snapshot] = {}
-    events: dict[str, list[Recorded]] = {}
+    rows: list[tuple[Any, ...]] = []
     kinds = list(handling.snapshot_kinds().values())
+    hidden: dict[str, str] = {}
     for row in conn.execute(_LOAD, (streams, kinds), binary=True).fetchall():
-        stream, *event, version, kind, state = row
+        stream, *event, version, kind, hidden_for, state = row
         if state is not None:
             snapshots[stream] = Snapshot(stream, version, kind, state)
+            if hidden_for is not None:
+                hidden[stream] = hidden_for
         if event[0] is not None:
-            events.setdefault(stream, []).append(to_recorded(*event))
+            rows.append(tuple(event))
+
+    def find(customers: Collection[str]) -> data_keys.Keys:
+        return keys.known(conn, customers)
+
+    if hidden:
+        snapshots |= messages.opened_snapshots(snapshots, hidden, find(set(hidden.values())))
+    events: dict[str, list[Recorded]] = {}
+    for recorded in read_rows(rows, find):
+        events.setdefault(recorded.originator_id, []).append(recorded)
+    waiting: list[list[Any]] = []
     parked: dict[str, list[Parked]] = {}
-    more: dict[str, bool] = {}
-    for *waiting, n, fits in conn.execute(_QUEUES, (streams, window + 1, window + 1), binary=True).fetchall():
-        queue = parked.setdefault(waiting[0], [])
+    more: dict[str, int] = {}
+    for *message, n, fits in conn.execute(_QUEUES, (streams, window + 1, window + 1), binary=True).fetchall():
+        parked.setdefault(message[0], [])
+        more[message[0]] = n
         if fits:
-            queue.append(_parked(waiting))
-        more[waiting[0]] = n > len(queue)
+            waiting.append(message)
+    for one in _parked(conn, keys, waiting):
+        parked[one.stream].append(one)
     loaded = {}
     for stream in {*snapshots, *events, *parked}:
         snapshot, after = snapshots.get(stream), tuple(events.get(stream, ()))
         version = after[-1].originator_version if after else snapshot.version if snapshot else 0
         oldest = tuple(parked.get(stream, ()))
-        loaded[stream] = LoadedStream(version, snapshot, after, oldest, more.get(stream, False))
+        loaded[stream] = LoadedStream(version, snapshot, after, oldest, more.get(stream, 0) > len(oldest))
     return loaded
 
 
-def _parked(row: Sequence[Any]) -> Parked:
-    stream, topic, topic_id, number, offset, stamp, key, value, names, values, *rest = row
-    headers = tuple(zip(names, values, strict=True))
-    return Parked(stream, Message(Partition(topic, topic_id, number), offset, stamp, key, value, headers), *rest)
+def _parked(conn: Connection, keys: DataKeys, rows: Sequence[Sequence[Any]]) -> list[Parked]:
+    found = keys.known(conn, {row[-1] for row in rows if row[-1] is not None})
+    parked = []
+    for stream, topic, topic_id, number, offset, stamp, key, value, names, values, *rest, hidden_for in rows:
+        message = Message(
+            Partition(topic, topic_id, number), offset, stamp, key, value, tuple(zip(names, values, strict=True))
+        )
+        parked.append(Parked(stream, messages.shown(message, hidden_for, found), *rest))
+    return parked

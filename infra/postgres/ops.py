@@ -7,13 +7,15 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import datetime
-from itertools import count
+from itertools import count, islice
 from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
 
 from domain.ports import Batch, DeadLetter, Message, Move, Partition
+from infra.postgres import data_keys, messages
+from infra.postgres.data_keys import Keys, for_reading
 from infra.postgres.event_store import write
 
 Connection = psycopg.Connection[Any]
@@ -25,7 +27,7 @@ _numbers = count(1)
 _PLACE = "topic, topic_id, partition, kafka_offset, kafka_timestamp"
 _DEAD = f"id, {_PLACE}, rule, detail, stream, source, event_id, died_at, published, replayed_at, repaired_as"
 _PARKED = f"seq, stream, {_PLACE}, rule, detail, parked_at, next_try_at, expires_at, tries"
-_BYTES = "key, value, header_names, header_values"
+_BYTES = "key, value, header_names, header_values, hidden_for"
 _EVENT = "position, recorded_at, stream, version, type, customer_id, meta, data"
 _QUOTED = "convert_to(to_jsonb({})::text, 'UTF8')"
 """A string as it stands in stored JSON: looking for it first spares parsing the rows without it."""
@@ -75,9 +77,12 @@ def count_dead_letters(
 
 
 def get_dead_letters(conn: Connection, letter_ids: Sequence[int]) -> list[Row]:
-    """These dead letters in the order of their ids, with `key`, `value` and `headers` as they came."""
+    """These dead letters in the order of their ids, with `key`, `value` and `headers` as they came.
+
+    `unreadable` tells why that is not so: they are `hidden` without the master key, or `erased`.
+    """
     query = f"SELECT {_DEAD}, {_BYTES} FROM kehu.dead_letters WHERE id = ANY(%(ids)s) ORDER BY id"
-    return [_with_headers(row) for row in _rows(conn, query, {"ids": list(letter_ids)})]
+    return shown(conn, _rows(conn, query, {"ids": list(letter_ids)}))
 
 
 def mark_replayed(conn: Connection, letter_ids: Sequence[int]) -> int:
@@ -143,7 +148,7 @@ def release_parked(conn: Connection, waiting: Sequence[Row], rule: str, detail: 
         batch.dead.append(DeadLetter(message, rule, story, row["stream"], row.get("source"), row.get("event_id"), at))
     # Whoever owns the partitions goes on with their positions: only counters move.
     batch.moves = [Move(partition, None, None, parked=-n, dead=n) for partition, n in leaving.items()]
-    write(conn, [], batch)
+    write(conn, [], batch, _keys_for(conn, batch))
 
 
 def skip(
@@ -155,13 +160,17 @@ def skip(
     """
     kept = [Message(partition, offset, 0, None, None if n else data) for n, offset in enumerate(offsets)]
     dead = [DeadLetter(message, rule, detail, None, None, None, at) for message in kept]
-    write(conn, [], Batch(moves=[Move(partition, offsets.start, offsets.stop, dead=len(offsets))], dead=dead))
+    batch = Batch(moves=[Move(partition, offsets.start, offsets.stop, dead=len(offsets))], dead=dead)
+    write(conn, [], batch, _keys_for(conn, batch))
 
 
 def get_parked(conn: Connection, seq: int) -> Row | None:
-    """One waiting message with `key`, `value` and `headers` as they came; None if it does not wait (any more)."""
+    """One waiting message with `key`, `value` and `headers` as they came; None if it does not wait (any more).
+
+    `unreadable` is as in `get_dead_letters`.
+    """
     found = _rows(conn, f"SELECT {_PARKED}, {_BYTES} FROM kehu.parked WHERE seq = %(seq)s", {"seq": seq})
-    return _with_headers(found[0]) if found else None
+    return shown(conn, found)[0] if found else None
 
 
 def positions(conn: Connection) -> list[Row]:
@@ -225,12 +234,17 @@ def trace(conn: Connection, key: bytes, source: str, event_id: str) -> Row:
 
 
 def parked_with(conn: Connection, event_id: str) -> list[Row]:
-    """The waiting messages in whose bytes or headers the id occurs, with their bytes."""
-    query = f"""SELECT {_PARKED}, {_BYTES} FROM kehu.parked
-        WHERE position(convert_to(%(event_id)s, 'UTF8') IN value) > 0
-        OR convert_to(%(event_id)s, 'UTF8') = ANY(header_values)
-        ORDER BY seq"""
-    return [_with_headers(row) for row in _rows(conn, query, {"event_id": event_id})]
+    """The waiting messages in whose bytes or headers the id occurs, with their bytes. Opens all that wait."""
+    said, found = event_id.encode(), []
+    query = f"SELECT {_PARKED}, {_BYTES} FROM kehu.parked ORDER BY seq"
+    waiting = streamed(conn, query)
+    while page := list(islice(waiting, AT_ONCE)):
+        found += [
+            row
+            for row in shown(conn, page)
+            if said in (row["value"] or b"") or any(value == said for _, value in row["headers"])
+        ]
+    return found
 
 
 _OF_KIND = "(%(kind)s::text IS NULL OR type = %(kind)s OR starts_with(type, %(kind)s || '.'))"
@@ -312,9 +326,25 @@ def _rows(conn: Connection, query: str, values: Mapping[str, object]) -> list[Ro
         return cur.execute(query.encode(), values).fetchall()
 
 
-def _with_headers(row: Row) -> Row:
-    names, values = row.pop("header_names"), row.pop("header_values")
-    return {**row, "headers": list(zip(names, values, strict=True))}
+def shown(conn: Connection, rows: Sequence[Row]) -> list[Row]:
+    """Rows of messages with `key`, `value` and `headers` as they came, or with the reason in `unreadable`."""
+    keys = for_reading(conn.info.dsn).known(conn, {row["hidden_for"] for row in rows if row["hidden_for"] is not None})
+    found = []
+    for row in rows:
+        names, values, whose = (row.pop(name) for name in ("header_names", "header_values", "hidden_for"))
+        kept = {**row, "headers": list(zip(names, values, strict=True))}
+        unreadable = None
+        if whose is not None and keys.get(whose) is None:
+            unreadable = "erased" if whose in keys or row["value"] is None else "hidden"
+        message = messages.shown(message_of(kept), whose, keys)
+        told = {"key": message.key, "value": message.value, "headers": list(message.headers)}
+        found.append({**kept, **told, "unreadable": unreadable})
+    return found
+
+
+def _keys_for(conn: Connection, batch: Batch) -> Keys:
+    """The keys under which the messages of a batch are kept, made in the caller's transaction."""
+    return data_keys.of(conn.info.dsn).made(conn, messages.subjects(batch))
 
 
 def _letters(rule: str | None, topic: str | None, source: str | None, since: datetime | None) -> str:

@@ -16,7 +16,7 @@ from psycopg.rows import tuple_row
 
 from domain import registry
 from domain.values import Position, Recorded
-from infra.postgres import indexes
+from infra.postgres import data_keys, indexes
 from infra.postgres.builds import make_table
 from infra.postgres.read_models import add_up_all, write_new
 from infra.postgres.slices import AT_ONCE, decoded
@@ -75,10 +75,13 @@ class Past:
         """The last position that counts."""
         return self._last
 
-    def events(self, names: Collection[str], told: Callable[[int], None]) -> Iterator[list[Recorded]]:
+    def events(
+        self, names: Collection[str], personal: Collection[str], told: Callable[[int], None]
+    ) -> Iterator[list[Recorded]]:
         """Batches of what counts, ordered by customer, then by position. Raises CannotFold.
 
-        `told` hears how many were read since.
+        Personal fields are read of events of the names `personal`, where there is a master key. `told` hears how many
+        were read since.
         """
         whose = sql.SQL("AND customer_id = ANY({})").format(list(self._customers)) if self._customers else sql.SQL("")
         query = sql.SQL(
@@ -86,10 +89,19 @@ class Past:
             " FROM kehu.stored_events WHERE notification_id <= {last} AND topic = ANY({topics}) {whose}"
             " ORDER BY customer_id, notification_id"
         ).format(last=self._last, topics=registry.topics(names), whose=whose)
+        keys = data_keys.for_reading(self._conn.info.dsn)
+
+        def find(customers: Collection[str]) -> data_keys.Keys:
+            return keys.known(self._conn, customers)
+
         with self._conn.cursor("replayed", binary=True, row_factory=tuple_row) as cursor:
             cursor.execute(query)
             while rows := cursor.fetchmany(AT_ONCE):
-                batch = [event for event in decoded(rows) if event.meta.occurred_at <= self._moment.happened_by]
+                batch = [
+                    event
+                    for event in decoded(rows, find, personal)
+                    if event.meta.occurred_at <= self._moment.happened_by
+                ]
                 told(len(rows))
                 if batch:
                     yield batch

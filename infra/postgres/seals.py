@@ -102,6 +102,12 @@ class Seals:
         found = self.heads(position - 1, 1)
         return found[0] if found else None
 
+    def head_before(self, position: int) -> Head | None:
+        """The last head whose tree does not hold this position."""
+        with self._connection.use() as conn:
+            row = conn.execute(f"{_HEADS} WHERE size < %s ORDER BY size DESC LIMIT 1", (position,)).fetchone()
+        return _head(row) if row else None
+
     def last(self) -> Head | None:
         """The newest head."""
         with self._connection.use() as conn:

@@ -16,8 +16,10 @@ from psycopg.rows import tuple_row
 from domain import registry
 from domain.values import Position, Recorded
 from infra.failpoints import reach
+from infra.postgres import data_keys
 from infra.postgres.builds import Build
-from infra.postgres.mapper import to_recorded
+from infra.postgres.data_keys import DataKeys
+from infra.postgres.mapper import EventRow, Find, read_rows
 from infra.postgres.read_models import add_up_all, count, write_new
 from projections.completeness import Folded
 from projections.declare import CannotFold, Changes, Projection
@@ -36,8 +38,9 @@ _OPTIONS = "-c timezone=UTC -c search_path=kehu -c jit=off -c work_mem=128MB"
 class Slice:
     """The customers of one slice: their events, and empty builds to write their rows into."""
 
-    def __init__(self, conn: "psycopg.Connection[tuple[Any, ...]]", builds: Sequence[Build]) -> None:
+    def __init__(self, conn: "psycopg.Connection[tuple[Any, ...]]", builds: Sequence[Build], keys: DataKeys) -> None:
         self.conn = conn
+        self._keys = keys
         self._builds: Mapping[str, Build] = {build.name: build for build in builds}
         # By the clock of the server, which also says when the builds are filled: no row is newer than its build.
         row = conn.execute("SELECT clock_timestamp()").fetchone()
@@ -49,22 +52,28 @@ class Slice:
     def begin(cls, conninfo: str, builds: Sequence[Build]) -> "Iterator[Slice]":
         """What is written is there when the block ends without an error."""
         with psycopg.connect(conninfo, application_name="kehu-fill", options=_OPTIONS, row_factory=tuple_row) as conn:
-            yield cls(conn, builds)
+            yield cls(conn, builds, data_keys.of(conninfo))
             reach("filled", conn)
 
     def events(
-        self, names: Collection[str], upto: Position, number: int, slices: int, told: Callable[[int], None]
+        self,
+        names: Collection[str],
+        personal: Collection[str],
+        upto: Position,
+        number: int,
+        slices: int,
+        told: Callable[[int], None],
     ) -> Iterator[list[Recorded]]:
         """The events of slice `number` of so many, in batches, ordered by customer. Raises CannotFold.
 
-        `told` hears how many were read since.
+        Personal fields are read of events of the names `personal`. `told` hears how many were read since.
         """
         topics = registry.topics(names)
         query = sql.SQL(LOG).format(upto=upto, topics=topics, slices=slices, number=number)
         with self.conn.cursor("by_customer", binary=True) as cursor:
             cursor.execute(query)
             while rows := cursor.fetchmany(AT_ONCE):
-                yield decoded(rows)
+                yield decoded(rows, lambda customers: self._keys.known(self.conn, customers), personal)
                 told(len(rows))
 
     def write(self, projection: Projection, changes: Changes) -> None:
@@ -80,13 +89,14 @@ class Slice:
         count(self.conn, [(build, folded)])
 
 
-def decoded(rows: Sequence[tuple[Any, ...]]) -> list[Recorded]:
+def decoded(rows: Sequence[EventRow], find: Find, personal: Collection[str]) -> list[Recorded]:
     """The events of rows of the log. Raises CannotFold for one that this release cannot read."""
-    events: list[Recorded] = []
     try:
+        return read_rows(rows, find, personal)
+    except Exception:
         for row in rows:
-            events.append(to_recorded(*row))  # noqa: PERF401
-    except Exception as error:
-        position, topic = rows[len(events)][4], rows[len(events)][2]
-        raise CannotFold(f"the log at position {position} ({topic}): {type(error).__name__}: {error}") from error
-    return events
+            try:
+                read_rows([row], find, personal)
+            except Exception as error:
+                raise CannotFold(f"the log at position {row[4]} ({row[2]}): {type(error).__name__}: {error}") from error
+        raise

@@ -1,19 +1,29 @@
-"""The webhooks: whom, of what, how far, and what none of them took."""
+"""The webhooks: whom, of what, how far, and what none of them took.
 
+What signs their messages is encrypted under a data key of the system, bound to the name of the webhook.
+"""
+
+from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
-from psycopg.rows import dict_row
+from psycopg.rows import dict_row, tuple_row
 
 from infra.errors import KehuError
+from infra.postgres import data_keys
 from infra.postgres.changes import Token
 from infra.postgres.connection import Connection
+from infra.postgres.data_keys import DataKeyMissing, DataKeys, Keys, NotOpened, box, opened
 
 HANDOVER = timedelta(hours=24)
 """How long a former secret signs beside the new one."""
+OWNER = "kehu webhooks"
+"""Whose data key hides the secrets. No id of a customer has a blank."""
+_BOXED = "box:"
+"""Before a secret that is encrypted, in base64; a former release kept it as it is."""
 _FIELDS = """name, url, view, segments, secret, CASE WHEN former_until > clock_timestamp() THEN former_secret END,
     token, after_position, attempts, next_at,
     EXISTS (SELECT FROM kehu.webhook_letters l WHERE l.webhook = w.name AND l.again)"""
@@ -72,14 +82,24 @@ class Letter:
 class Webhooks:
     """Read and kept by who tells them, over the connection of a `Feed`."""
 
-    def __init__(self, connection: Connection[tuple[Any, ...]]) -> None:
+    def __init__(self, connection: Connection[tuple[Any, ...]], keys: DataKeys) -> None:
         self._connection = connection
+        self._keys = keys
 
     def active(self) -> Sequence[Webhook]:
-        """All that do not rest."""
+        """All that do not rest. One whose secret does not open rests from now on.
+
+        Raises NoMasterKey, MasterKeyMissing.
+        """
         with self._connection.use() as conn:
             rows = conn.execute(f"SELECT {_FIELDS} FROM kehu.webhooks w WHERE paused IS NULL ORDER BY name")  # noqa: S608
-            return [_webhook(row) for row in rows.fetchall()]
+            found, keys = [], self._keys.known(conn, [OWNER])
+            for row in rows.fetchall():
+                try:
+                    found.append(_webhook(row, keys))
+                except (NotOpened, DataKeyMissing):
+                    pause(conn, row[0], "its secret does not open: give it another one with `kehu webhooks secret`")
+            return found
 
     def took(
         self,
@@ -168,14 +188,14 @@ def _keep_keys(conn: "psycopg.Connection[Any]", webhook: str, keys: Mapping[str,
         )
 
 
-def _webhook(row: Sequence[Any]) -> Webhook:
+def _webhook(row: Sequence[Any], keys: Keys) -> Webhook:
     name, url, view, segments, secret, former, token, after, attempts, next_at, again = row
     return Webhook(
         name,
         url,
         view,
         None if segments is None else frozenset(segments),
-        [one for one in (secret, former) if one],
+        [_shown(keys, name, one) for one in (secret, former) if one],
         token and Token.read(token),
         after,
         attempts,
@@ -186,6 +206,39 @@ def _webhook(row: Sequence[Any]) -> Webhook:
 
 def _text(token: Token | None) -> str | None:
     return None if token is None else str(token)
+
+
+def _hidden(conn: "psycopg.Connection[Any]", name: str, secret: str) -> str:
+    """A secret as it is kept; the key is made with the first one. Raises NoMasterKey."""
+    key = data_keys.of(conn.info.dsn).made(conn, [OWNER])[OWNER]
+    if key is None:
+        raise DataKeyMissing(OWNER)
+    return _BOXED + b64encode(box(key, secret.encode(), _place(name))).decode()
+
+
+def _shown(keys: Keys, name: str, kept: str) -> str:
+    """A secret as it is. Raises NotOpened, DataKeyMissing."""
+    if not kept.startswith(_BOXED):
+        return kept
+    if (key := keys.get(OWNER)) is None:
+        raise DataKeyMissing(OWNER)
+    return opened(key, b64decode(kept.removeprefix(_BOXED)), _place(name)).decode()
+
+
+def _place(name: str) -> bytes:
+    return f"webhook\0{name}".encode()
+
+
+def hide(conn: "psycopg.Connection[Any]") -> int:
+    """Encrypt the secrets that a former release kept in the clear; of how many webhooks."""
+    query = """SELECT name, secret, former_secret FROM kehu.webhooks
+        WHERE NOT starts_with(secret, %(box)s) OR NOT starts_with(former_secret, %(box)s) FOR UPDATE"""
+    with conn.transaction(), conn.cursor(row_factory=tuple_row) as cursor:
+        rows = cursor.execute(query, {"box": _BOXED}).fetchall()
+        for name, *secrets in rows:
+            kept = [one if one is None or one.startswith(_BOXED) else _hidden(conn, name, one) for one in secrets]
+            conn.execute("UPDATE kehu.webhooks SET secret = %s, former_secret = %s WHERE name = %s", (*kept, name))
+    return len(rows)
 
 
 def add(
@@ -201,7 +254,7 @@ def add(
     try:
         conn.execute(
             "INSERT INTO kehu.webhooks (name, url, view, segments, secret, token) VALUES (%s, %s, %s, %s, %s, %s)",
-            (name, url, view, segments and list(segments), secret, _text(token)),
+            (name, url, view, segments and list(segments), _hidden(conn, name, secret), _text(token)),
         )
     except psycopg.errors.UniqueViolation as error:
         raise AlreadyThere(name) from error
@@ -240,7 +293,7 @@ def renew_secret(conn: "psycopg.Connection[Any]", name: str, secret: str) -> Non
         " WHERE name = %s",
         name,
         HANDOVER,
-        secret,
+        _hidden(conn, name, secret),
     )
 
 

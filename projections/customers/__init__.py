@@ -9,10 +9,10 @@ from typing import Any
 
 from domain.values import Recorded
 from projections.customers.steps import STEPS, keys_of
-from projections.customers.tables import ALIASES, ANSWERS, CONSENTS, PERSONAL, PROFILES, PROJECTS
+from projections.customers.tables import ALIASES, ANSWERS, CONSENTS, PERSONAL, PROFILES, PROJECTS, RESTRICTIONS
 from projections.declare import Key, Projection, Rows, Table
 
-__all__ = ["ALIASES", "ANSWERS", "CONSENTS", "CUSTOMERS", "PERSONAL", "PROFILES", "PROJECTS"]
+__all__ = ["ALIASES", "ANSWERS", "CONSENTS", "CUSTOMERS", "PERSONAL", "PROFILES", "PROJECTS", "RESTRICTIONS"]
 
 NAMING_PROJECTS = frozenset(
     {
@@ -73,9 +73,10 @@ def fold(rows: Rows, event: Recorded) -> None:
 
 CUSTOMERS = Projection(
     name="customers",
-    version=1,
-    tables=(PROFILES, PERSONAL, CONSENTS, PROJECTS, ANSWERS, ALIASES),
+    version=3,
+    tables=(PROFILES, PERSONAL, CONSENTS, PROJECTS, ANSWERS, ALIASES, RESTRICTIONS),
     handles=frozenset(STEPS) | NAMING_PROJECTS | {"survey.scored"},
     keys=keys,
     fold=fold,
+    personal=frozenset({"customer.registered", "customer.profile-changed", "customer.merged", "customer.unmerged"}),
 )

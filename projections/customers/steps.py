@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from domain.customer.identity import MATCHING, WEAK, normal_form, strong_ids
+from domain.personal import ERASED
 from domain.values import Meta, Recorded
-from projections.customers.tables import ALIASES, CONSENTS, NEW, PERSONAL, PROFILES
+from projections.customers.tables import ALIASES, CONSENTS, NEW, PERSONAL, PROFILES, RESTRICTIONS
 from projections.declare import Key, Row, Rows, Table
 
 PLAIN = ("country", "branch", "product", "segment", "project_id", "manager_id")
@@ -57,14 +58,16 @@ def _put_personal(rows: Rows, event: Recorded, name: str, value: Any, before: An
     key, rule = meta.customer_id, MATCHING.at(meta.occurred_at)
     said = {"occurred_at": meta.occurred_at, **_sent(meta)}
     if name != "device_ids":
-        matched = None if name == "name" else normal_form(name, value, rule)
+        # Those who were forgotten have nothing in common.
+        matched = None if name == "name" or value == ERASED else normal_form(name, value, rule)
         rows.put(PERSONAL, (key, name, ""), {"value": value, "matched": matched, **said})
         return
     rows.put(PERSONAL, (key, name, ""), {"value": json.dumps(value, ensure_ascii=False), "matched": None, **said})
     for device in set(before) - set(value):
         rows.drop(PERSONAL, (key, name, device))
     for device in sorted(set(value) - set(before)):
-        rows.put(PERSONAL, (key, name, device), {"value": device, "matched": normal_form(name, device, rule), **said})
+        matched = None if device == ERASED else normal_form(name, device, rule)
+        rows.put(PERSONAL, (key, name, device), {"value": device, "matched": matched, **said})
 
 
 def _set(row: Row, event: Recorded, name: str, value: Any, mark: list[Any]) -> bool:
@@ -145,6 +148,28 @@ def _unmerged(rows: Rows, event: Recorded) -> None:
         row.update(active=False, ended_at=event.meta.occurred_at, ended_reason=data.reason, ended_by=data.by)
 
 
+def _restricted(rows: Rows, event: Recorded) -> None:
+    data: Any = event.event
+    row = {"until": data.until, "basis": data.basis, "reason": data.reason, "decided_by": data.by}
+    rows.put(RESTRICTIONS, (event.meta.customer_id,), {**row, "since": event.meta.occurred_at})
+
+
+def _erased(rows: Rows, event: Recorded) -> None:
+    data: Any = event.event
+    customer = event.meta.customer_id
+    rows.drop(PROFILES, (customer,))
+    if rows.get(RESTRICTIONS, (customer,)) is not None:
+        rows.drop(RESTRICTIONS, (customer,))
+    if (devices := rows.get(PERSONAL, (customer, "device_ids", ""))) is not None:
+        for device in json.loads(devices["value"]):
+            rows.drop(PERSONAL, (customer, "device_ids", device))
+    for name in data.known:
+        rows.drop(PERSONAL, (customer, name, ""))
+    # Who was one with whom stays, or what is counted of them would fall apart.
+    if (row := rows.get(ALIASES, (customer,))) is not None:
+        rows.put(ALIASES, (customer,), {**row, "reason": ERASED, "ended_reason": row["ended_reason"] and ERASED})
+
+
 STEPS: dict[str, Callable[[Rows, Recorded], None]] = {
     "customer.registered": _registered,
     "customer.profile-changed": _profile_changed,
@@ -153,6 +178,8 @@ STEPS: dict[str, Callable[[Rows, Recorded], None]] = {
     "customer.closed": _closed,
     "customer.merged": _merged,
     "customer.unmerged": _unmerged,
+    "customer.restricted": _restricted,
+    "customer.erased": _erased,
 }
 
 
@@ -168,6 +195,9 @@ def keys_of(event: Recorded) -> tuple[tuple[Table, Key], ...]:
             return ((PROFILES, (customer,)),)
         case "customer.consent-changed":
             return ((CONSENTS, (customer, data.purpose, data.channel)),)
+        case "customer.erased":
+            known = [(PERSONAL, (customer, name, "")) for name in data.known]
+            return ((PROFILES, (customer,)), (ALIASES, (customer,)), (RESTRICTIONS, (customer,)), *known)
         case "customer.unmerged":
             return ((ALIASES, (customer,)),)
         case _:

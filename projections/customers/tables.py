@@ -103,4 +103,12 @@ ALIASES = Table(
 )
 """The last merge of an absorbed customer, `active` until it is undone; `merged_at` is the position of the merge."""
 
+RESTRICTIONS = Table(
+    name="customer_restrictions",
+    key={"customer_id": "text"},
+    columns={"until": "date", "basis": "text", "reason": "text", "decided_by": "text", "since": "timestamptz"},
+    indexes=(Index(("until",)),),
+)
+"""Who asked to be forgotten and must be kept until a date: on which basis, and which request it was."""
+
 NEW: Row = dict.fromkeys(PROFILES.columns)

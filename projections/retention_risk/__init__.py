@@ -100,6 +100,9 @@ def keys(event: Recorded) -> tuple[tuple[Table, Key], ...]:
 def fold(rows: Rows, event: Recorded) -> None:
     """Take one event into the features of its customer, to be scored at the time of the event."""
     meta, name = event.meta, event.name
+    if name == "customer.erased":
+        rows.drop(RISK, (meta.customer_id,))
+        return
     data: Any = event.event
     key, occurred_at = (meta.customer_id,), meta.occurred_at
     row = rows.edit(RISK, key)
@@ -182,9 +185,9 @@ def sweep(row: Row, now: datetime) -> Row:
 
 RETENTION_RISK = Projection(
     name="retention_risk",
-    version=4,
+    version=5,
     tables=(RISK, AT_RISK),
-    handles=frozenset(STEPS),
+    handles=frozenset(STEPS) | {"customer.erased"},
     keys=keys,
     fold=fold,
     sweep=sweep,

@@ -39,6 +39,10 @@ FIGURES = {
         "idle_cpu",
     },
     "subscribe": {"publish_rps", "sse_p99_ms", "sse_changes", "sse_cpu", "sse_rss_mb"},
+    "encryption": {
+        *("encryption_cost", "encryption_cost_cpu", "encrypted_events"),
+        *("read_for_projections", "read_with_personal_data"),
+    },
     "scaling": {
         *(f"workers_{number}{what}" for number in (1, 2, 4) for what in ("", "_cpu_us")),
         "stored_events_bytes",

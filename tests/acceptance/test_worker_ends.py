@@ -9,6 +9,7 @@ import pytest
 
 from infra.kafka import codec
 from tests.support.ingesting import Encoded, publish, survey
+from tests.support.letters import dead_letters
 from tests.support.processes import Kehu, until
 
 MESSAGES = [codec.structured(one) for number in range(200) for one in survey(number)]
@@ -30,9 +31,7 @@ def test_a_message_that_kills_every_worker_is_set_aside_after_three_tries(
             killed += worker.poll() is not None
         assert killed <= 6
     assert killed >= 3
-    assert kehu.one("SELECT array_agg((rule, value)::text) FROM kehu.dead_letters") == [
-        f'(poison,"\\\\x{value.hex()}")'
-    ]
+    assert [(one["rule"], one["value"]) for one in dead_letters(kehu.postgres)] == [("poison", value)]
     (surveys,) = [row for row in json.loads(kehu.done("show", "reconciliation", "--json")) if row["read"]]
     assert (surveys["appended"], surveys["dead"]) == (len(MESSAGES), 1)
 

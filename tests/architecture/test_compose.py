@@ -24,7 +24,7 @@ STEPS = [
 ]
 POM = ROOT / "tests" / "kafka" / "pom.xml"
 VERSIONED = re.compile(r"[\w./-]+:\d+\.\d+(\.\d+)?[\w.-]*(@sha256:[0-9a-f]{64})?")
-SECRET = re.compile(r"password|secret|token|private_key", re.I)
+SECRET = re.compile(r"password|secret|token|private_key|master_key", re.I)
 FROM_ENVIRONMENT = re.compile(r"\$\{\w+:\?[^}]+\}")
 
 
@@ -45,7 +45,7 @@ def test_every_secret_comes_from_the_environment_and_is_required() -> None:
         for name, value in one.get("environment", {}).items()
         if SECRET.search(name)
     }
-    assert {"postgres.POSTGRES_PASSWORD", "worker.PGPASSWORD"} <= named.keys()
+    assert {"postgres.POSTGRES_PASSWORD", "worker.PGPASSWORD", "worker.KEHU_MASTER_KEY"} <= named.keys()
     assert [name for name, value in named.items() if not FROM_ENVIRONMENT.fullmatch(value)] == []
     assert not re.search(r"password=|://[^/\s]*:[^/\s]*@", (ROOT / "docker-compose.yml").read_text("utf-8"))
 

@@ -37,8 +37,14 @@ class Mutant(PostgresLog):
         super().__init__(conninfo)
         self._wrong = wrong
 
-    def read(self, after: Position, limit: int, names: Collection[str] | None = None) -> Sequence[Recorded]:
-        return self._wrong(super().read(after, limit, names))
+    def read(
+        self,
+        after: Position,
+        limit: int,
+        names: Collection[str] | None = None,
+        personal: Collection[str] | None = None,
+    ) -> Sequence[Recorded]:
+        return self._wrong(super().read(after, limit, names, personal))
 
 
 @pytest.fixture

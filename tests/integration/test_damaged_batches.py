@@ -13,6 +13,7 @@ from infra.settings import Settings
 from tests.support.apache_kafka import ApacheKafka
 from tests.support.cli import kehu
 from tests.support.ingesting import Encoded, ingesting, make_anew, publish, survey
+from tests.support.letters import dead_letters
 
 SURVEYS = TopicPartition("kehu.surveys", 0)
 
@@ -60,12 +61,12 @@ def test_a_damaged_batch_stops_its_partition_until_an_operator_goes_past_it(data
         kept = asyncio.run(raw.batch_at(servers, SURVEYS, 10))
     assert kept is not None
     with psycopg.connect(database) as conn:
-        letters = conn.execute("SELECT kafka_offset, rule, detail, value FROM kehu.dead_letters ORDER BY id").fetchall()
         positions = (
             "SELECT next_offset, appended, dead FROM kehu.positions WHERE topic = 'kehu.surveys' ORDER BY partition"
         )
         assert conn.execute(positions).fetchall()[:2] == [(22, 20, 2), (20, 20, 0)]
-    assert letters == [
+    letters = dead_letters(database)
+    assert [(one["kafka_offset"], one["rule"], one["detail"], one["value"]) for one in letters] == [
         (10, "skipped", "skipped by mira: a disk", kept.data),
         (11, "skipped", "skipped by mira: a disk", None),
     ]

@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 from aiokafka import TopicPartition
 
+from infra.cli.doctor import _retention
 from infra.errors import ServerUnavailable
 from infra.kafka.producer import HEADERS, NotPublished, Outgoing, publish
 from infra.kafka.topics import Extent, Topics, extents
@@ -65,3 +66,14 @@ def test_a_broker_that_is_away_is_an_error_with_its_address() -> None:
         asyncio.run(publish("127.0.0.1:1", []))
     with pytest.raises(ServerUnavailable, match=r"Kafka at 127\.0\.0\.1:1: "):
         asyncio.run(extents("127.0.0.1:1", ["kehu.surveys"]))
+
+
+def test_the_doctor_finds_a_topic_that_keeps_messages_too_long(broker: Broker) -> None:
+    """Who is forgotten stands in the topics of channels as long as those keep their messages."""
+    admin = Topics(broker.bootstrap_servers)
+    for name, kept in (("kept-a-day", "86400000"), ("kept-a-year", "31536000000"), ("kept-for-ever", "-1")):
+        admin.create([name], partitions=1, settings={"retention.ms": kept})
+    admin.close()
+    assert _retention(broker.bootstrap_servers, ["kept-a-day"]).verdict == "ok"
+    found = _retention(broker.bootstrap_servers, ["kept-a-day", "kept-a-year", "kept-for-ever"])
+    assert (found.verdict, found.detail) == ("warning", "longer than 30 d: kept-a-year 365 d, kept-for-ever for ever")

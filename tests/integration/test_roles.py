@@ -15,9 +15,11 @@ from consumers.projector import Projector
 from domain.values import Position
 from infra import signing
 from infra.kafka import codec
-from infra.postgres import roles
+from infra.postgres import data_keys, roles
+from infra.postgres.changes import connection
 from infra.postgres.log import PostgresLog
 from infra.postgres.read_models import PostgresReadModels
+from infra.postgres.webhooks import Webhooks
 from infra.settings import Settings
 from projections.catalogue import ALL
 from projections.satisfaction import SATISFACTION
@@ -152,6 +154,8 @@ def test_a_worker_a_reader_an_operator_and_an_auditor_work_with_their_own_rights
         done = kehu(*command, "--postgres", operator)
         assert done.code == 0, done.err
     assert kehu("projections", "resume", "satisfaction", "--postgres", operator).code == 0
+    eraser = as_user(guarded, "an_eraser", "kehu_eraser")
+    assert kehu("erase", "c1", "--reason", "request dr-1", "--postgres", eraser).code == 0
     auditor = as_user(guarded, "an_auditor", "kehu_auditor")
     replayed = kehu("show", "satisfaction", "--known-at", "2100-01-01", "--postgres", auditor, "--json")
     assert replayed.code == 0, replayed.err
@@ -163,6 +167,17 @@ def test_a_worker_a_reader_an_operator_and_an_auditor_work_with_their_own_rights
     assert sealed.code == 0, sealed.err
     verified = kehu("audit", "verify", "--heads", str(heads), "--postgres", auditor, "--json")
     assert (verified.code, verified.rows) == (0, []), verified.err
+    told = kehu("subject-access", "c1", "--postgres", auditor)
+    assert told.code == 0, told.err
+    both = as_user(guarded, "an_eraser_who_seals", "kehu_eraser", "kehu_sealer")
+    signed = kehu("erase", "c1", "--reason", "request dr-1", "--key", str(key), "--postgres", both, "--json")
+    assert (signed.code, "signature" in signed.rows[0]) == (0, True), signed.err
+    url = ("--url", "https://crm.example/", "--view", "customers")
+    added = kehu("webhooks", "add", "crm", *url, "--postgres", operator, "--json")
+    deliverer = as_user(guarded, "a_deliverer", "kehu_deliverer")
+    with closing(connection(deliverer)) as shared:
+        (webhook,) = Webhooks(shared, data_keys.of(deliverer)).active()
+    assert webhook.secrets == [added.rows["secret"]]
     refused = kehu("show", "satisfaction", "--known-at", "2100-01-01", "--postgres", reader)
     assert (refused.code, "has no right to that" in refused.err) == (3, True)
 

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -43,9 +44,16 @@ assert not {"domain", "infra", "psycopg", "msgspec"} & sys.modules.keys()
 
 
 @pytest.fixture(scope="module")
-def bank(postgres_server: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Sealed:
-    """The bank, which each test leaves as it was."""
+def whole(postgres_server: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Sealed:
+    """The bank as it was sealed."""
     return sealed_bank(postgres_server.create_database("sealing_bank"), tmp_path_factory.mktemp("sealing"))
+
+
+@pytest.fixture
+def bank(whole: Sealed) -> Iterator[Sealed]:
+    """The bank, which is put back after each test: that something was exported is an event as well."""
+    with whole.tampered():
+        yield whole
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from itertools import chain, repeat
 from typing import Any
 
@@ -14,7 +14,8 @@ from consumers.patience import Servers
 from consumers.webhook_delivery import WebhookDelivery
 from domain.customer import CustomerProfileChanged, CustomerRegistered
 from infra import bootstrap
-from infra.postgres import webhooks
+from infra.postgres import data_keys, webhooks
+from infra.postgres.changes import connection
 from infra.webhooks.addresses import networks
 from infra.webhooks.sending import Sender
 from infra.webhooks.signing import new_secret
@@ -227,3 +228,25 @@ def test_an_address_that_is_not_allowed_is_never_reached(world: World, host: str
             assert receiver.ids == []
 
     asyncio.run(run())
+
+
+def test_a_secret_is_not_in_the_store_and_opens_for_its_webhook_only(world: World) -> None:
+    first, second, old = (new_secret() for _ in range(3))
+    with psycopg.connect(world.database) as conn, closing(connection(world.database)) as shared:
+        for name in ("crm", "mail"):
+            webhooks.add(conn, name, "https://crm.example/", QUEUES.name, None, first, None)
+        webhooks.renew_secret(conn, "crm", second)
+        conn.execute("UPDATE kehu.webhooks SET secret = %s WHERE name = 'mail'", (old,))  # by a former release
+        conn.commit()
+        told = webhooks.Webhooks(shared, data_keys.of(world.database))
+        assert [one.secrets for one in told.active()] == [[second, first], [old]]
+        assert webhooks.hide(conn) == 1
+        conn.commit()
+        kept = str(conn.execute("SELECT * FROM kehu.webhooks").fetchall())
+        assert not any(one in kept for one in (first, second, old))
+        assert [one.secrets for one in told.active()] == [[second, first], [old]]
+        conn.execute("UPDATE kehu.webhooks SET secret = (SELECT secret FROM kehu.webhooks WHERE name = 'mail')")
+        conn.commit()
+        assert [one.name for one in told.active()] == ["mail"]
+        paused = {row["name"]: row["reason"] for row in webhooks.listed(conn)}
+    assert "its secret does not open" in paused["crm"]

@@ -80,7 +80,8 @@ def test_events_that_changed_places_are_named(pair: list[int]) -> None:
 
 
 def test_two_events_at_one_position_are_named() -> None:
-    assert found([*STORED[:9], (9, leaf_hash(b"again")), *STORED[9:]]) == [Finding("twice", 9)]
+    for at in (8, 9):  # whichever of them is read first
+        assert found([*STORED[:at], (9, leaf_hash(b"again")), *STORED[at:]]) == [Finding("twice", 9)]
 
 
 @given(length=st.integers(0, SEALED - 1))

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from domain.heads import Head
 from domain.merkle import consistency_proof, inclusion_proof, rest, root
 from infra import kehu_verify
+from infra.certificates import signed
 from infra.kehu_verify import DoesNotHoldError, leaf, root_from_path, root_with, roots_from_proof
 from infra.signing import Signer
 from tests.unit.test_merkle import MANY, by_the_book, nodes_of
@@ -281,3 +282,77 @@ def test_what_is_no_proof_is_told_in_a_line(told: Told, document: Any, capsys: p
 def test_an_event_of_another_form_has_no_leaf(odd: dict[str, Any]) -> None:
     with pytest.raises(kehu_verify.UnreadableError):
         leaf({**event(1), **odd})
+
+
+ERASED = {
+    "topic": "customer.erased.v1",
+    "stream": "customer-c1",
+    "customer_id": "c1",
+    "state": '{"meta":{},"data":{"reason":"dr-1","by":"desk"}}',
+}
+
+
+def certificate(told: Told, **given: Any) -> dict[str, Any]:
+    """Of an erasure at position 5 of 7, after a head of 4; signed when it says what was given."""
+    told.events = [event(n, **(ERASED if n == 5 else {})) for n in range(1, 8)]
+    nodes = nodes_of(told.leaves())
+    said = {
+        "certificate": "kehu erasure v1",
+        "customer": "c1",
+        "reason": "dr-1",
+        "by": "desk",
+        "ended_at": "2026-03-02",
+        "purged": {"parked": 1},
+        "position": 5,
+        "event": told.events[4],
+        "head_before": told.head(4),
+        "head_after": told.head(7),
+        "path": [one.hex() for one in inclusion_proof(4, 7, nodes)],
+        "extension": [one.hex() for one in consistency_proof(4, 7, nodes)],
+        **given,
+    }
+    return signed(said, told.signer)
+
+
+def test_a_certificate_of_an_erasure_holds(told: Told, capsys: pytest.CaptureFixture[str]) -> None:
+    file = told.write("told.jsonl", json.dumps(certificate(told)) + "\n" + json.dumps(certificate(told)))
+    for trust in (["--key", told.key], ["--heads", told.heads(4)], ["--key", told.key, "--heads", told.heads(2, 7)]):
+        code, out = check(capsys, "erasure", file, *trust)
+        assert (code, out.count("customer c1: forgotten at position 5"), out.count("4 events")) == (0, 2, 2), out
+    assert check(capsys, "erasure", file, "--heads", told.heads(2))[0] == 1
+    first = told.write("first.jsonl", certificate(told, head_before=None, extension=[]))
+    assert "nothing had been sealed before" in check(capsys, "erasure", first, "--key", told.key)[1]
+    for nothing in ("", "{}", '{"certificate": "kehu erasure v2"}'):
+        assert check(capsys, "erasure", told.write("no.jsonl", nothing), "--key", told.key)[0] == 2
+
+
+SAID: dict[str, dict[str, Any]] = {
+    "another customer": {"customer": "c2"},
+    "another reason": {"reason": "dr-2"},
+    "another position": {"position": 4},
+    "no head": {"head_after": None},
+    "a head that has it already": {"head_before": "7", "extension": []},
+    "another event": {"event": {**event(4), **ERASED, "version": 99}},
+    "another path": {"path": []},
+    "another extension": {"extension": []},
+}
+
+
+@pytest.mark.parametrize("bent", SAID.values(), ids=SAID)
+def test_a_certificate_that_says_what_the_log_does_not_is_found_although_it_is_signed(
+    told: Told, bent: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    certificate(told)
+    if bent.get("head_before"):
+        bent = {**bent, "head_before": told.head(7)}
+    file = told.write("bent.jsonl", certificate(told, **bent))
+    code, out = check(capsys, "erasure", file, "--key", told.key)
+    assert (code, "WRONG" in out) == (1, True), out
+
+
+def test_a_certificate_that_was_bent_after_it_was_signed_is_found(
+    told: Told, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = certificate(told)
+    for bent in ({"purged": {"parked": 2}}, {"by": "me"}, {"key_id": "00"}, {"signature": "00" * 64}, {"more": 1}):
+        assert check(capsys, "erasure", told.write("bent.jsonl", {**said, **bent}), "--key", told.key)[0] == 1

@@ -8,7 +8,8 @@ import psycopg
 from domain.complaint import stream_name
 from domain.values import Recorded
 from infra.errors import KehuError
-from infra.postgres.mapper import to_recorded
+from infra.postgres import data_keys
+from infra.postgres.mapper import read_rows
 from infra.postgres.past import Moment
 
 _EVENTS = """SELECT originator_id, originator_version, topic, state, notification_id, recorded_at
@@ -24,7 +25,8 @@ def events_of(conn: psycopg.Connection[dict[str, Any]], case: str, moment: Momen
     rows = conn.execute(_EVENTS, {"stream": stream_name(case)}).fetchall()
     if moment.known_by is not None:
         rows = [row for row in rows if row["recorded_at"] <= moment.known_by]
-    events = [to_recorded(*row.values()) for row in rows]
+    keys = data_keys.for_reading(conn.info.dsn)
+    events = read_rows([tuple(row.values()) for row in rows], lambda customers: keys.known(conn, customers))
     events = [event for event in events if event.meta.occurred_at <= moment.happened_by]
     if not events or events[0].originator_version != 1:
         raise UnknownCase(case)

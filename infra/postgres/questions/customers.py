@@ -107,8 +107,8 @@ def events_of(
 ) -> list[Recorded]:
     """The events in the log that are about these customers, also derived ones, in its order.
 
-    Of these names only, and up to a position only, where these are given. The timeline names the streams: there is no
-    index of the log by customer.
+    Of these names only, and up to a position only, where these are given; what is personal is hidden. The timeline
+    names the streams: there is no index of the log by customer.
     """
     where = "customer_id = ANY(%(ids)s)"
     if names is not None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from infra.postgres.questions.answer import Answer, Held, Row
-from projections.customers.tables import ANSWERS, CONSENTS, PERSONAL, PROFILES, PROJECTS
+from projections.customers.tables import ANSWERS, CONSENTS, PERSONAL, PROFILES, PROJECTS, RESTRICTIONS
 from projections.customers.unified import Known, consents_in_force
 from projections.declare import Table
 
@@ -21,7 +21,7 @@ PROFILE = (
 SHOWN_FIRST = ("name", "email", "phone")
 KNOWN: Mapping[Table, str] = {PROFILES: "true", PERSONAL: "item = ''"}
 """What must be held of customers, and with which condition, to tell what is known of them."""
-HELD: Mapping[Table, str] = {**KNOWN, CONSENTS: "true", PROJECTS: "true", ANSWERS: "true"}
+HELD: Mapping[Table, str] = {**KNOWN, CONSENTS: "true", PROJECTS: "true", ANSWERS: "true", RESTRICTIONS: "true"}
 """The same for all that is told here."""
 _LISTED = (
     *("customer_id", "kind", "branch", "segment", "manager_id", "project_id", "products", "customer_since"),
@@ -68,6 +68,12 @@ def consents(held: Held, now: datetime) -> list[Row]:
         {**{name: row[name] for name in names}, "event": f"{row['source']}#{row['event_id']}"}
         for row in consents_in_force(held[CONSENTS], now)
     ]
+
+
+def restrictions(held: Held) -> list[Row]:
+    """Of those who asked to be forgotten: until when they must be kept, and on which basis."""
+    names = ("customer_id", "until", "basis", "reason", "since", "position")
+    return [{name: row[name] for name in names} for row in held[RESTRICTIONS]]
 
 
 def projects(held: Held) -> list[Row]:

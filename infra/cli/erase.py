@@ -1,0 +1,163 @@
+"""`kehu erase`: forget a customer, if it may be."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import datetime
+from getpass import getuser
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import orjson
+import typer
+
+from domain.erasure import Erasable, Outcome, Refused, Restricted, Retentions
+from infra import bootstrap, signing
+from infra.cli.output import Json, print_json, quiet, say
+from infra.cli.servers import Postgres
+from infra.erasing import BEFORE, Erasing, NotPurged, rules_of
+from infra.errors import KehuError
+from infra.postgres.ops import Row
+from infra.settings import ErasureSettings, checked
+
+
+class IsRestricted(KehuError):
+    """The customer must be kept until a date; that is kept. `kehu erase --due` forgets them then; until then restrict
+    what is done with the data."""
+
+    exit_code = 5
+
+
+class IsRefused(KehuError):
+    """The customer cannot be forgotten now. Settle what the detail names, then ask again."""
+
+    exit_code = 6
+
+
+class WhoseErasure(KehuError):
+    """It is not clear whom to forget. Name a customer and a --reason, or say --due."""
+
+    exit_code = 2
+
+
+def erase(
+    customer_id: Annotated[str | None, typer.Argument(metavar="CUSTOMER", show_default=False)] = None,
+    reason: Annotated[
+        str | None, typer.Option(help="Why, such as the id of the request. It is kept: name no person.")
+    ] = None,
+    postgres: Postgres = "",
+    by: Annotated[str, typer.Option(help="Who decides that; by default who is logged in.")] = "",
+    only: Annotated[bool, typer.Option("--only", help="Only this id, and not those that are merged with it.")] = False,
+    due: Annotated[
+        bool, typer.Option("--due", help="All who asked before, and had to be kept until a date that has come.")
+    ] = False,
+    certificate: Annotated[
+        Path | None, typer.Option(help="A file for the certificates, one a line, which `kehu-verify erasure` checks.")
+    ] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(envvar="KEHU_SEAL_KEY", help="The key that seals the log: with it certificates are signed."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, change nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Forget a customer: destroy the key to their personal data, and purge it where it was kept readable.
+
+    All ids that are merged with CUSTOMER are one person, and forgotten together. It is refused while a case of theirs
+    is open or the relationship lasts (exit code 6), and restricted until what law asks to be kept may go (exit code 5):
+    that is kept, and carried out by --due when the date has come. Figures stay as they are. It cannot be undone;
+    interrupted, the same command goes on.
+
+    Example: kehu erase c-100042 --reason "request dr-204" --dry-run
+    """
+    if due == (customer_id is not None) or (reason is None) != due:
+        raise WhoseErasure
+    now, signer = bootstrap.now(), signing.signer(key) if key else None
+    rules = rules_of(checked(ErasureSettings).erasure_rules)
+    told: list[tuple[Outcome, list[Row]]] = []
+    with quiet(), closing(Erasing(postgres, bootstrap.now, signer)) as erasing:
+        if not dry_run and (failed := erasing.fold(BEFORE)):
+            raise NotPurged("; ".join(f"{name} {why}" for name, why in failed.items()))
+        asked: list[Row] = erasing.due(now) if due else [{"customer_id": customer_id, "reason": reason}]
+        seen: set[str] = set()
+        for one in asked:
+            if one["customer_id"] not in seen:
+                ids: tuple[str, ...] = (one["customer_id"],) if only else erasing.ids_of(one["customer_id"])
+                seen.update(ids)
+                told.append(_one(erasing, ids, one["reason"], by or getuser(), now, rules, dry_run=dry_run))
+    done = [row for outcome, rows in told for row in rows if isinstance(outcome, Erasable)]
+    if certificate is not None and not dry_run:
+        certificate.write_bytes(b"".join(orjson.dumps(one, option=orjson.OPT_APPEND_NEWLINE) for one in done))
+    if dry_run:
+        _would(told, as_json)
+        return
+    if as_json and (due or done):
+        print_json([row for _, rows in told for row in rows])
+    else:
+        _did(done, signed=signer is not None)
+    if due and not told and not as_json:
+        say("Nobody is due.")
+    _require(told)
+
+
+def _one(
+    erasing: Erasing,
+    ids: Sequence[str],
+    reason: str,
+    by: str,
+    now: datetime,
+    rules: Retentions | None,
+    *,
+    dry_run: bool,
+) -> tuple[Outcome, list[Row]]:
+    """What becomes of the request of one person, and what there is to tell of each id."""
+    outcome = erasing.outcome(ids, now, rules)
+    if dry_run:
+        return outcome, [{"customer": one, **erasing.counted(one)} for one in ids]
+    if isinstance(outcome, Erasable):
+        return outcome, [erasing.erase(one, reason, by, now) for one in ids]
+    if isinstance(outcome, Restricted):
+        erasing.restrict(ids, outcome, reason, by, now)
+    return outcome, [{"customer": one, **_plain(outcome)} for one in ids]
+
+
+def _did(done: Sequence[Row], *, signed: bool) -> None:
+    if done and not signed:
+        say("The certificate is not signed: give the key that seals the log with --key, or in KEHU_SEAL_KEY.", "yellow")
+    for one in done:
+        say(f"{one['customer']} is forgotten, as of position {one['position']} of the log", "green")
+        for step, purged in one["purged"].items():
+            say(f"  {step.replace('_', ' ')}: {_counts(purged)}")
+        if clear := one["left"]["events_in_the_clear"]:
+            say(f"  {clear} events of a former release hold personal data in the clear", "yellow")
+
+
+def _counts(found: dict[str, Any]) -> str:
+    return ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in found.items() if name != "customer")
+
+
+def _require(told: Sequence[tuple[Outcome, list[Row]]]) -> None:
+    """Raises IsRefused, IsRestricted when somebody is not forgotten."""
+    for kind in (Refused, Restricted):
+        for outcome, rows in told:
+            if isinstance(outcome, kind):
+                who = "" if len(told) == 1 else f"{rows[0]['customer']}: "
+                if isinstance(outcome, Restricted):
+                    raise IsRestricted(f"{who}until {outcome.until}: {outcome.basis}")
+                raise IsRefused(f"{who}{outcome.reason}")
+
+
+def _plain(outcome: Outcome) -> Row:
+    said = msgspec.to_builtins(outcome)
+    return {"outcome": said.pop("type"), **said}
+
+
+def _would(told: Sequence[tuple[Outcome, list[Row]]], as_json: bool) -> None:
+    if as_json:
+        print_json([{**_plain(outcome), "customers": rows} for outcome, rows in told])
+        return
+    for outcome, rows in told:
+        said = _plain(outcome)
+        say(f"{said.pop('outcome')}" + "".join(f", {name} {value}" for name, value in said.items()))
+        for one in rows:
+            say(f"  {one['customer']}: {_counts(one)}")

@@ -1,0 +1,211 @@
+"""Master keys: under them the data keys of customers are wrapped. The database never sees one.
+
+A file for development and for a secret that is mounted, variables of the environment, or an adapter of the bank's own
+for a key management service: whatever keeps `MasterKeys`.
+"""
+
+import os
+import sys
+from base64 import b64decode, b64encode
+from binascii import Error as NotBase64
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from importlib import import_module
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Protocol
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from psycopg.conninfo import conninfo_to_dict
+
+from infra.errors import KehuError
+from infra.settings import MasterKeySettings, checked
+
+BYTES = 32
+NONCE = 12
+
+
+class NoMasterKey(KehuError):
+    """No master key is configured, and personal data is never stored without one. Make one with `kehu keys make FILE`
+    and name it in KEHU_MASTER_KEY_FILE, or set KEHU_MASTER_KEY. Only beside a PostgreSQL on this machine one is made
+    by itself.
+    """
+
+    exit_code = 2
+
+
+class WrongMasterKey(KehuError):
+    """A master key is missing or wrong. A key is the base64 of 32 bytes; `kehu keys make FILE` makes one."""
+
+    exit_code = 2
+
+
+class MasterKeyMissing(KehuError):
+    """Data keys are wrapped under a master key that is not configured. Add it to the key file, or to
+    KEHU_FORMER_MASTER_KEYS, until `kehu keys rotate` has wrapped all of them anew."""
+
+    exit_code = 2
+
+
+class MasterKeys(Protocol):
+    """What wraps data keys. An adapter for a key management service keeps this; it raises KehuError when it is away."""
+
+    @property
+    def current(self) -> str:
+        """The id of the master key under which new data keys are wrapped."""
+
+    def wrap(self, owner: str, key: bytes) -> bytes:
+        """A data key of 32 bytes, wrapped under the current master key and bound to its owner."""
+
+    def unwrap(self, master: str, owner: str, wrapped: bytes) -> bytes:
+        """The data key that was wrapped under this master key. Raises MasterKeyMissing."""
+
+
+class LocalMasterKeys:
+    """Master keys that this process holds: AES-256-GCM, with the owner of the data key as associated data."""
+
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        """The last one is the current one."""
+        self._keys: Mapping[str, AESGCM] = {id_of(key): AESGCM(key) for key in keys}
+        self._current = id_of(keys[-1])
+
+    @property
+    def current(self) -> str:
+        return self._current
+
+    def wrap(self, owner: str, key: bytes) -> bytes:
+        nonce = os.urandom(NONCE)
+        return nonce + self._keys[self._current].encrypt(nonce, key, _bound_to(owner))
+
+    def unwrap(self, master: str, owner: str, wrapped: bytes) -> bytes:
+        key = self._keys.get(master)
+        if key is None:
+            raise MasterKeyMissing(f"master key {master}")
+        try:
+            return key.decrypt(wrapped[:NONCE], wrapped[NONCE:], _bound_to(owner))
+        except InvalidTag as error:
+            raise WrongMasterKey(f"the wrapped key of {owner} was changed") from error
+
+
+def id_of(key: bytes) -> str:
+    """By which a master key is known: it tells nothing of the key."""
+    return sha256(b"kehu master key\0" + key).hexdigest()[:12]
+
+
+def configured(postgres: str) -> MasterKeys:
+    """The master keys that the environment names; beside a PostgreSQL on this machine else a key for development.
+
+    Raises NoMasterKey, WrongMasterKey.
+    """
+    said = checked(MasterKeySettings)
+    if said.master_keys:
+        return _adapter(said.master_keys)
+    if said.master_key is not None:
+        former = [_key(one) for one in said.former_master_keys.get_secret_value().split(",") if one.strip()]
+        return LocalMasterKeys([*former, _key(said.master_key.get_secret_value())])
+    if said.master_key_file is not None:
+        return LocalMasterKeys(read_file(said.master_key_file))
+    assert is_for_development()
+    if not is_near(postgres):
+        raise NoMasterKey
+    path = development_file()
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if make_file(path):
+            sys.stderr.write(
+                f"kehu: NO MASTER KEY IS CONFIGURED. Personal data is encrypted under a key for development, made in"
+                f" {path}; whoever loses it loses the data. Set KEHU_MASTER_KEY_FILE for anything real.\n"
+            )
+    return LocalMasterKeys(read_file(path))
+
+
+def is_for_development() -> bool:
+    """Whether the environment names no master key, so that the one for development is used."""
+    said = checked(MasterKeySettings)
+    return not (said.master_keys or said.master_key or said.master_key_file)
+
+
+def development_file() -> Path:
+    """Where the key for development is."""
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state) / "kehu" / "development-master.key"
+
+
+def is_near(postgres: str) -> bool:
+    """Whether a connection string leads to this machine: by a socket, or by a loopback address."""
+    told = conninfo_to_dict(postgres)
+    hosts = str(told.get("hostaddr") or told.get("host") or os.environ.get("PGHOST") or "").split(",")
+    return all(map(_is_near, hosts))
+
+
+def _is_near(host: str) -> bool:
+    if not host or host.startswith(("/", "@")) or host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def make_file(path: Path) -> bool:
+    """Make a file with a new master key that only its owner can read; False when there is one."""
+    # Written whole before it has its name, since two processes may want it at once.
+    beside = path.with_name(f"{path.name}.{os.getpid()}")
+    with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(f"{new_key()}\n")
+    try:
+        os.link(beside, path)
+    except FileExistsError:
+        return False
+    finally:
+        beside.unlink()
+    return True
+
+
+def add_to_file(path: Path) -> None:
+    """Add a new master key, which is the current one from now on."""
+    with path.open("a") as file:
+        file.write(f"{new_key()}\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_file(path: Path) -> list[bytes]:
+    """The master keys of a file, one in a line, the current one last. Raises WrongMasterKey."""
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except OSError as error:
+        raise WrongMasterKey(str(error)) from error
+    keys = [_key(line) for line in lines if line.strip() and not line.startswith("#")]
+    if not keys:
+        raise WrongMasterKey(f"{path} holds none")
+    return keys
+
+
+def new_key() -> str:
+    """A new master key as it is written."""
+    return b64encode(os.urandom(BYTES)).decode()
+
+
+def _key(text: str) -> bytes:
+    try:
+        key = b64decode(text.strip(), validate=True)
+    except (NotBase64, ValueError) as error:
+        raise WrongMasterKey("it is not base64") from error
+    if len(key) != BYTES:
+        raise WrongMasterKey(f"it has {len(key)} bytes")
+    return key
+
+
+def _adapter(named: str) -> MasterKeys:
+    module, _, name = named.partition(":")
+    try:
+        found: MasterKeys = getattr(import_module(module), name)()
+    except (ImportError, AttributeError, ValueError) as error:
+        raise WrongMasterKey(f"KEHU_MASTER_KEYS={named}: write it as module:function ({error})") from error
+    return found
+
+
+def _bound_to(owner: str) -> bytes:
+    return b"kehu data key\0" + owner.encode()

@@ -1,0 +1,92 @@
+"""Messages and snapshots as they are kept: what may hold personal data is encrypted under the key of its customer.
+
+Of a message that waits or died these are the value and the values of its headers. Its key is the customer's id; where
+it is none the key is hidden, too, and all of it is under the key of the system, since nobody knows whom it is about.
+"""
+
+from collections.abc import Mapping
+from re import compile as pattern
+
+from msgspec import msgpack
+from msgspec.structs import replace
+
+from domain import customer
+from domain.ports import Batch, DeadLetter, Message, Parked, Snapshot
+from infra.postgres.data_keys import SYSTEM, Keys, box, opened
+
+_CUSTOMER = pattern(rb"[\w.:/@+-]{1,64}")
+_Headers = tuple[bytes | None, ...]
+_decode = msgpack.Decoder(tuple[bytes | None, bytes | None, _Headers]).decode
+
+
+def subject(message: Message) -> str:
+    """Under whose key a message is hidden."""
+    key = message.key
+    return key.decode("ascii") if key is not None and key.isascii() and _CUSTOMER.fullmatch(key) else SYSTEM
+
+
+def subjects(batch: Batch) -> set[str]:
+    """All customers under whose keys something of a batch is hidden, beside its events."""
+    kept: list[Parked | DeadLetter] = [*batch.park, *batch.dead]
+    return {subject(one.message) for one in kept} | {
+        whose for one in batch.snapshots if (whose := snapshot_subject(one)) is not None
+    }
+
+
+def hidden(message: Message, keys: Keys) -> tuple[Message, str]:
+    """A message as it is kept, and under whose key; of somebody who was forgotten nothing is left."""
+    whose = subject(message)
+    key = keys[whose]
+    headers = tuple((name, None) for name, _ in message.headers)
+    shown = message.key if whose != SYSTEM else None
+    if key is None:
+        return replace(message, key=shown, value=None, headers=headers), whose
+    values = tuple(value for _, value in message.headers)
+    plain = msgpack.encode((None if shown is not None else message.key, message.value, values))
+    return replace(message, key=shown, value=box(key, plain, _place(message)), headers=headers), whose
+
+
+def shown(message: Message, whose: str | None, keys: Keys) -> Message:
+    """A message as it came. Where its key was destroyed or is not known, what it says is missing. Raises NotOpened."""
+    if whose is None or message.value is None:
+        return message
+    key = keys.get(whose)
+    if key is None:
+        return replace(message, value=None)
+    own, value, values = _decode(opened(key, message.value, _place(message)))
+    headers = tuple((name, said) for (name, _), said in zip(message.headers, values, strict=True))
+    return replace(message, key=message.key if own is None else own, value=value, headers=headers)
+
+
+def snapshot_subject(snapshot: Snapshot) -> str | None:
+    """Under whose key a snapshot is hidden; None for one without personal data."""
+    prefix = customer.stream_name("")
+    return snapshot.stream.removeprefix(prefix) if snapshot.stream.startswith(prefix) else None
+
+
+def hidden_snapshot(snapshot: Snapshot, keys: Keys) -> tuple[bytes, str | None] | None:
+    """The state of a snapshot as it is kept, and under whose key; None when nothing may be kept."""
+    whose = snapshot_subject(snapshot)
+    if whose is None:
+        return snapshot.state, None
+    key = keys[whose]
+    return None if key is None else (box(key, snapshot.state, _place_of(snapshot)), whose)
+
+
+def opened_snapshots(snapshots: Mapping[str, Snapshot], whose: Mapping[str, str], keys: Keys) -> Mapping[str, Snapshot]:
+    """Those that are hidden, by stream, as they were. Raises NotOpened."""
+    found = {}
+    for stream, customer_id in whose.items():
+        key, one = keys[customer_id], snapshots[stream]
+        assert key is not None, "with its key, the snapshots of a customer are removed"
+        found[stream] = replace(one, state=opened(key, one.state, _place_of(one)))
+    return found
+
+
+def _place(message: Message) -> bytes:
+    partition = message.partition
+    return f"message\0{partition.topic_id}\0{partition.number}\0{message.offset}".encode()
+
+
+def _place_of(snapshot: Snapshot) -> bytes:
+    return f"snapshot\0{snapshot.stream}\0{snapshot.version}\0{snapshot.kind}".encode()

@@ -1,0 +1,100 @@
+"""Everything that is held on a person: what they may ask for, with what is personal in the clear."""
+
+# ruff: noqa: S608 (what is put together are names of our own tables; values are always parameters)
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from domain import customer
+from domain.values import Recorded
+from infra.postgres import data_keys, mapper
+from infra.postgres.ops import shown
+from infra.postgres.questions.answer import Answer, Row
+from projections.catalogue import ALL
+
+_EVENTS = """SELECT originator_id, originator_version, topic, state, notification_id, recorded_at
+    FROM (SELECT DISTINCT stream FROM customer_timeline WHERE customer_id = ANY(%(ids)s)
+        UNION SELECT unnest(%(own)s::text[])) own
+    JOIN kehu.stored_events ON originator_id = own.stream WHERE customer_id = ANY(%(ids)s) ORDER BY notification_id"""
+_BYTES = (
+    "topic, topic_id, partition, kafka_offset, kafka_timestamp, key, value, header_names, header_values, hidden_for"
+)
+_WHOSE = "(hidden_for = ANY(%(ids)s) OR (hidden_for IS NULL AND key = ANY(%(keys)s)))"
+
+# Not who among the staff asked: that is theirs.
+_ACCESSES = """SELECT id, at, client, method, path, purpose, customer_id, status FROM kehu.access_log
+    WHERE customer_id = ANY(%(ids)s) ORDER BY id"""
+_NOT_TOLD = """SELECT id, webhook, ARRAY(SELECT key FROM unnest(keys) key WHERE key = ANY(%(ids)s)) AS customers,
+        given_up_at FROM kehu.webhook_letters WHERE keys && %(ids)s::text[] ORDER BY id"""
+
+
+def held_on(answer: Answer, ids: Sequence[str]) -> Row:
+    """All that is stored about the person who has these ids; `events` is the log, from which the rest follows."""
+    values = {"ids": list(ids), "keys": [one.encode() for one in ids]}
+    return {
+        "events": list(_events(answer, ids)),
+        "waiting": _messages(
+            answer,
+            f"SELECT seq, stream, rule, parked_at, {_BYTES} FROM kehu.parked WHERE {_WHOSE} ORDER BY seq",
+            values,
+        ),
+        "dead_letters": _messages(
+            answer,
+            f"SELECT id, stream, rule, died_at, {_BYTES} FROM kehu.dead_letters WHERE {_WHOSE} ORDER BY id",
+            values,
+        ),
+        "read_models": _rows(answer, ids),
+        "accesses": answer.rows(_ACCESSES, values),
+        "not_told": answer.rows(_NOT_TOLD, values),
+        "erasures": answer.rows("SELECT * FROM kehu.erasures WHERE customer_id = ANY(%(ids)s)", values),
+    }
+
+
+def _events(answer: Answer, ids: Sequence[str]) -> Iterator[Row]:
+    own = [customer.stream_name(one) for one in ids]
+    rows = answer.rows(_EVENTS, {"ids": list(ids), "own": own})
+    recorded: list[Recorded] = answer.ask(
+        lambda conn: mapper.read_rows([tuple(row.values()) for row in rows], _finder(conn))
+    )
+    for event in recorded:
+        yield {
+            "position": event.position,
+            "customer_id": event.meta.customer_id,
+            "happened_at": event.meta.occurred_at,
+            "recorded_at": event.recorded_at,
+            "type": event.name,
+            "stream": event.originator_id,
+            "version": event.originator_version,
+            "source": event.meta.source,
+            "id": event.meta.event_id,
+            "says": msgspec.to_builtins(event.event),
+        }
+
+
+def _finder(conn: Any) -> mapper.Find:
+    keys = data_keys.for_reading(conn.info.dsn)
+
+    def find(customers: Collection[str]) -> data_keys.Keys:
+        return keys.known(conn, customers)
+
+    return find
+
+
+def _messages(answer: Answer, query: str, values: Row) -> list[Row]:
+    found = answer.ask(lambda conn: shown(conn, answer.rows(query, values)))
+    return [{name: value for name, value in row.items() if name != "topic_id"} for row in found]
+
+
+def _rows(answer: Answer, ids: Sequence[str]) -> dict[str, list[Row]]:
+    """The rows of each table of the read models that are about a customer of their own."""
+    found = {}
+    for projection in ALL:
+        for table in projection.tables:
+            if "customer_id" in {*table.key, *table.columns}:
+                order = ", ".join(table.key)
+                query = f"SELECT * FROM {table.name} WHERE customer_id = ANY(%(ids)s) ORDER BY {order}"
+                if rows := answer.rows(query, {"ids": list(ids)}):
+                    found[table.name] = rows
+    return found

@@ -1,0 +1,507 @@
+"""Whoever is forgotten is nowhere: no byte of what was personal is found in any table or file, and figures stay."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from consumers.ingest import Ingest
+from consumers.outcome import Outcome
+from consumers.projector import Projector
+from domain import registry
+from domain.account import TransactionPosted
+from domain.complaint import ComplaintClosed, ComplaintOpened, ComplaintResolved
+from domain.contact import ContactAbandoned, ContactQueued
+from domain.customer import (
+    CustomerClosed,
+    CustomerConsentChanged,
+    CustomerMerged,
+    CustomerProfileChanged,
+    CustomerRegistered,
+)
+from domain.ports import Message, Partition
+from domain.survey import SurveyAnswered, SurveyInvited
+from domain.values import Event, Money, Position
+from infra import bootstrap, kehu_verify
+from infra.embedded.postgres import EmbeddedPostgres, binaries
+from infra.kafka import codec
+from infra.kafka.topics import topic_of
+from infra.master_keys import new_key
+from infra.postgres import webhooks
+from infra.postgres.changes import Feed, connection
+from infra.postgres.dead_letters import DeadLetterOutbox
+from infra.postgres.following import step
+from infra.postgres.log import PostgresLog
+from infra.postgres.migrate import migrate
+from infra.postgres.read_models import PostgresReadModels
+from infra.webhooks.signing import new_secret
+from projections.catalogue import ALL
+from projections.customers import CUSTOMERS
+from projections.retention_risk import RETENTION_RISK
+from projections.views import VIEWS
+from tests.support.builders import fact
+from tests.support.cli import Done, kehu
+from tests.support.letters import dead_letters
+from tests.support.processes import ROOT
+
+THEN = datetime(2015, 3, 2, 12, 0, tzinfo=UTC)
+"""Long enough ago that nothing must be kept."""
+DAY = timedelta(days=1)
+HASH = "a1" * 16
+_numbers = count(1)
+
+
+class Bank:
+    """A store with some customers, each with everything that can be personal."""
+
+    def __init__(self, database: str, copied: "Bank | None" = None) -> None:
+        self.database = database
+        self.word: str = copied.word if copied else f"Zaphod{uuid4().hex}"
+        """Stands in everything personal of customer `gone`, and nowhere else."""
+        self.log, self.models = PostgresLog(database), PostgresReadModels(database)
+        for projection in ALL if copied is None else ():
+            self.models.create(projection)
+        self.ingest = Ingest(self.log, bootstrap.decoder(), bootstrap.now)
+        self._offsets: dict[Partition, int] = dict(copied._offsets) if copied else {}
+        self._sent: int = copied._sent if copied else 0
+        if copied:
+            self.ingest.claim(list(self._offsets))
+
+    def close(self) -> None:
+        self.log.close()
+        self.models.close()
+
+    def take(self, data: Event, customer: str, days: int = 0) -> Outcome:
+        self._sent += 1
+        said = fact(data, f"e{self._sent}", customer=customer, at=THEN + days * DAY)
+        return self._take(topic_of(registry.of(data).name), codec.structured(said))
+
+    def broken(self, key: bytes | None, value: bytes) -> None:
+        assert self._take("kehu.surveys", (key, value, [("x-from", self.word.encode())])) == Outcome.DEAD
+
+    def _take(self, topic: str, encoded: tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]) -> Outcome:
+        partition = Partition(topic, f"{topic}-1", 0)
+        if partition not in self._offsets:
+            self._offsets[partition] = 0
+            self.ingest.claim(list(self._offsets))
+        key, value, headers = encoded
+        message = Message(partition, self._offsets[partition], 0, key, value, tuple(headers))
+        self._offsets[partition] += 1
+        (outcome,) = self.ingest.take(self.ingest.read({partition: [message]}))
+        return outcome
+
+    def story(self, customer: str, word: str) -> None:
+        """Everything personal says the word. The relationship has ended, and the case is closed."""
+        own = f"{customer}-1"
+        devices = (f"{word} phone", f"{word} watch")
+        facts: list[Event] = [
+            CustomerRegistered(name=word, email=f"{word}@x.example", phone=word, device_ids=devices, branch="Harbour"),
+            CustomerProfileChanged(customer_number=word, customer_number_issuer="cards", device_ids=(devices[0],)),
+            CustomerProfileChanged(name=f"{word} II", national_id_hash=HASH),
+            ContactQueued(contact_id=own, queue="cards", channel="phone"),
+            ContactAbandoned(contact_id=own, reason=f"{word} hung up"),
+            ComplaintOpened(complaint_id=own, channel="app", description=f"I am {word}", issue="fee"),
+            ComplaintResolved(complaint_id=own, outcome="upheld", reasons=f"Dear {word}", onward_rights=word),
+            ComplaintClosed(complaint_id=own, reason=word),
+            SurveyInvited(invitation_id=own, metric="nps", scale=10, channel="app"),
+            SurveyAnswered(invitation_id=own, score=3, comment=f"{word} was not amused"),
+            TransactionPosted(
+                account_id=own,
+                transaction_id="t1",
+                booked_on=THEN.date(),
+                amount=Money(minor=-100, currency="GBP"),
+                text=f"Rent of {word}",
+            ),
+            CustomerClosed(reason=word),
+        ]
+        for days, data in enumerate(facts):
+            assert self.take(data, customer, days) == Outcome.APPENDED, data
+
+    def whole(self) -> "Bank":
+        """With what waits and what died, and all of it folded."""
+        self.story("gone", self.word)
+        self.story("stays", "Trillian")
+        assert self.take(SurveyAnswered(invitation_id="lost", score=3, comment=self.word), "gone") == Outcome.PARKED
+        self.broken(b"gone", f"{{not json of {self.word}".encode())
+        self.broken(None, f"{{nobody knows whose, of gone and {self.word}".encode())
+        self.broken(b"?", b"{nobody knows whose, and it names nobody")
+        self.fold()
+        with psycopg.connect(self.database) as conn:
+            webhooks.add(conn, "crm", "https://crm.example/", "customers", None, new_secret(), None)
+            query = "INSERT INTO kehu.webhook_letters (webhook, keys, error, attempts) VALUES ('crm', %s, %s, 20)"
+            conn.execute(query, (["gone", "stays"], f"400: {self.word} is unknown"))
+        return self
+
+    def fold(self) -> None:
+        projector = Projector(self.log, self.models, ALL)
+        projector.run_until_caught_up()
+        assert projector.stopped == {}
+
+    def erase(self, customer: str = "gone", *more: str) -> Done:
+        return kehu("erase", customer, "--reason", "request dr-1", "--by", "desk", "--postgres", self.database, *more)
+
+    def digests(self) -> dict[str, str]:
+        return {projection.name: self.models.digest(projection) for projection in ALL}
+
+    def tables(self) -> list[tuple[str, str]]:
+        with psycopg.connect(self.database) as conn:
+            tables = conn.execute(
+                "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+                " WHERE c.relkind IN ('r', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema')"
+            ).fetchall()
+        assert len(tables) > 30
+        return tables
+
+    def found(self, word: str | None = None) -> set[str]:
+        """The tables in which a word stands, as text or as bytes."""
+        said = word or self.word
+        forms = [f"%{said}%", f"%{said.encode().hex()}%"]
+        with psycopg.connect(self.database) as conn:
+            query = sql.SQL("SELECT EXISTS (SELECT FROM {} t WHERE t::text LIKE ANY(%s))")
+            return {
+                name
+                for schema, name in self.tables()
+                if conn.execute(query.format(sql.Identifier(schema, name)), (forms,)).fetchone() == (True,)
+            }
+
+    def sees(self, customer: str) -> list[Any]:
+        """What the log says in personal fields of a customer's registrations."""
+        events = self.log.read(Position(0), 1000, ["customer.registered"])
+        return [getattr(one.event, "name", None) for one in events if one.meta.customer_id == customer]
+
+
+@pytest.fixture(scope="module")
+def whole(postgres_server: EmbeddedPostgres) -> Bank:
+    """A bank that nobody changes; its database is free to be copied."""
+    url = postgres_server.create_database("whole")
+    migrate(url)
+    with closing(Bank(url)) as made:
+        return made.whole()
+
+
+@pytest.fixture
+def bank(whole: Bank, postgres_server: EmbeddedPostgres) -> Iterator[Bank]:
+    name = f"bank_{next(_numbers)}"
+    with psycopg.connect(postgres_server.url(), autocommit=True) as conn:
+        conn.execute(sql.SQL("CREATE DATABASE {} TEMPLATE whole").format(sql.Identifier(name)))
+    with closing(Bank(postgres_server.url(name), whole)) as copy:
+        yield copy
+
+
+def test_before_an_erasure_only_the_read_model_of_customers_holds_personal_data_in_the_clear(bank: Bank) -> None:
+    # And what others answered, who know them by name.
+    assert bank.found() == {"customer_personal", "webhook_letters"}
+    assert bank.sees("gone") == [bank.word]
+    shown = {letter["value"] for letter in dead_letters(bank.database)}
+    assert f"{{not json of {bank.word}".encode() in shown
+
+
+def test_after_an_erasure_nothing_personal_is_found_and_figures_stay(
+    bank: Bank, postgres_server: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    before = bank.digests()
+    file = tmp_path / "certificate.json"
+    done = bank.erase("gone", "--certificate", str(file))
+    assert done.code == 0, done.err
+    assert bank.found() == set()
+    assert (bank.sees("gone"), bank.sees("stays")) == (["[erased]"], ["Trillian"])
+    assert bank.found("Trillian") == {"customer_personal"}
+    # Nor in the files, when PostgreSQL has cleared up. Not in its journal: that is recycled, and archived where the
+    # bank archives it.
+    with psycopg.connect(bank.database, autocommit=True) as conn:
+        conn.execute("VACUUM FULL")
+        conn.execute("CHECKPOINT")
+        (oid,) = conn.execute("SELECT oid FROM pg_database WHERE datname = current_database()").fetchone() or (0,)
+    folder = postgres_server.data_dir / "base" / str(oid)
+    files = [path for path in folder.iterdir() if path.is_file()]
+    assert len(files) > 100
+    assert [path.name for path in files if bank.word.encode() in path.read_bytes()] == []
+    assert bank.word not in (postgres_server.data_dir / "server.log").read_text()
+    # Nor in a backup that is made from now on.
+    dump = subprocess.run([binaries() / "pg_dump", bank.database], capture_output=True, check=True, timeout=60).stdout
+    assert b"Trillian" in dump
+    assert not any(form in dump for form in (bank.word.encode(), bank.word.encode().hex().encode()))
+    # Of the read models only those change that show who somebody is; the others as if nothing had happened.
+    bank.fold()
+    after = bank.digests()
+    assert {name for name in after if after[name] != before[name]} == {"customers", "retention_risk"}
+    told = json.loads(file.read_bytes())
+    assert (told["customer"], told["outcome"], told["head_after"]) == ("gone", "erased", None)
+    assert told["purged"]["messages"] == {"parked": 1, "dead_letters": 2, "answers": 1}
+    assert told["purged"]["found"]["personal_rows"] == 7
+    assert told["left"]["events_in_the_clear"] == 0
+    assert kehu("show", "reconciliation", "--postgres", bank.database).code == 0
+
+
+def test_a_certificate_is_proven_by_the_sealed_log_and_proofs_from_before_stay_valid(
+    bank: Bank, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key, public, heads, told = (tmp_path / name for name in ("seal.pem", "seal.pub.pem", "heads.jsonl", "told.jsonl"))
+    asked = ("--postgres", bank.database)
+    assert kehu("audit", "key", "--out", str(key)).code == 0
+    assert kehu("audit", "seal", "--key", str(key), "--anchor", str(heads), *asked).code == 0
+    proof = tmp_path / "proof.json"
+    proof.write_text(kehu("audit", "prove", "1", *asked).out)
+    assert kehu("audit", "export", str(tmp_path / "all"), *asked).code == 0
+    late = CustomerRegistered(name="Ford")
+    assert bank.take(late, "since") == Outcome.APPENDED
+    assert bank.erase("gone", "--key", str(key), "--certificate", str(told)).code == 0
+    for what, file in (("erasure", told), ("proof", proof), ("export", tmp_path / "all")):
+        kehu_verify.main([what, str(file), "--key", str(public), "--heads", str(heads)])
+    said = capsys.readouterr().out
+    assert "customer gone: forgotten at position 33, as it was sealed" in said
+    assert "the 30 events that were sealed before are unchanged" in said
+    assert kehu("audit", "verify", "--heads", str(heads), "--public-key", str(public), *asked).code == 0
+    # Asked for again, it is the same; and whoever has no key has the proof.
+    first = json.loads(told.read_bytes())
+    assert bank.erase("gone", "--key", str(key), "--json").rows == [first]
+    (unsigned,) = bank.erase("gone", "--json").rows
+    assert unsigned == {name: value for name, value in first.items() if name not in ("key_id", "signature")}
+
+
+def test_a_rebuild_after_an_erasure_gives_the_same_rows(bank: Bank) -> None:
+    assert bank.erase().code == 0
+    bank.fold()
+    for projection in (CUSTOMERS, RETENTION_RISK):
+        live = bank.models.digest(projection)
+        rebuilt = kehu("rebuild", projection.name, "--switch", "--postgres", bank.database)
+        assert rebuilt.code == 0, rebuilt.err
+        bank.models.standing([projection])
+        assert bank.models.digest(projection) == live
+
+
+def test_a_former_build_does_not_keep_what_the_live_one_forgot(bank: Bank) -> None:
+    assert kehu("rebuild", "customers", "--switch", "--postgres", bank.database).code == 0
+    assert bank.erase().code == 0
+    assert bank.found() == set()
+
+
+def test_an_erased_customer_leaves_the_views(bank: Bank) -> None:
+    """Whoever follows the views, by topic, by webhook or over HTTP, is told that the rows are gone."""
+    with closing(connection(bank.database)) as shared:
+        feed = Feed(shared)
+        live, before = feed.live(), {}
+        for view in VIEWS:
+            seen = step(feed, view, None, live[view.projection.name], 1000)
+            before[view.name] = seen.page.token
+            assert bank.word not in "".join(str(one.row) for one in seen.page.updates)
+        assert bank.erase().code == 0
+        live = feed.live()
+        told = {
+            view.name: step(feed, view, before[view.name], live[view.projection.name], 1000).page.updates
+            for view in VIEWS
+        }
+    gone = {name: [(one.key, one.row) for one in updates] for name, updates in told.items() if updates}
+    assert gone == {"customers": [("gone", None)], "retention-risk": [("gone", None)]}
+
+
+def test_what_comes_later_of_somebody_who_was_forgotten_holds_nothing_personal(bank: Bank) -> None:
+    """Given a worker that remembers the customer, when more comes of them, then nothing personal of it is kept."""
+    assert bank.erase().code == 0
+    assert bank.take(CustomerProfileChanged(name=bank.word), "gone") == Outcome.DEAD
+    opened = ComplaintOpened(complaint_id="later", channel="app", description=bank.word)
+    assert bank.take(opened, "gone", 30) == Outcome.APPENDED
+    assert bank.take(SurveyAnswered(invitation_id="lost", score=3, comment=bank.word), "gone") == Outcome.PARKED
+    bank.fold()
+    assert bank.found() == set()
+    letters = [letter for letter in dead_letters(bank.database) if letter["rule"] == "customer-is-erased"]
+    # The one that waited when they were forgotten, and the one that came later.
+    assert [(letter["value"], letter["unreadable"]) for letter in letters] == [(None, "erased")] * 2
+    assert bank.ingest._streams._known.keys() <= {"complaint-later", "survey-lost"}
+
+
+def test_all_ids_of_a_person_are_forgotten_together_and_each_has_its_own_key(database: str) -> None:
+    with closing(Bank(database)) as bank:
+        for customer in ("a", "b", "c"):
+            bank.story(customer, f"{bank.word}-{customer}")
+        # With ids of the survivor: they are compared, and not kept under the key of the other.
+        merged = CustomerMerged(into="b", reason=f"both {bank.word}", by="desk", tax_id_hash="b2" * 16)
+        assert bank.take(merged, "a", 50) == Outcome.APPENDED
+        bank.fold()
+        assert bank.erase("a", "--dry-run", "--json").rows[0]["customers"][0]["customer"] == "b"
+        assert bank.sees("b") == [f"{bank.word}-b"]
+        done = bank.erase("a", "--json")
+        assert sorted(one["customer"] for one in done.rows) == ["a", "b"]
+        assert [bank.sees(one) for one in ("a", "b", "c")] == [["[erased]"], ["[erased]"], [f"{bank.word}-c"]]
+        assert bank.found(f"{bank.word}-a") | bank.found(f"{bank.word}-b") | bank.found("both") == set()
+        assert bank.found(f"{bank.word}-c") == {"customer_personal"}
+
+
+STEPS = ("erasing", "forgetting", "forgotten", "emptying", "emptied", "purging", "purged", "sealing", "sealed")
+KILLED = """import os, sys
+from infra import failpoints
+from infra.cli.main import main
+database, key, *steps = sys.argv[1:]
+for step in steps:
+    if not (child := os.fork()):
+        failpoints._failpoints.__init__(f"{step}@1=kill")
+        main(["erase", step, "--reason", "request dr-1", "--by", "desk", "--key", key, "--postgres", database])
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+"""Erases a customer for each step, in a process of its own that is killed there."""
+
+
+def test_an_erasure_that_was_killed_at_any_step_is_finished(database: str, tmp_path: Path) -> None:
+    """Given erasures that were killed at every step, when they are run again, then all came to the same end."""
+    key, public, told = tmp_path / "seal.pem", tmp_path / "seal.pub.pem", tmp_path / "told.jsonl"
+    assert kehu("audit", "key", "--out", str(key)).code == 0
+    with closing(Bank(database)) as bank:
+        for step in (*STEPS, "whole"):
+            for data in (CustomerRegistered(name=bank.word, device_ids=(bank.word,)), CustomerClosed(reason=bank.word)):
+                assert bank.take(data, step) == Outcome.APPENDED
+            lost = SurveyAnswered(invitation_id=f"lost-{step}", score=3, comment=bank.word)
+            assert bank.take(lost, step) == Outcome.PARKED
+        bank.fold()
+        command = [sys.executable, "-c", KILLED, database, str(key), *STEPS]
+        killed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+        assert killed.stdout.split() == [str(-signal.SIGKILL)] * len(STEPS), killed.stderr
+        ends = {}
+        for step in (*STEPS, "whole"):
+            done = bank.erase(step, "--key", str(key), "--certificate", str(told), "--json")
+            (said,) = done.rows
+            ends[step] = (said["outcome"], said["purged"])
+            kehu_verify.main(["erasure", str(told), "--key", str(public)])
+        assert ends == dict.fromkeys(ends, ends["whole"])
+        assert bank.found() == set()
+        with psycopg.connect(database) as conn:
+            said = conn.execute(
+                "SELECT count(*), count(DISTINCT stream) FROM kehu.event_log WHERE type = 'customer.erased.v1'"
+            ).fetchone()
+        assert said == (len(ends), len(ends))
+
+
+def test_a_customer_with_an_open_case_or_a_running_relationship_is_not_forgotten(database: str) -> None:
+    with closing(Bank(database)) as bank:
+        bank.take(CustomerRegistered(name=bank.word), "active")
+        bank.story("claims", bank.word)
+        bank.take(ComplaintOpened(complaint_id="p9", channel="app", regime="uk_disp_standard"), "claims", 30)
+        bank.take(
+            ComplaintOpened(complaint_id="p10", channel="app", case_type="data_request", regime="gdpr_dsr"), "asks"
+        )
+        bank.fold()
+        refused = bank.erase("claims")
+        assert (refused.code, "complaint p9 is open, due on" in refused.err) == (6, True), refused.err
+        assert "the relationship has not ended" in bank.erase("active").err
+        assert bank.sees("claims") == [bank.word]
+        assert bank.erase("asks").code == 0
+        unknown = bank.erase("nobody")
+        assert (unknown.code, "Nothing is stored about this customer" in unknown.err) == (1, True)
+
+
+def test_what_must_be_kept_is_restricted_until_a_date_and_a_bank_sets_its_own_rules(
+    bank: Bank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = tmp_path / "rules.toml"
+    rules.write_text(
+        '[[ours]]\nversion = 1\neffective_from = 1970-01-01\nsource = "bank\'s own"\nbasis = "our policy"\n'
+        'about = "relationship"\nyears = 300\nsince = "end"\n'
+    )
+    monkeypatch.setenv("KEHU_ERASURE_RULES", str(rules))
+    told = bank.erase("gone", "--dry-run", "--json").rows[0]
+    assert (told["outcome"], told["basis"], told["until"]) == ("restricted", "our policy", "2315-03-13")
+    restricted = bank.erase()
+    assert (restricted.code, "until 2315-03-13: our policy" in restricted.err) == (5, True)
+    assert bank.sees("gone") == [bank.word]
+    # It is kept, once however often it is asked, also where a worker writes the same stream; and it is told.
+    assert (
+        bank.take(CustomerConsentChanged(purpose="ads", channel="email", status="revoked"), "gone") == Outcome.APPENDED
+    )
+    assert bank.erase().code == 5
+    bank.fold()
+    shown = kehu("show", "customer", "gone", "--postgres", bank.database)
+    assert "kept until 2315-03-13: our policy" in shown.out
+    held = json.loads(kehu("subject-access", "gone", "--format", "json", "--postgres", bank.database).out)
+    (row,) = held["read_models"]["customer_restrictions"]
+    assert (row["until"], row["reason"]) == ("2315-03-13", "request dr-1")
+    assert [event["type"] for event in held["events"]].count("customer.restricted") == 1
+    # Nobody is due before the date has come; then everybody is for whom nothing else stands against it.
+    due = ("erase", "--due", "--postgres", bank.database)
+    assert kehu(*due, "--json").rows == []
+    with psycopg.connect(bank.database) as conn:
+        conn.execute("UPDATE kehu.customer_restrictions SET until = current_date")
+    later = kehu(*due)
+    assert (later.code, "until 2315-03-13" in later.err) == (5, True)
+    monkeypatch.delenv("KEHU_ERASURE_RULES")
+    done = kehu(*due, "--json")
+    assert (done.code, [(one["customer"], one["reason"]) for one in done.rows]) == (0, [("gone", "request dr-1")])
+    assert bank.found() == set()
+    assert kehu(*due, "--json").rows == []
+    assert kehu(*due, "--reason", "whose?").code == 2
+    monkeypatch.setenv("KEHU_ERASURE_RULES", str(rules))
+    rules.write_text("[[ours]]\n")
+    assert bank.erase().code == 2
+
+
+def test_a_log_of_a_former_release_is_told_to_hold_personal_data_in_the_clear(bank: Bank) -> None:
+    with psycopg.connect(bank.database) as conn:
+        conn.execute(
+            """UPDATE kehu.stored_events SET state = convert_to((jsonb_set(convert_from(state, 'UTF8')::jsonb,
+                '{data,email}', '"clear@x.example"') - 'hidden')::text, 'UTF8')
+            WHERE topic = 'customer.profile-changed.v1' AND customer_id = 'gone'"""
+        )
+    (told,) = bank.erase("gone", "--json").rows
+    assert told["left"]["events_in_the_clear"] == 2
+
+
+def test_a_person_sees_everything_that_is_held_on_them_and_nothing_of_others(bank: Bank) -> None:
+    def asked(form: str) -> Done:
+        return kehu("subject-access", "gone", "--format", form, "--postgres", bank.database)
+
+    told = json.loads(asked("json").out)
+    assert told["known_as"] == ["gone"]
+    said = {event["type"]: event["says"] for event in told["events"]}
+    assert said["survey.answered"]["comment"] == f"{bank.word} was not amused"
+    assert said["transaction.posted"]["text"] == f"Rent of {bank.word}"
+    assert len(told["events"]) == 15  # with two clocks and a score
+    assert bank.word in told["waiting"][0]["value"]
+    assert [letter["value"] for letter in told["dead_letters"]] == [f"{{not json of {bank.word}"]
+    assert {"customers", "customer_personal", "customer_timeline", "retention_risk"} <= told["read_models"].keys()
+    assert told["not_told"][0]["customers"] == ["gone"]
+    for form in ("json", "html", "text"):
+        out = " ".join(asked(form).out.split())  # a terminal breaks lines
+        assert f"{bank.word} was not amused" in out
+        assert "stays" not in out
+        assert "Trillian" not in out
+    assert asked("html").out.startswith("<!doctype html>")
+    assert kehu("subject-access", "nobody", "--postgres", bank.database).code == 1
+    assert bank.erase().code == 0
+    assert (bank.word in asked("json").out, "[erased]" in asked("json").out) == (False, True)
+
+
+def test_without_the_master_key_what_is_personal_stays_hidden(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEHU_MASTER_KEY", new_key())
+    told = json.loads(kehu("subject-access", "gone", "--format", "json", "--postgres", bank.database).out)
+    says = {event["type"]: event["says"] for event in told["events"]}
+    assert says["complaint.opened"]["description"] == "[hidden]"
+    (waiting,) = told["waiting"]
+    assert (waiting["value"], waiting["unreadable"]) == (None, "hidden")
+
+
+def test_what_nobody_could_read_goes_after_a_while(bank: Bank) -> None:
+    with psycopg.connect(bank.database) as conn:
+        conn.execute("UPDATE kehu.dead_letters SET published = true, died_at = died_at - interval '31 days'")
+    with closing(DeadLetterOutbox(bank.database)) as outbox:
+        assert outbox.purge_unread(timedelta(days=40)) == 0
+        assert outbox.purge_unread(timedelta(days=30)) == 2
+    kept = {letter["key"]: letter["value"] for letter in dead_letters(bank.database)}
+    assert kept == {b"gone": f"{{not json of {bank.word}".encode(), None: None}
+
+
+def test_a_markup_in_what_was_said_is_no_markup_of_the_page(database: str) -> None:
+    with closing(Bank(database)) as bank:
+        bank.take(CustomerRegistered(name="<script>alert(1)</script>"), "c1")
+        bank.fold()
+        out = kehu("subject-access", "c1", "--format", "html", "--postgres", database).out
+    assert "&lt;script&gt;" in out
+    assert "<script>" not in out
