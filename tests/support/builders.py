@@ -29,7 +29,7 @@ def message(offset: int, value: bytes, partition: Partition = SURVEYS) -> Messag
 
 EXAMPLES: dict[str, Any] = {
     "metric": "nps", "scale": 10, "score": 9, "severity": 2, "priority": 1, "resolved": True,
-    "booked_on": date(2026, 3, 2), "due": date(2026, 4, 2),
+    "booked_on": date(2026, 3, 2), "due": date(2026, 4, 2), "until": date(2030, 1, 2),
     "amount": Money(minor=-5, currency="EUR"), "invited_at": NOON, "starts_at": NOON, "due_at": NOON,
     "clock": "service", "preset_version": 1, "waiting_for": "customer", "outcome": "upheld", "status": "granted",
 }  # fmt: skip
