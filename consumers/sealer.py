@@ -49,11 +49,12 @@ class Sealer:
         self._clock = clock
 
     def run_once(self) -> int:
-        """Seal all that is new and tell every anchor what it does not know yet; how many heads were made.
+        """Seal all that is new, reads of personal data among it, and tell every anchor; how many heads were made.
 
         Raises HolesInTheLog and TreeDamaged: then nothing is sealed, and `kehu audit verify` says what was changed.
         """
         made = 0
+        self._seals.cover_reads(self._clock())
         while self._seals.seal(self._sign, self._clock()) is not None:
             made += 1
         for anchor in self._anchors:

@@ -17,7 +17,7 @@ from domain.merkle import Hash, complete_root, joined, leaf_hash, node_hash
 TILE = 256
 InTheLog = Literal["changed", "moved", "inserted", "removed", "missing", "twice", "lost"]
 OfHeads = Literal["unsigned", "head", "forked", "rewritten"]
-Kind = Literal[InTheLog, OfHeads, "inbox-removed", "inbox-changed", "inbox-added"]
+Kind = Literal[InTheLog, OfHeads, "inbox-removed", "inbox-changed", "inbox-added", "reads-changed"]
 
 MEANING: Mapping[Kind, str] = {
     "changed": "the event at this position is not the one that was sealed here",
@@ -33,6 +33,7 @@ MEANING: Mapping[Kind, str] = {
     "inbox-removed": "the inbox does not know the message that led to this event, and would take it again",
     "inbox-changed": "the entry of the inbox that leads to this event is of another message, or says something else",
     "inbox-added": "an entry of the inbox is of a message that was never read, which would be refused when it comes",
+    "reads-changed": "the reads of personal data that this act covers are not those that were recorded",
     "lost": "the log ends here, and more events were sealed, told outside or counted",
 }
 

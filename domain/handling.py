@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from domain import account, action, complaint, contact, customer, registry, survey
+from domain import account, action, administration, complaint, contact, customer, registry, survey
 from domain.errors import Refused
 from domain.values import BANK, Event, Fact, Meta, Recorded, StreamName
 
@@ -69,6 +69,13 @@ AGGREGATES = (
         action.decide,
         action.evolve,
         action.Action,
+    ),
+    Aggregate(
+        "administration",
+        lambda data, _meta: administration.stream_name(data.area),
+        administration.decide,
+        administration.evolve,
+        administration.Administration,
     ),
 )
 

@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 
 from domain import personal, registry
+from domain.administration import SOURCE
 from domain.audit import Finding
 from domain.errors import DomainError
 from domain.values import Fact, Recorded
@@ -47,6 +48,8 @@ def inbox_findings(conn: Conn, progress: Callable[[int], None] = lambda _events:
         recorded = group[0][0]
         identity = codec.identity(recorded.meta)
         entries = [(key, content) for _, _, key, content in group if key is not None]
+        if not entries and recorded.meta.source == SOURCE:
+            continue  # no message led to what is done to the system
         if not entries:
             without[identity] = int(recorded.position or 0)
         elif [key for key, _ in entries] != [identity] or not _says(group, entries[0][1]):

@@ -9,15 +9,17 @@ from typing import Annotated, Any
 import orjson
 import typer
 
+from domain.administration import LogExported
 from domain.merkle import rest
-from infra import auditing
+from infra import auditing, bootstrap
 from infra.cli.audit import NotSealed, Size, head_of
 from infra.cli.output import Csv, Json, Limit, Ndjson, print_rows, say
 from infra.cli.reading import KnownAt
 from infra.cli.servers import Postgres, connected
 from infra.cli.times import Since, Until, in_utc
+from infra.cli.who import By, Reason, who
 from infra.errors import KehuError
-from infra.postgres import tree
+from infra.postgres import acts, tree
 from infra.postgres.audited import Part, Wanted, part, stream_events
 from infra.postgres.past import known_position
 from infra.postgres.seals import Seals, StoredEvent
@@ -57,7 +59,7 @@ def stream(
     with connected(postgres) as conn:
         if not conn.execute("SELECT FROM kehu.stored_events WHERE originator_id = %s LIMIT 1", (name,)).fetchall():
             raise NoSuchStream(name)
-        rows = stream_events(conn, name, wanted, limit or None)
+        rows = stream_events(conn, [name], wanted, limit or None)
         print_rows(f"Stream {name}", rows, as_json, as_csv, as_ndjson, people=_for_people, limit=limit)
 
 
@@ -76,10 +78,13 @@ def export(
     since: Since = None,
     until: Until = None,
     size: Size = None,
+    by: By = "",
+    reason: Reason = None,
 ) -> None:
     """Events with a proof of all of them at once, which `kehu-verify export` checks without this database.
 
     --since and --until ask when events were recorded, and mean positions. The newest head is taken, or that of --size.
+    That something was exported is told in the log, as an act.
 
     Example: kehu audit export complaint-p-1 --stream complaint-p-1
     """
@@ -98,6 +103,9 @@ def export(
         if first is not None or last is not None:
             last = min(head.size if last is None else last, head.size)
         of = Part(stream, customer, first, last)
+        act = LogExported(by=who(by), reason=reason, head=head.size, **of.as_json())
+        with connected(postgres) as conn:
+            acts.record(conn, act, bootstrap.now())
         folder.mkdir(parents=True, exist_ok=True)
         number = 0
         with (folder / "events.ndjson").open("wb") as events, (folder / "rest.txt").open("w") as others:

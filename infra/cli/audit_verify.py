@@ -12,6 +12,7 @@ from domain.audit import Finding
 from domain.heads import Head
 from infra import anchors, auditing, signing
 from infra.auditing_inbox import inbox_findings
+from infra.auditing_reads import reads_findings
 from infra.cli.output import Csv, Json, Ndjson, console, print_rows, say
 from infra.cli.servers import OptionalKafka, Postgres, asked, require_told_kafka
 from infra.errors import KehuError
@@ -85,3 +86,4 @@ def _findings(
         if inbox:
             other = progress.add_task("inbox", total=events)
             yield from inbox_findings(conns[0], lambda walked: progress.advance(other, walked))
+        yield from reads_findings(conns[0])

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from domain import registry, upcasts
+from domain.administration import Act
 from infra.cli.output import Csv, Json, Limit, Ndjson, print_rows
 from infra.kafka import codec
 from infra.kafka.topics import topic_of
@@ -38,7 +39,7 @@ def every_event() -> list[dict[str, Any]]:
         {
             "name": r.name,
             "version": r.version,
-            "topic": topic_of(r.name),
+            "topic": None if issubclass(r.event, Act) else topic_of(r.name),
             "published": r.published,
             "upcasters": sorted(version for name, version in upcasts.UPCASTS if name == r.name),
             "consumers": [projection.name for projection in ALL if r.name in projection.handles],
@@ -52,7 +53,7 @@ def _for_people(row: dict[str, Any]) -> dict[str, Any]:
     return {
         "name": row["name"],
         "v": row["version"],
-        "topic": row["topic"].removeprefix("kehu."),
+        "topic": row["topic"] and row["topic"].removeprefix("kehu."),
         "by": "channel" if row["published"] else "derived",
         "upcasters": steps or None,
         "consumers": ", ".join(row["consumers"]).replace("_", " ") or None,

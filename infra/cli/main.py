@@ -13,6 +13,7 @@ from domain.ports import Unavailable
 from infra.cli import (
     actions,
     audit,
+    audit_acts,
     audit_read,
     audit_verify,
     case,
@@ -165,6 +166,7 @@ audit_commands.command()(audit.consistency)
 audit_commands.command()(audit_verify.verify)
 audit_commands.command()(audit_read.stream)
 audit_commands.command()(audit_read.export)
+audit_commands.command("acts")(audit_acts.list_acts)
 app.add_typer(key_commands, name="keys")
 key_commands.command("make")(keys.make)
 key_commands.command("status")(keys.status)

@@ -2,7 +2,6 @@
 
 from contextlib import suppress
 from datetime import datetime
-from getpass import getuser
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +12,7 @@ from infra import bootstrap
 from infra.cli.messages import for_programs, print_message
 from infra.cli.output import Csv, Json, Limit, Ndjson, print_json, print_rows, say, when
 from infra.cli.servers import Postgres, connected
+from infra.cli.who import By, who
 from infra.errors import KehuError, Unreadable
 from infra.postgres import ops
 from infra.remedies import meaning
@@ -112,7 +112,7 @@ def release_parked(
     seqs: Annotated[list[int], typer.Argument(metavar="SEQ…", help="As `kehu parked list` shows them.")],
     reason: Annotated[str, typer.Option(help="Why they must not wait any longer.")],
     postgres: Postgres = "",
-    by: Annotated[str, typer.Option(help="Who decides that; by default who is logged in.")] = "",
+    by: By = "",
 ) -> None:
     """Take messages out of their queues: they become dead letters with the reason, and what waits behind them goes on.
 
@@ -126,9 +126,7 @@ def release_parked(
         if missing := sorted({*seqs} - {one["seq"] for one in found}):
             raise NotParked(", ".join(map(str, missing)))
         try:
-            ops.release_parked(
-                conn, found, Released().rule, f"released by {by or getuser()}: {reason}", bootstrap.now()
-            )
+            ops.release_parked(conn, found, Released().rule, f"released by {who(by)}: {reason}", bootstrap.now())
         except Conflict as error:
             raise NotParked(str(error)) from error
     say(f"{len(found)} parked messages released")

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from functools import partial
 from typing import Annotated, Any
 
 import typer
 
+from infra import bootstrap
 from infra.cli.output import Csv, Json, Ndjson, print_rows, say
 from infra.cli.servers import Postgres, connected
+from infra.cli.who import By, Reason, who
 from infra.errors import KehuError
 from infra.postgres import ops
 from infra.postgres.builds import Builds, of_row
@@ -66,21 +67,21 @@ def _for_people(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def pause(name: Name, postgres: Postgres = "") -> None:
+def pause(name: Name, postgres: Postgres = "", by: By = "", reason: Reason = None) -> None:
     """Let a read model rest: no worker folds it until `resume`, and readers see it as it stands.
 
-    Example: kehu projections pause retention_risk
+    Example: kehu projections pause retention_risk --reason "its model is being looked at"
     """
-    _each(name, postgres, partial(Builds.pause, paused=True))
+    _each(name, postgres, _pausing(by, reason, paused=True))
     say(f"{name} rests.")
 
 
-def resume(name: Name, postgres: Postgres = "") -> None:
+def resume(name: Name, postgres: Postgres = "", by: By = "", reason: Reason = None) -> None:
     """Let a read model that rests go on where it was.
 
     Example: kehu projections resume retention_risk
     """
-    _each(name, postgres, partial(Builds.pause, paused=False))
+    _each(name, postgres, _pausing(by, reason, paused=False))
     say(f"{name} goes on.")
 
 
@@ -91,6 +92,10 @@ def retry(name: Name, postgres: Postgres = "") -> None:
     """
     _each(name, postgres, Builds.retry)
     say(f"{name} tries again.")
+
+
+def _pausing(by: str, reason: str | None, *, paused: bool) -> Callable[[Builds, str], None]:
+    return lambda builds, name: builds.pause(name, who(by), reason, bootstrap.now(), paused=paused)
 
 
 def _each(name: str, postgres: str, do: Callable[[Builds, str], None]) -> None:

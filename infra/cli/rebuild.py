@@ -27,6 +27,7 @@ from infra.cli.fillers import fill_builds
 from infra.cli.output import Json, console, print_rows, quiet, say
 from infra.cli.projections import Name, chosen
 from infra.cli.servers import Postgres, connected
+from infra.cli.who import By, Reason, who
 from infra.errors import KehuError
 from infra.failpoints import reach
 from infra.postgres.builds import Build, Builds
@@ -75,6 +76,8 @@ def rebuild(
     rollback: Annotated[bool, typer.Option("--rollback", help="Let readers see the former build again.")] = False,
     drop: Annotated[bool, typer.Option("--drop", help="Remove the builds that are not live.")] = False,
     processes: Annotated[int, typer.Option(min=0, help="Processes that fill builds; 0: one for each core.")] = 0,
+    by: By = "",
+    reason: Reason = None,
     as_json: Json = False,
 ) -> None:
     """Build a read model from the whole log beside the live one, compare both, and switch when told so.
@@ -94,7 +97,7 @@ def rebuild(
         closing(Builds(postgres)) as builds,
         Progress(*columns, console=console(stderr=True)) as progress,
     ):
-        work = Rebuild(postgres, log, builds, progress)
+        work = Rebuild(postgres, log, builds, progress, who(by), reason)
         if drop or rollback:
             done = [work.drop(one) if drop else work.back(one) for one in chosen(name)]
         else:
@@ -112,6 +115,8 @@ class Rebuild:
     log: PostgresLog
     builds: Builds
     progress: Progress
+    by: str
+    reason: str | None = None
 
     def build_all(self, projections: Sequence[Projection], switch: bool, processes: int) -> list[dict[str, Any]]:
         """Build each beside its live one: those that are new are filled all together, and then all are caught up."""
@@ -219,7 +224,7 @@ class Rebuild:
     def _switch(self, projection: Projection, build: Build, fold: "_Folding") -> None:
         for _ in range(TRIES):
             fold.to(self.log.head())
-            if self.builds.switch(projection, build):
+            if self.builds.switch(projection, build, self.by, self.reason, bootstrap.now()):
                 return
         raise NeverAhead(projection.name)
 

@@ -1,6 +1,5 @@
 """`kehu risk`: models of retention risk: which there are, who scores, how two of them differ."""
 
-import getpass
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +10,7 @@ from infra import bootstrap
 from infra.cli.output import Csv, Json, Limit, Ndjson, percent, print_json, print_rows, say
 from infra.cli.reading import WAIT, At, KnownAt, MinPosition, Wait, reading
 from infra.cli.servers import Connection, Postgres, connected
+from infra.cli.who import By, who
 from infra.errors import KehuError
 from infra.postgres import risk_models
 from infra.postgres.questions.risk import SCORED, Comparison, both_opinions, compared
@@ -79,7 +79,7 @@ def promote(
     model: Annotated[str, typer.Argument(help=WHICH)],
     reason: Annotated[str, typer.Option("--reason", help="Why; it is kept.")],
     postgres: Postgres = "",
-    by: Annotated[str, typer.Option("--by", help="Who decided it; the user of this computer if absent.")] = "",
+    by: By = "",
     as_json: Json = False,
 ) -> None:
     """Let every row be scored by this model from now on. A file is made known first.
@@ -94,7 +94,7 @@ def promote(
         if model.endswith(".json"):
             risk_models.add(conn, found)
         former = risk_models.champion(conn, bootstrap.now())
-        due = risk_models.promote(conn, found, by or getpass.getuser(), reason)
+        due = risk_models.promote(conn, found, who(by), reason, bootstrap.now())
     if as_json:
         print_json({"champion": found.id, "former": former.id, "due": due})
     else:

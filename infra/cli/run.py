@@ -12,6 +12,7 @@ from infra.cli.servers import Kafka, Postgres, connected, require_kafka
 from infra.errors import KehuError
 from infra.kafka import faust_app
 from infra.postgres.running_deadlines import unknown_presets
+from infra.telling import tell_settings
 
 
 class PresetsMissing(KehuError):
@@ -49,6 +50,7 @@ def worker(
     """
     wanted = settings.read(postgres=postgres or None, kafka=kafka or None, group=group)
     require_presets(wanted.postgres)
+    tell_settings(wanted.postgres, "worker", wanted, bootstrap.now())
     faust_app.run(bootstrap.worker(wanted))
 
 

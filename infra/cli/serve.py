@@ -5,11 +5,13 @@ from typing import Annotated
 
 import typer
 
+from infra import bootstrap
 from infra.cli.servers import Kafka, Postgres
 from infra.errors import KehuError
 from infra.http.scopes import EVENTS, EVERYTHING, SCOPES, VIEWS
 from infra.http.settings import HttpSettings
 from infra.settings import accepted, checked
+from infra.telling import tell_settings
 
 HOUR = 3600
 
@@ -42,6 +44,7 @@ def serve(
     from infra.http import server
 
     settings = checked(HttpSettings, host=host, port=port)
+    tell_settings(postgres, "serve", settings, bootstrap.now())
     server.run(settings, postgres, kafka, accepted())
 
 

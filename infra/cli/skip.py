@@ -1,6 +1,5 @@
 """`kehu dead-letters skip-unreadable`: past a batch that nobody can read, with its bytes and a reason kept."""
 
-from getpass import getuser
 from typing import Annotated
 
 import typer
@@ -12,6 +11,7 @@ from domain.ports import Fenced, Partition
 from infra import bootstrap
 from infra.cli.output import say
 from infra.cli.servers import Kafka, Postgres, asked, connected, require_kafka
+from infra.cli.who import By, who
 from infra.errors import KehuError, ServerUnavailable
 from infra.kafka import raw
 from infra.kafka.topics import Topics
@@ -37,7 +37,7 @@ def skip_unreadable(
     reason: Annotated[str, typer.Option(help="Why nothing else can be done.")],
     postgres: Postgres = "",
     kafka: Kafka = "",
-    by: Annotated[str, typer.Option(help="Who decides that; by default who is logged in.")] = "",
+    by: By = "",
 ) -> None:
     """Go past a damaged batch of messages, at which a partition stands still. A worker goes on behind it in seconds.
 
@@ -54,7 +54,7 @@ def skip_unreadable(
         raise NotStanding(f"topic {topic} does not exist")
     batch = _damaged(kafka, TopicPartition(topic, number), offset)
     partition = Partition(topic, topic_id, number)
-    told = f"skipped by {by or getuser()}: {reason}"
+    told = f"skipped by {who(by)}: {reason}"
     with connected(postgres) as conn:
         try:
             ops.skip(conn, partition, range(offset, batch.following), batch.data, Skipped().rule, told, bootstrap.now())

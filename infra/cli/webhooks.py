@@ -13,6 +13,7 @@ from infra.kafka import faust_app
 from infra.postgres import webhooks
 from infra.postgres.changes import Feed, connection
 from infra.postgres.following import newest, standing
+from infra.telling import tell_settings
 from infra.webhooks.addresses import check_url
 from infra.webhooks.signing import key_of, new_secret
 
@@ -212,4 +213,5 @@ def deliver(postgres: Postgres = "") -> None:
     Example: kehu webhooks deliver --postgres "host=db dbname=kehu"
     """
     given = settings.checked(settings.WebhookSettings, postgres=postgres or None)
+    tell_settings(given.postgres, "webhooks", given, bootstrap.now())
     faust_app.run(bootstrap.webhook_delivery(given))

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema
 
 from domain import handling, registry
+from domain.administration import Act, stream_name
 from domain.contracts import model
 from infra.errors import KehuError
 from infra.kafka import codec, envelopes
@@ -208,7 +209,19 @@ def _table() -> str:
         "| name | version | meaning |",
         "|---|---|---|",
     ]
-    lines += [f"| `{r.name}` | {r.version} | {_sentence(r)} |" for r in everything if not r.published]
+    acts = [(r, r.event.area) for r in everything if issubclass(r.event, Act)]
+    derived = [r for r in everything if not r.published and not issubclass(r.event, Act)]
+    lines += [f"| `{r.name}` | {r.version} | {_sentence(r)} |" for r in derived]
+    lines += [
+        "",
+        "## What is done to the system",
+        "",
+        "Whoever does it tells it in the same transaction, with who it was and why; see `kehu audit acts`.",
+        "",
+        "| name | version | stream | meaning |",
+        "|---|---|---|---|",
+    ]
+    lines += [f"| `{r.name}` | {r.version} | `{stream_name(area)}` | {_sentence(r)} |" for r, area in acts]
     return "\n".join(lines) + "\n"
 
 

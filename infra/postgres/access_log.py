@@ -4,14 +4,20 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any
 
 import orjson
 import psycopg
+from psycopg.rows import tuple_row
 
+from domain.administration import ReadsRecorded, stream_name
+from infra.postgres.acts import record as record_act
 from infra.postgres.ops import Row, matching, streamed
 
+AT_ONCE = 10_000
+"""Reads that one act covers at most."""
 _COLUMNS = "at, subject, client, method, path, query, purpose, customer_id, status, position, answered_rows"
 _ADD = f"""INSERT INTO kehu.access_log ({_COLUMNS}) SELECT {_COLUMNS}
     FROM json_populate_recordset(NULL::kehu.access_log, %s::json)"""
@@ -37,6 +43,57 @@ class Access:
 def record(conn: "psycopg.Connection[Any]", accesses: Sequence[Access]) -> None:
     """Keep these reads: all of them or none."""
     conn.execute(_ADD.encode(), (orjson.dumps(accesses).decode(),))
+
+
+def cover(conn: "psycopg.Connection[Any]", at: datetime) -> int:
+    """Put the reads since the last time under the proof of the log, as acts that hold their digest; how many reads.
+
+    Over a connection without an open transaction.
+    """
+    with conn.transaction():
+        # Alone for a moment: whatever has an id by now is committed, or never will be.
+        conn.execute("SELECT pg_advisory_xact_lock(hashtext('kehu-access-log'))")
+        last = _one(conn, "SELECT coalesce(max(id), 0) FROM kehu.access_log")
+    covered = 0
+    while True:
+        with conn.transaction():
+            conn.execute("SELECT pg_advisory_xact_lock(hashtext('kehu-reads'))")
+            first = _one(conn, _COVERED, (stream_name(ReadsRecorded.area),)) + 1
+            upto = min(last, first + AT_ONCE - 1)
+            if upto < first:
+                return covered
+            reads, digest = digest_of(conn, first, upto)
+            record_act(conn, ReadsRecorded(by="kehu", first=first, last=upto, reads=reads, digest=digest), at)
+            covered += reads
+
+
+def digest_of(conn: "psycopg.Connection[Any]", first: int, last: int) -> tuple[int, str]:
+    """How many reads have an id from the first to the last, and the SHA-256 over them: a line of JSON for each."""
+    number, digest = 0, sha256()
+    query = f"SELECT id, {_COLUMNS} FROM kehu.access_log WHERE id BETWEEN %s AND %s ORDER BY id"
+    with conn.cursor("reads", row_factory=tuple_row) as cursor:
+        for row in cursor.execute(query.encode(), (first, last)):
+            number += 1
+            digest.update(orjson.dumps(row, default=_in_utc, option=_LINE))
+    return number, digest.hexdigest()
+
+
+_LINE = orjson.OPT_APPEND_NEWLINE | orjson.OPT_PASSTHROUGH_DATETIME
+
+
+def _in_utc(at: datetime) -> str:
+    """The same text in every session."""
+    return at.astimezone(UTC).isoformat()
+
+
+def _one(conn: "psycopg.Connection[Any]", query: str, values: Sequence[object] = ()) -> int:
+    with conn.cursor(row_factory=tuple_row) as cursor:
+        row = cursor.execute(query.encode(), values or None).fetchone()
+    return int(row[0]) if row else 0
+
+
+_COVERED = """SELECT (convert_from(state, 'UTF8')::jsonb #>> '{data,last}')::bigint FROM kehu.stored_events
+    WHERE originator_id = %s ORDER BY originator_version DESC LIMIT 1"""
 
 
 def accesses(

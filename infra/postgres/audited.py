@@ -1,6 +1,6 @@
 """What an auditor reads of the log: a stream with all that came with its events, and events as they are hashed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,10 +16,11 @@ AT_ONCE = 2_000
 
 # Who did it is told by the events that somebody did. Whatever the channel said comes with the others.
 _STREAM = """SELECT position, version, type, happened_at, recorded_at,
-        coalesce(data ->> 'actor', data ->> 'agent_id') AS actor, data ->> 'channel' AS channel,
+        coalesce(data ->> 'actor', data ->> 'agent_id', data ->> 'by') AS actor, data ->> 'channel' AS channel,
         customer_id, meta ->> 'source' AS source, meta ->> 'id' AS id, meta ->> 'correlation_id' AS correlation_id,
         meta ->> 'causation_id' AS causation_id, meta ->> 'traceparent' AS traceparent, data, hidden
-    FROM (SELECT *, (meta ->> 'at')::timestamptz AS happened_at FROM kehu.event_log WHERE stream = {stream}) events"""
+    FROM (SELECT *, (meta ->> 'at')::timestamptz AS happened_at FROM kehu.event_log
+        WHERE stream = ANY({streams})) events"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +40,16 @@ _FILTERS = {
     "since": "happened_at >= {0}",
     "until": "happened_at < {0}",
     "known_at": "recorded_at <= {0}",
-    "actor": "coalesce(data ->> 'actor', data ->> 'agent_id') = {0}",
+    "actor": "coalesce(data ->> 'actor', data ->> 'agent_id', data ->> 'by') = {0}",
     "channel": "data ->> 'channel' = {0}",
 }
 
 
 def stream_events(
-    conn: "psycopg.Connection[Any]", stream: str, wanted: Wanted, limit: int | None = None
+    conn: "psycopg.Connection[Any]", streams: Sequence[str], wanted: Wanted, limit: int | None = None
 ) -> Iterator[Row]:
-    """The events of a stream as stored, not upcast, in order, read as they are asked for inside a transaction."""
-    query: sql.Composable = sql.SQL(_STREAM).format(stream=stream)
+    """The events of streams as stored, not upcast, in order, read as they are asked for inside a transaction."""
+    query: sql.Composable = sql.SQL(_STREAM).format(streams=list(streams))
     conditions = [
         sql.SQL(condition).format(getattr(wanted, name))
         for name, condition in _FILTERS.items()
@@ -56,7 +57,7 @@ def stream_events(
     ]
     if conditions:
         query += sql.SQL(" WHERE ") + sql.SQL(" AND ").join(conditions)
-    query += sql.SQL(" ORDER BY version LIMIT {}").format(limit)
+    query += sql.SQL(" ORDER BY position LIMIT {}").format(limit)
     with conn.cursor("stream", row_factory=dict_row) as cursor:
         cursor.itersize = AT_ONCE
         yield from cursor.execute(query)

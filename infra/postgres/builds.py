@@ -7,16 +7,18 @@ A build has a schema of its own: `satisfaction_v1`, then `satisfaction_v1_b2`. V
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
+from domain.administration import ProjectionPaused, ProjectionSwitched
 from domain.ports import Unavailable
 from domain.values import Position
 from infra.errors import KehuError
-from infra.postgres import roles
+from infra.postgres import acts, roles
 from infra.postgres.connection import Connection
 from projections.declare import Index, Projection, Table
 
@@ -152,8 +154,8 @@ class Builds:
         with self._connection.use() as conn, conn.transaction():
             yield _locked(conn, name, "live")
 
-    def switch(self, projection: Projection, to: Build) -> bool:
-        """Let the views show another build, in one transaction; the live one is the former then.
+    def switch(self, projection: Projection, to: Build, by: str, reason: str | None, at: datetime) -> bool:
+        """Let the views show another build, in one transaction; the live one is the former then. The log says by whom.
 
         False when the live build is ahead: fold on and try again, or readers would go back in time. Raises ViewIsHeld.
         """
@@ -174,16 +176,28 @@ class Builds:
                 )
                 _show(conn, projection, wanted)
                 roles.grant(conn)
+                before = (live.version, live.build) if live else (None, None)
+                act = ProjectionSwitched(
+                    by=by,
+                    reason=reason,
+                    projection=projection.name,
+                    version=wanted.version,
+                    build=wanted.build,
+                    former_version=before[0],
+                    former_build=before[1],
+                )
+                acts.record(conn, act, at)
         except Unavailable as error:
             if isinstance(error.__cause__, psycopg.errors.LockNotAvailable):
                 raise ViewIsHeld(projection.name) from error
             raise
         return True
 
-    def pause(self, name: str, *, paused: bool) -> None:
-        """Stop or resume the folding of the live build, wherever its projector runs."""
-        with self._connection.use() as conn:
+    def pause(self, name: str, by: str, reason: str | None, at: datetime, *, paused: bool) -> None:
+        """Stop or resume the folding of the live build, wherever its projector runs. The log says by whom."""
+        with self._connection.use() as conn, conn.transaction():
             conn.execute("UPDATE projections SET paused = %s WHERE name = %s", (paused, name))
+            acts.record(conn, ProjectionPaused(by=by, reason=reason, projection=name, paused=paused), at)
 
     def retry(self, name: str) -> None:
         """Let a projection that stopped at an event try it again."""

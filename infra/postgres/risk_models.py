@@ -12,7 +12,9 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
+from domain.administration import ModelPromoted
 from infra.errors import KehuError
+from infra.postgres import acts
 from infra.postgres.builds import COLUMNS, of_row
 from projections.declare import Projection
 from projections.retention_risk import (
@@ -128,7 +130,7 @@ def usable(found: Model) -> Scorer:
         raise UnusableModel(str(error)) from error
 
 
-def promote(conn: Connection, found: Model, by: str, reason: str) -> int:
+def promote(conn: Connection, found: Model, by: str, reason: str, at: datetime) -> int:
     """Let rows be scored by a model from now on; returns how many are due to be scored anew.
 
     All in one transaction: each build of this version names the model, its scored rows are due, and its mark is another
@@ -158,6 +160,7 @@ def promote(conn: Connection, found: Model, by: str, reason: str) -> int:
             ).format(sql.Identifier(build.schema, RISK.name))
             changed = conn.execute(statement, (found.id,)).rowcount
             due += changed if build.state == "live" else 0
+        acts.record(conn, ModelPromoted(by=by, reason=reason, model=found.id, former=former), at)
     return due
 
 

@@ -41,6 +41,7 @@ MAY: Mapping[str, Rights] = {
         "proof_tiles": KEEP,
         "tree_heads": ADD,
         "anchors": KEEP,
+        "access_log": READ,
     },
     "kehu_projector": {
         "stored_events": READ,
@@ -156,6 +157,11 @@ MAY: Mapping[str, Rights] = {
 }
 """Role -> table or view of the schema `kehu` -> what it may do there."""
 
+ACTS = ("record_act(text, text, bytea, text)", "told_settings(text)")
+"""The functions that tell in the log what was done."""
+MAY_TELL = ("kehu_sealer", "kehu_projector", "kehu_operator", "kehu_api", "kehu_deliverer", "kehu_auditor")
+"""Who does what is told, and may write nothing else to the log."""
+
 TIMES = ("notification_id", "recorded_at")
 """What a reader may see of the event store, to say how fresh an answer is: no event."""
 
@@ -212,6 +218,9 @@ def grant(conn: "psycopg.Connection[Any]") -> None:
                         sql.SQL(", ").join(map(sql.SQL, rights)), sql.Identifier(*target), name
                     )
                 )
+        if role in MAY_TELL:
+            for function in ACTS:
+                conn.execute(sql.SQL(f"GRANT EXECUTE ON FUNCTION kehu.{function} TO {{}}").format(name))
     if "kehu_reader" in roles:
         columns = sql.SQL(", ").join(map(sql.Identifier, TIMES))
         conn.execute(sql.SQL("GRANT SELECT ({}) ON kehu.stored_events TO kehu_reader").format(columns))

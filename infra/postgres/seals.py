@@ -11,7 +11,7 @@ from psycopg.rows import tuple_row
 from domain.heads import Head
 from domain.merkle import consistency_proof, inclusion_proof, root
 from infra.failpoints import reach
-from infra.postgres import tree
+from infra.postgres import access_log, tree
 from infra.postgres.connection import Connection
 from infra.postgres.log import head
 
@@ -85,6 +85,11 @@ class Seals:
             reach("sealing", conn)
         reach("sealed", None)
         return made
+
+    def cover_reads(self, now: datetime) -> int:
+        """Put the reads of personal data since the last time into the log, to be sealed with it; how many."""
+        with self._connection.use() as conn:
+            return access_log.cover(conn, now)
 
     def heads(self, after: int = 0, limit: int | None = None) -> list[Head]:
         """So many heads of more events than this, smallest first."""

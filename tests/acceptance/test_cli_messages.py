@@ -280,7 +280,8 @@ def test_the_catalogue_names_topic_and_consumers(history: History) -> None:
     assert (opened["version"], opened["topic"], opened["published"]) == (1, "kehu.complaints", True)
     assert opened["consumers"] == [projection.name for projection in ALL if "complaint.opened" in projection.handles]
     assert rows["complaint.clock-set"]["published"] is False
-    assert {row["topic"] for row in rows.values()} == set(TOPICS.values())
+    assert {row["topic"] for row in rows.values()} == {*TOPICS.values(), None}
+    assert rows["administration.model-promoted"]["topic"] is None
     some = history("events", "catalog", "--topic", "kehu.surveys", "--published", "--json").rows
     assert {row["name"] for row in some} == {"survey.invited", "survey.answered", "survey.declined", "survey.bounced"}
 

@@ -52,7 +52,7 @@ def test_a_read_model_rests_and_goes_on_while_the_others_run(copied: History, wo
     asked(copied, "pause", "satisfaction")
     worker.run_until_caught_up()
     expected = {projection.name: ("running", 0) for projection in ALL}
-    assert statuses(copied) == {**expected, "satisfaction": ("paused", 2)}
+    assert statuses(copied) == {**expected, "satisfaction": ("paused", 3)}
     assert (
         "paused at position"
         in {row["check"]: row["detail"] for row in copied("doctor", "--json").rows}["projection satisfaction"]

@@ -78,7 +78,7 @@ def test_what_is_held_is_what_the_tables_say(holdings: Holdings, database: str) 
 
 def test_a_read_model_that_rests_is_told_apart_from_one_that_stopped(holdings: Holdings, database: str) -> None:
     with closing(Builds(database)) as builds:
-        builds.pause(SATISFACTION.name, paused=True)
+        builds.pause(SATISFACTION.name, "a test", None, NOON, paused=True)
     (resting,) = [one for one in holdings.read().foldings if one.name == SATISFACTION.name]
     assert (resting.paused, resting.stopped) == (True, False)
 

@@ -28,6 +28,7 @@ from projections.catalogue import ALL
 from projections.declare import Mark, Save
 from projections.retention_risk import COLD, COLD_START, RETENTION_RISK, Model, Scorer
 from projections.retention_risk.observed import trajectory
+from tests.support.builders import NOON
 from tests.support.cli import kehu
 from tests.support.histories import END
 
@@ -66,7 +67,7 @@ def promoted(url: str, model: Model = STRICT) -> int:
     with connected(url) as conn:
         if model is not COLD_START:
             risk_models.add(conn, model)
-        return risk_models.promote(conn, model, "risk committee", "a test")
+        return risk_models.promote(conn, model, "risk committee", "a test", NOON)
 
 
 def stored(url: str) -> dict[str, tuple[str, object]]:
@@ -133,6 +134,8 @@ def test_whoever_asks_before_the_sweep_sees_the_new_score_already(bank: str) -> 
 
 def test_a_rebuild_is_scored_by_the_champion(bank: str) -> None:
     promoted(bank)
+    with closing(PostgresLog(bank)) as log, closing(PostgresReadModels(bank)) as models:
+        Projector(log, models, ALL).run_until_caught_up()
     done = kehu("rebuild", "retention_risk", "--switch", "--postgres", bank, "--json")
     assert (done.code, done.rows[0]["same_rows"]) == (0, True)
     assert {model for model, logit in stored(bank).values() if logit is not None} == {"strict.1"}

@@ -68,12 +68,12 @@ class World:
 
     def switch(self, projection: Projection) -> None:
         """A new build becomes the live one."""
-        assert self.builds.switch(projection, self.rebuilt(projection))
+        assert self.builds.switch(projection, self.rebuilt(projection), "a test", None, NOON)
 
     def roll_back(self, projection: Projection) -> None:
         former = self.builds.of(projection.name)["former"]
         self.folded(projection, former)
-        assert self.builds.switch(projection, self.builds.of(projection.name)["former"])
+        assert self.builds.switch(projection, self.builds.of(projection.name)["former"], "a test", None, NOON)
 
     def change(self, statement: str) -> None:
         """By hand, and without a trace."""

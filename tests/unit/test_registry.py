@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from domain import contact, handling, registry
+from domain.administration import Act
 from domain.errors import UnknownName
 from domain.values import Dimensions, Event
 from tests.support.builders import smallest
@@ -19,7 +20,7 @@ def declared(kind: type[Event]) -> Iterator[type[Event]]:
 
 
 def test_every_event_class_of_an_aggregate_is_registered() -> None:
-    assert set(declared(Event)) - {Dimensions} == {r.event for r in registry.all_registrations()}
+    assert set(declared(Event)) - {Act, Dimensions} == {r.event for r in registry.all_registrations()}
     registry.check()
 
 

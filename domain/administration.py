@@ -1,0 +1,162 @@
+"""Administration: what people did to the system itself. One stream for each area: `administration-{area}`.
+
+No channel sends these: whoever does something tells it in the same transaction, so that what was done and that it was
+done are sealed together. They are about no customer: `by` is who did it, a user of the computer or the subject of a
+token.
+"""
+
+from typing import Annotated, ClassVar
+
+from msgspec import Meta as Says
+
+from domain.registry import register
+from domain.values import Count, Event, Fact, Id, Label, Meta, StreamName, Text, Value
+
+SOURCE = "/kehu/administration"
+"""Of the meta of these events."""
+
+
+def stream_name(area: str) -> StreamName:
+    """The stream of one area."""
+    return StreamName(f"administration-{area}")
+
+
+# --- events: their names and fields are what is stored. Change them only with a new version and an upcaster. ---
+
+
+class Act(Event):
+    """Somebody did something to the system."""
+
+    area: ClassVar[str] = ""
+    by: Label
+    reason: Text | None = None
+
+
+class DeadLettersReplayed(Act):
+    """Dead letters were published again, as they came."""
+
+    area: ClassVar[str] = "messages"
+    letters: tuple[int, ...]
+
+
+class DeadLetterRepaired(Act):
+    """The event of a dead letter was published under another id, with what was wrong mended."""
+
+    area: ClassVar[str] = "messages"
+    letter: int
+    repaired_as: Text
+
+
+class BatchSkipped(Act):
+    """A partition goes on behind a batch that nobody can read. `following` is the offset it goes on at."""
+
+    area: ClassVar[str] = "messages"
+    topic: Label
+    partition: Count
+    first: int
+    following: int
+
+
+class ParkedReleased(Act):
+    """Waiting messages became dead letters, since they must not wait any longer."""
+
+    area: ClassVar[str] = "messages"
+    messages: tuple[int, ...]
+
+
+class ProjectionSwitched(Act):
+    """Readers see another build of a read model. `former_build` is None when there was none to be seen before."""
+
+    area: ClassVar[str] = "projections"
+    projection: Label
+    version: Count
+    build: Count
+    former_version: Count | None = None
+    former_build: Count | None = None
+
+
+class ProjectionPaused(Act):
+    """A read model rests, or goes on."""
+
+    area: ClassVar[str] = "projections"
+    projection: Label
+    paused: bool
+
+
+class ModelPromoted(Act):
+    """Retention risk is scored by another model."""
+
+    area: ClassVar[str] = "models"
+    model: Label
+    former: Label
+
+
+class LogExported(Act):
+    """Events were given away with their proof. `stream`, `customer`, `first` and `last` say which; absent means all."""
+
+    area: ClassVar[str] = "exports"
+    head: Annotated[int, Says(ge=0, description="events in the tree of the head that proves the export")]
+    stream: Text | None = None
+    customer: Id | None = None
+    first: int | None = None
+    last: int | None = None
+
+
+class ReadsRecorded(Act):
+    """Personal data was read: the rows of the access log with these ids, and a digest of what they say."""
+
+    area: ClassVar[str] = "reads"
+    first: int
+    last: int
+    reads: Annotated[int, Says(ge=0)]
+    digest: Annotated[str, Says(min_length=64, max_length=64, description="SHA-256 over the rows, hexadecimal")]
+
+
+class SettingsChanged(Act):
+    """A process runs with other settings than the one before it. Secrets are told by a digest."""
+
+    area: ClassVar[str] = "settings"
+    process: Label
+    settings: dict[str, str]
+
+
+class WebhookChanged(Act):
+    """A webhook was added, changed, paused, resumed, removed, replayed, or got another secret."""
+
+    area: ClassVar[str] = "webhooks"
+    webhook: Label
+    change: Label
+
+
+# --- state and decisions: whoever does something may do it, and tells it ---
+
+
+class Administration(Value):
+    """How much was done in an area."""
+
+    acts: int
+
+
+def evolve(state: Administration | None, event: Event, meta: Meta) -> Administration:
+    """The state after an event."""
+    return Administration(1 if state is None else state.acts + 1)
+
+
+def decide(state: Administration | None, fact: Fact) -> tuple[Event, ...]:
+    """What was done was done."""
+    return (fact.data,)
+
+
+register("administration.dead-letters-replayed", DeadLettersReplayed, published=False)
+register("administration.dead-letter-repaired", DeadLetterRepaired, published=False)
+register("administration.batch-skipped", BatchSkipped, published=False)
+register("administration.parked-released", ParkedReleased, published=False)
+register("administration.projection-switched", ProjectionSwitched, published=False)
+register("administration.projection-paused", ProjectionPaused, published=False)
+register("administration.model-promoted", ModelPromoted, published=False)
+register("administration.log-exported", LogExported, published=False)
+register("administration.reads-recorded", ReadsRecorded, published=False)
+register("administration.settings-changed", SettingsChanged, published=False)
+register("administration.webhook-changed", WebhookChanged, published=False)
+AREAS = ("messages", "projections", "models", "exports", "reads", "settings", "webhooks")
+"""All areas."""
