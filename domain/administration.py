@@ -102,6 +102,14 @@ class LogExported(Act):
     last: int | None = None
 
 
+class PersonShown(Act):
+    """All that is held on a person was shown, under all ids that they are known by."""
+
+    area: ClassVar[str] = "exports"
+    customer: Id
+    known_as: tuple[Id, ...]
+
+
 class ReadsRecorded(Act):
     """Personal data was read: the rows of the access log with these ids, and a digest of what they say."""
 
@@ -155,6 +163,7 @@ register("administration.projection-switched", ProjectionSwitched, published=Fal
 register("administration.projection-paused", ProjectionPaused, published=False)
 register("administration.model-promoted", ModelPromoted, published=False)
 register("administration.log-exported", LogExported, published=False)
+register("administration.person-shown", PersonShown, published=False)
 register("administration.reads-recorded", ReadsRecorded, published=False)
 register("administration.settings-changed", SettingsChanged, published=False)
 register("administration.webhook-changed", WebhookChanged, published=False)

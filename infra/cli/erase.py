@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import datetime
-from getpass import getuser
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +14,7 @@ from domain.erasure import Erasable, Outcome, Refused, Restricted, Retentions
 from infra import bootstrap, signing
 from infra.cli.output import Json, print_json, quiet, say
 from infra.cli.servers import Postgres
+from infra.cli.who import By, who
 from infra.erasing import BEFORE, Erasing, NotPurged, rules_of
 from infra.errors import KehuError
 from infra.postgres.ops import Row
@@ -46,7 +46,7 @@ def erase(
         str | None, typer.Option(help="Why, such as the id of the request. It is kept: name no person.")
     ] = None,
     postgres: Postgres = "",
-    by: Annotated[str, typer.Option(help="Who decides that; by default who is logged in.")] = "",
+    by: By = "",
     only: Annotated[bool, typer.Option("--only", help="Only this id, and not those that are merged with it.")] = False,
     due: Annotated[
         bool, typer.Option("--due", help="All who asked before, and had to be kept until a date that has come.")
@@ -84,7 +84,7 @@ def erase(
             if one["customer_id"] not in seen:
                 ids: tuple[str, ...] = (one["customer_id"],) if only else erasing.ids_of(one["customer_id"])
                 seen.update(ids)
-                told.append(_one(erasing, ids, one["reason"], by or getuser(), now, rules, dry_run=dry_run))
+                told.append(_one(erasing, ids, one["reason"], who(by), now, rules, dry_run=dry_run))
     done = [row for outcome, rows in told for row in rows if isinstance(outcome, Erasable)]
     if certificate is not None and not dry_run:
         certificate.write_bytes(b"".join(orjson.dumps(one, option=orjson.OPT_APPEND_NEWLINE) for one in done))

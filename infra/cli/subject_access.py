@@ -8,11 +8,15 @@ from typing import Annotated, Any
 import orjson
 import typer
 
+from domain.administration import PersonShown
+from infra import bootstrap
 from infra.cli.output import cell, print_json, say
 from infra.cli.reading import reading
-from infra.cli.servers import Postgres
+from infra.cli.servers import Postgres, connected
+from infra.cli.who import By, Reason, who
 from infra.erasing import UnknownCustomer
 from infra.plain import text_of
+from infra.postgres import acts
 from infra.postgres.questions.held import held_on
 from infra.postgres.questions.identity import merges_around
 from projections.customer_timeline import CUSTOMER_TIMELINE
@@ -54,11 +58,14 @@ def subject_access(
     postgres: Postgres = "",
     form: Annotated[Form, typer.Option("--format", help="For programs, as a page, or for a terminal.")] = Form.text,
     only: Annotated[bool, typer.Option("--only", help="Only this id, and not those that are merged with it.")] = False,
+    by: By = "",
+    reason: Reason = None,
 ) -> None:
     """Everything that is held on a person, with what is personal in the clear: events, messages, read models.
 
     All ids that are merged with CUSTOMER are one person. What others said of them is in it, and so are names of staff:
-    look through it before it is handed out. Needs the master key; without it what is personal shows as [hidden].
+    look through it before it is handed out. Needs the master key; without it what is personal shows as [hidden]. That
+    it was shown is told in the log, as an act.
 
     Example: kehu subject-access c-100042 --format html > c-100042.html
     """
@@ -68,6 +75,9 @@ def subject_access(
         if not any(held.values()):
             raise UnknownCustomer(customer_id)
         position = answer.fresh[0].position
+    with connected(postgres) as conn:
+        shown = PersonShown(by=who(by), reason=reason, customer=customer_id, known_as=tuple(ids))
+        acts.record(conn, shown, bootstrap.now())
     told = {"customer": customer_id, "known_as": list(ids), "as_of": now, "position": position, **_readable(held)}
     if form is Form.json:
         print_json(told)

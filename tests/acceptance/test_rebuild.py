@@ -5,6 +5,7 @@ import subprocess
 import sys
 from contextlib import closing
 from dataclasses import replace
+from datetime import date
 from itertools import count
 from threading import Event, Thread
 from typing import Any
@@ -17,7 +18,7 @@ from consumers.projector import Projector
 from domain.action import ActionOpened
 from domain.complaint import ComplaintDeadlineMissed, ComplaintOpened
 from domain.contact import ContactQueued
-from domain.customer import CustomerMerged, CustomerProfileChanged, CustomerRegistered
+from domain.customer import CustomerMerged, CustomerProfileChanged, CustomerRegistered, CustomerRestricted
 from domain.ports import Batch
 from domain.survey import SurveyInvited
 from domain.values import BANK
@@ -99,13 +100,15 @@ def something_of_everything(history: History) -> None:
 
 
 def know_persons(log: PostgresLog) -> None:
-    """Append what the bank's customers never say: names, devices that change, and a merge."""
+    """Append what the bank's customers never say: names, devices that change, a merge, and a wish to be forgotten."""
     registered = CustomerRegistered(name="Ann", email="ann@x.example", device_ids=("d1", "d2"), project_id="p-1")
     changed = CustomerProfileChanged(phone="+44 20 7946 0018", device_ids=("d2", "d3"))
     said = recorded(registered, changed, customer="person") + recorded(
         CustomerMerged(into="person", reason="same", by="desk"), customer="other"
     )
-    for event in (said[0], structs.replace(said[1], originator_version=2), said[2]):
+    asked = CustomerRestricted(until=date(2030, 1, 2), basis="our policy", reason="request dr-1", by="desk")
+    said += [structs.replace(one, originator_version=2) for one in recorded(asked, customer="other")]
+    for event in (said[0], structs.replace(said[1], originator_version=2), *said[2:]):
         log.append(Batch(events=[event]))
 
 

@@ -29,10 +29,11 @@ def message(offset: int, value: bytes, partition: Partition = SURVEYS) -> Messag
 
 EXAMPLES: dict[str, Any] = {
     "metric": "nps", "scale": 10, "score": 9, "severity": 2, "priority": 1, "resolved": True,
-    "booked_on": date(2026, 3, 2), "due": date(2026, 4, 2), "until": date(2031, 3, 2),
+    "booked_on": date(2026, 3, 2), "due": date(2026, 4, 2), "until": date(2030, 1, 2),
     "amount": Money(minor=-5, currency="EUR"), "invited_at": NOON, "starts_at": NOON, "due_at": NOON,
     "clock": "service", "preset_version": 1, "waiting_for": "customer", "outcome": "upheld", "status": "granted",
-    "letters": (7,), "letter": 7, "messages": (4,), "partition": 0, "first": 1, "following": 2, "last": 2, "version": 1,
+    "known_as": ("c1",), "letters": (7,), "letter": 7, "messages": (4,), "partition": 0,
+    "first": 1, "following": 2, "last": 2, "version": 1,
     "build": 1, "paused": True, "head": 5, "reads": 2, "digest": "ab" * 32, "settings": {"group": "kehu"},
 }  # fmt: skip
 
