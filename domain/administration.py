@@ -107,7 +107,7 @@ class PersonShown(Act):
 
     area: ClassVar[str] = "exports"
     customer: Id
-    known_as: tuple[Id, ...]
+    known_as: tuple[Label, ...]
 
 
 class ReadsRecorded(Act):
