@@ -14,6 +14,7 @@ from infra.cli import (
     actions,
     audit,
     audit_acts,
+    audit_explain,
     audit_read,
     audit_replay,
     audit_verify,
@@ -175,6 +176,7 @@ key_commands.command("make")(keys.make)
 key_commands.command("status")(keys.status)
 key_commands.command("rotate")(keys.rotate)
 audit_commands.command()(audit_replay.replay)
+audit_commands.add_typer(audit_explain.explain, name="explain")
 app.add_typer(event_commands, name="events")
 event_commands.command()(events.catalog)
 app.command()(erase.erase)
