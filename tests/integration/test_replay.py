@@ -253,7 +253,7 @@ def test_the_streams_of_a_customer_hold_all_events_about_them(stored: Stored, be
 
 
 @pytest.mark.parametrize(
-    "view", ["retention_risk", "customer_timeline", "queue_items", "queue_flow", "retention_risk_alerts"]
+    "view", ["retention_risk", "customer_timeline", "queue_items", "satisfaction_daily", "retention_risk_alerts"]
 )
 def test_changes_lead_from_one_moment_to_the_other_and_name_the_events(stored: Stored, view: str) -> None:
     projection, table = TABLES[view]
