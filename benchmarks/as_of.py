@@ -55,7 +55,7 @@ def run(settings: Settings, server: EmbeddedPostgres) -> Figures:
             database = server.url(name)
             events = _make_live(database)
             with psycopg.connect(database) as conn:
-                query = "SELECT DISTINCT customer_id FROM kehu.customer_timeline"
+                query = "SELECT customer_id FROM kehu.retention_risk"
                 known = [row[0] for row in conn.execute(query).fetchall()]
             asked = [_asked(database, known, events) for _ in range(settings.rounds)]
             ways = [partial(_rebuilt, database, [RETENTION_RISK]), partial(_replayed, database)]
