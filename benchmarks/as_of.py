@@ -77,7 +77,8 @@ def _make_live(database: str) -> int:
     _rebuilt(database, READ_MODELS)
     with closing(Builds(database)) as builds, closing(PostgresLog(database)) as log:
         for projection in READ_MODELS:
-            assert builds.switch(projection, builds.of(projection.name)["candidate"])
+            candidate = builds.of(projection.name)["candidate"]
+            assert builds.switch(projection, candidate, "benchmarks", None, bootstrap.now())
         return log.head()
 
 
