@@ -33,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Figures, their limits and the plain way")
     parser.add_argument("group", choices=[*GROUPS, "all"])
     parser.add_argument("--events", type=int, help="how many events; each group has a size of its own")
+    parser.add_argument("--customers", type=int, help="how many the store of the group audit has")
     parser.add_argument("--seconds", type=float, default=5.0, help="how long the latency is watched")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of which the median counts")
     parser.add_argument("--broker", choices=["embedded", "apache"], default="embedded")
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     figures: dict[str, Figure] = {}
     with tempfile.TemporaryDirectory(prefix="kehu-bench-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)  # the embedded PostgreSQL of a root user runs as somebody else
-        settings = Settings(Path(folder), given.events, given.seconds, given.rounds, given.broker)
+        settings = Settings(Path(folder), given.events, given.seconds, given.rounds, given.broker, given.customers)
         for name in IN_ALL if given.group == "all" else [given.group]:
             found = GROUPS[name](settings)
             show(found, console)

@@ -1,4 +1,4 @@
-"""Group audit: how fast the log is walked against its heads, and what sealing costs the ingest.
+"""Group audit: how fast the log is walked against its heads, what sealing costs the ingest, and what the past costs.
 
 A worker that seals does it every second here, ten times as often as by default.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psycopg
 
-from benchmarks import load
+from benchmarks import as_of, load
 from benchmarks.figures import Figure, Figures, Settings, alternating, middle
 from benchmarks.history import repeated
 from benchmarks.running import Ran, fill
@@ -48,7 +48,9 @@ def run(settings: Settings) -> Figures:
                 times = alternating(settings.rounds, partial(_read, database), partial(_walked, database))
                 read, walked = (events / middle(seconds) for seconds in times)
             received = _events(first) / middle([_received(first) for _ in range(settings.rounds)])
+        past = as_of.run(settings, server)
     return {
+        **past,
         "verify_rps": Figure(walked, "events/s", 100_000, "the bar"),
         "verify_vs_read": Figure(walked, "events/s", read, "reading the same rows"),
         "verify_inbox_rps": Figure(received, "events/s", walked, "the walk over the log"),

@@ -40,6 +40,7 @@ class Settings:
     seconds: float = 5.0
     rounds: int = 3
     broker: str = "embedded"
+    customers: int | None = None
 
 
 def middle(values: Sequence[float]) -> float:

@@ -15,18 +15,26 @@ from infra.postgres.migrate import migrate
 
 _EVENTS = """INSERT INTO kehu.stored_events (originator_id, originator_version, topic, state, notification_id,
         recorded_at, customer_id)
-    SELECT originator_id || {again}, originator_version, topic,
-        CASE WHEN position('"hidden"' IN convert_from(state, 'UTF8')) = 0 THEN state
-            ELSE convert_to((convert_from(state, 'UTF8')::jsonb - 'hidden')::text, 'UTF8') END,
-        notification_id + {again} * {events}, recorded_at, customer_id || {again}
-    FROM of_a_run.stored_events ORDER BY notification_id"""
+    SELECT originator_id || {again}, originator_version, topic, {state}, notification_id + {again} * {events},
+        recorded_at, customer_id || {again} FROM of_a_run.stored_events ORDER BY notification_id"""
+_SAME = """CASE WHEN position('"hidden"' IN convert_from(state, 'UTF8')) = 0 THEN state
+            ELSE convert_to((convert_from(state, 'UTF8')::jsonb - 'hidden')::text, 'UTF8') END"""
+# In an event stand the names of its customer and of its stream.
+_RENAMED = f"""convert_to(replace(replace(convert_from({_SAME}, 'UTF8'),
+        '"' || customer_id || '"', '"' || customer_id || {{again}} || '"'),
+        '"' || substr(originator_id, strpos(originator_id, '-') + 1) || '"',
+        '"' || substr(originator_id, strpos(originator_id, '-') + 1) || {{again}} || '"'), 'UTF8')"""
 _INBOX = """INSERT INTO kehu.inbox (key, content, stream)
     SELECT decode(md5(key || {again}::text::bytea), 'hex'), content, stream || {again} FROM of_a_run.inbox"""
 
 
 @contextmanager
-def repeated(server: EmbeddedPostgres, run: str, times: int) -> Iterator[str]:
-    """The name of a database whose log and inbox hold what `run` holds so many times; it is made to be copied."""
+def repeated(server: EmbeddedPostgres, run: str, times: int, *, renamed: bool = False) -> Iterator[str]:
+    """The name of a database whose log and inbox hold what `run` holds so many times; it is made to be copied.
+
+    What stands in the events is the same each time. Or it is `renamed` too, so that they can be folded, and there is no
+    inbox.
+    """
     with fresh_database(server) as database:
         migrate(database)
         with psycopg.connect(run) as source, psycopg.connect(database, autocommit=True) as target:
@@ -36,8 +44,9 @@ def repeated(server: EmbeddedPostgres, run: str, times: int) -> Iterator[str]:
             row = target.execute("SELECT count(*) FROM of_a_run.stored_events").fetchone()
             assert row is not None
             for again in range(times):
-                for statement in (_EVENTS, _INBOX):
-                    target.execute(sql.SQL(statement).format(again=again, events=row[0]))
+                state = sql.SQL(_RENAMED).format(again=again) if renamed else sql.SQL(_SAME)
+                for statement in (_EVENTS,) if renamed else (_EVENTS, _INBOX):
+                    target.execute(sql.SQL(statement).format(again=again, events=row[0], state=state))
             target.execute("UPDATE kehu.log_head SET n = %s, recorded_at = clock_timestamp()", (times * row[0],))
             target.execute("DROP SCHEMA of_a_run CASCADE")
             target.execute("VACUUM ANALYZE")

@@ -8,15 +8,14 @@ from typing import Annotated, Any
 import typer
 
 from domain import clocks
-from domain.complaint.standing import ClockStanding, Standing, explanations, standing
+from domain.complaint.standing import ClockStanding, Standing
 from infra import bootstrap
 from infra.cli.output import Json, cell, percent, print_json, print_rows, say, when
 from infra.cli.reading import At, KnownAt
 from infra.cli.servers import Postgres, connected
 from infra.cli.times import in_utc
+from infra.explained import case_at, clock
 from infra.postgres.past import Moment
-from infra.postgres.questions.cases import events_of
-from projections.service_queues.rules import RULES
 
 
 def case(
@@ -36,49 +35,27 @@ def case(
     """
     at, known_at = in_utc(at), in_utc(known_at)
     now = at or known_at or bootstrap.now()
-    shown, why = case_at(postgres, case_id, Moment(now, known_at))
+    with connected(postgres) as conn:
+        shown, why, _ = case_at(conn, case_id, Moment(now, known_at))
     if as_json:
-        told = {"explanations": [explained(which, one) for which, one in why.items()]} if explain else {}
+        told = {"explanations": [clock(which, one) for which, one in why.items()]} if explain else {}
         print_json({**asdict(shown), **told})
         return
-    _print(shown, now)
-    for which, one in why.items() if explain else ():
+    print_case(shown, now)
+    if explain:
+        print_clocks(why)
+
+
+def print_clocks(why: Mapping[clocks.Which, clocks.Explanation]) -> None:
+    """Why each clock is due when it is, for people."""
+    for which, one in why.items():
         say("")
         say(f"{which.capitalize()} clock", "bold")
         say(one.text())
 
 
-def case_at(postgres: str, case_id: str, moment: Moment) -> tuple[Standing, Mapping[clocks.Which, clocks.Explanation]]:
-    """A case as it stood at a moment, and why its clocks were due then. Raises UnknownCase."""
-    with connected(postgres) as conn:
-        events = events_of(conn, case_id, moment)
-    at = moment.happened_by
-    shown, state = standing(events, at, RULES.at(at).at_risk_share)
-    return shown, explanations(state, at)
-
-
-def explained(which: clocks.Which, one: clocks.Explanation) -> dict[str, Any]:
-    """An explanation as data: amounts are days, of business hours seconds."""
-    return {
-        "clock": which,
-        "preset": one.preset.name,
-        "preset_version": one.preset.version,
-        "source": one.preset.source,
-        "calendar": one.calendar.name,
-        "calendar_version": one.calendar.version,
-        "zone": one.calendar.zone,
-        "count": one.count,
-        "kind": one.kind,
-        "extensions": one.extensions,
-        "cycles_end": one.cycles_end,
-        "since": one.since,
-        "starts_at": one.start,
-        "due_at": one.due,
-        "stretches": [asdict(stretch) for stretch in one.stretches],
-    }
-
-
-def _print(shown: Standing, now: datetime) -> None:
+def print_case(shown: Standing, now: datetime) -> None:
+    """A case for people."""
     about = [shown.case_type.replace("_", " "), shown.status, f"queue {shown.queue}", f"severity {shown.severity}"]
     about += [f"owner {shown.owner}"] if shown.owner else []
     about += [f"outcome {shown.outcome}"] if shown.outcome else []

@@ -14,7 +14,9 @@ from infra.cli import (
     actions,
     audit,
     audit_acts,
+    audit_explain,
     audit_read,
+    audit_replay,
     audit_verify,
     case,
     customer,
@@ -73,7 +75,9 @@ webhook_commands = typer.Typer(no_args_is_help=True, help="Who is told by HTTP w
 action_commands = typer.Typer(no_args_is_help=True, help="What the bank does about causes of complaints.")
 risk_commands = typer.Typer(no_args_is_help=True, help="Models of retention risk: train, compare, promote.")
 customer_commands = typer.Typer(no_args_is_help=True, help="Who is one with whom: merges, and whom to look at.")
-audit_commands = typer.Typer(no_args_is_help=True, help="Proofs that nobody changed the log.")
+audit_commands = typer.Typer(
+    no_args_is_help=True, help="Proofs that nobody changed the log, and what it said at any moment."
+)
 parked_commands = typer.Typer(no_args_is_help=True, help="Messages that cannot apply yet.")
 key_commands = typer.Typer(no_args_is_help=True, help="The keys under which personal data is encrypted.")
 
@@ -171,6 +175,8 @@ app.add_typer(key_commands, name="keys")
 key_commands.command("make")(keys.make)
 key_commands.command("status")(keys.status)
 key_commands.command("rotate")(keys.rotate)
+audit_commands.command()(audit_replay.replay)
+audit_commands.add_typer(audit_explain.explain, name="explain")
 app.add_typer(event_commands, name="events")
 event_commands.command()(events.catalog)
 app.command()(erase.erase)

@@ -87,7 +87,8 @@ def print_rows(
     """Print the rows. `people` makes the row that is read in the table; only the columns in `wide` may wrap.
 
     `limit` is told when it may have cut the rows. With `fresh` the answer says how fresh it is: below the table, on
-    standard error beside CSV and NDJSON, and JSON is an object of `freshness`, what `about` holds, and `rows`.
+    standard error beside CSV and NDJSON. With that or `about` JSON is an object of `freshness`, what `about` holds, and
+    `rows`.
     """
     if as_json + as_csv + as_ndjson > 1:
         raise typer.BadParameter("choose one", param_hint="--json, --csv and --ndjson")
@@ -125,13 +126,14 @@ class _Told:
 
 def _print_document(rows: Iterable[Row], fresh: Sequence[Freshness], about: Mapping[str, Any]) -> None:
     write = sys.stdout.write
-    if fresh:
-        known = {one.projection: {n: getattr(one, n) for n in FRESH} for one in fresh}
-        write(f'{json_of({"freshness": known, **about}).decode()[:-1]},"rows":')
+    known = {one.projection: {n: getattr(one, n) for n in FRESH} for one in fresh}
+    told = {**({"freshness": known} if fresh else {}), **about}
+    if told:
+        write(f'{json_of(told).decode()[:-1]},"rows":')
     write("[")
     for number, row in enumerate(rows):
         write(("," if number else "") + json_of(row).decode())
-    write("]}\n" if fresh else "]\n")
+    write("]}\n" if told else "]\n")
 
 
 def print_json(value: object) -> None:

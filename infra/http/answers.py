@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Literal
@@ -59,13 +59,14 @@ def form(request: Request, asked: Form | None) -> Form:
     return "ndjson" if "application/x-ndjson" in accepted else "json"
 
 
-def chosen(fields: str | None, known: type[BaseModel]) -> Sequence[str] | None:
+def chosen(fields: str | None, known: type[BaseModel] | Collection[str]) -> Sequence[str] | None:
     """The fields that are wanted, None for all. Raises Invalid for one that no row has."""
     if fields is None:
         return None
+    there = known.model_fields if isinstance(known, type) else known
     names = list(dict.fromkeys(name.strip() for name in fields.split(",")))
-    if unknown := [name for name in names if name not in known.model_fields]:
-        told = f"no field {unknown[0][:50]!r}: choose among {', '.join(known.model_fields)}"
+    if unknown := [name for name in names if name not in there]:
+        told = f"no field {unknown[0][:50]!r}: choose among {', '.join(there)}"
         raise Invalid(errors=[{"at": "query.fields", "detail": told}])
     return names
 

@@ -1,7 +1,7 @@
 """The OpenAPI document, made from the endpoints. `python -m infra.http.openapi` writes it to docs/reference."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,10 @@ _HEADERS: Mapping[str, Any] = {
     "Kehu-Next": {"description": "The cursor of the next page.", "schema": {"type": "string"}},
     "ETag": {"description": "A tag of the rows, for If-None-Match.", "schema": {"type": "string"}},
 }
+_OF_REPLAYS: Mapping[str, Any] = {
+    "Kehu-As-Of": {"description": "What names this moment again.", "schema": {"type": "string"}},
+    "Kehu-Digest": {"description": "Of all rows of the view at this moment.", "schema": {"type": "string"}},
+}
 _CLOUDEVENT = {
     "type": "object",
     "description": "A CloudEvent 1.0; docs/reference/schemas has the data of each type.",
@@ -63,6 +67,7 @@ class Told:
     streamed: bool = False
     personal: bool = False
     problems: tuple[type[Problem], ...] = ()
+    headers: Mapping[str, Any] = field(default_factory=dict)
 
 
 _OF_VIEWS = (problems.Behind,)
@@ -86,6 +91,15 @@ OPERATIONS: Mapping[tuple[str, str], Told] = {
     ("get", "/v1/receipts"): Told(rows.Receipt, exported=False),
     ("post", "/v1/receipts"): Told(rows.Receipt, exported=False, problems=(problems.TooLarge, problems.BadRequest)),
     ("get", "/v1/access-log"): Told(ACCESS_LOG.fields, personal=True),
+    ("get", "/v1/audit/replay/{view}"): Told(
+        rows.ReplayedRow, personal=True, problems=(problems.NotFound,), headers=_OF_REPLAYS
+    ),
+    ("get", "/v1/audit/explain/risk/{customer_id}"): Told(
+        rows.ExplainedRiskRow, exported=False, personal=True, problems=(problems.NotFound,)
+    ),
+    ("get", "/v1/audit/explain/case/{case_id}"): Told(
+        rows.ExplainedCaseRow, exported=False, personal=True, problems=(problems.NotFound,)
+    ),
     ("post", "/v1/events"): Told(problems=(problems.TooLarge, problems.UnknownMediaType, problems.Refused)),
 }
 
@@ -206,7 +220,11 @@ def _answer(told: Told) -> dict[str, Any]:
     content: dict[str, Any] = {JSON: {"schema": page}}
     if told.exported:
         content |= {"text/csv": {"schema": {"type": "string"}}, "application/x-ndjson": {"schema": {"type": "string"}}}
-    return {"description": "The rows, and how fresh they are.", "headers": _HEADERS, "content": content}
+    return {
+        "description": "The rows, and how fresh they are.",
+        "headers": {**_HEADERS, **told.headers},
+        "content": content,
+    }
 
 
 def _header(name: str, description: str) -> dict[str, Any]:

@@ -227,6 +227,59 @@ class AccessRow(_Row):
     answered_rows: int | None
 
 
+class ReplayedRow(_Row):
+    """A row of any view, with all columns of its table; or with `diff` what became of one."""
+
+    position: int | None = Field(None, description="Of the last event that touched the row.")
+    kind: Literal["added", "removed", "changed"] | None = Field(None, description="With `diff`, as what follows.")
+    key: dict[str, Any] | None = None
+    before: dict[str, Any] | None = Field(None, description="The columns that differ, at the moment asked about.")
+    after: dict[str, Any] | None = Field(None, description="The same at the other moment.")
+    because: Literal["events", "time"] | None = None
+    events_total: int | None = Field(None, description="Events that did it; `events` has the first 20.")
+    events: "list[SourceEvent] | None" = None
+
+
+class SourceEvent(_Row):
+    position: int
+    stream: str
+    name: str
+    happened_at: datetime
+    recorded_at: datetime
+    source: str
+    id: str
+
+
+class ExplainedRiskRow(_Row):
+    customer_id: str
+    ids: list[str] = Field(description="All that were one then, the survivor first.")
+    at: datetime
+    position: int
+    band: str
+    probability: float | None
+    logit: float | None = Field(description="The base of the model plus the points of the reasons.")
+    score: int | None
+    scored_at: datetime | None
+    next_change_at: datetime | None
+    model: dict[str, Any]
+    windows: dict[str, Any]
+    reasons: list[dict[str, Any]] = Field(description="With the events behind each of them.")
+    events: int = Field(description="How many counted.")
+    last_event: SourceEvent
+
+
+class ExplainedCaseRow(_Row):
+    case: str
+    customer_id: str
+    status: str
+    at: datetime
+    position: int
+    clocks: list[dict[str, Any]]
+    explanations: list[dict[str, Any]] = Field(description="Preset, calendar and counted time of each clock.")
+    queue_rule: dict[str, Any]
+    events: list[SourceEvent]
+
+
 class ContactRow(_Row):
     contact: str
     queue: str

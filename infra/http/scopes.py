@@ -7,7 +7,7 @@ SCOPES: Mapping[str, str] = {
     EVENTS: "publish events of the sources that the claim `source` names, and ask for their receipts",
     VIEWS: "read the read models, within the rows of the claims `branches` and `segments`",
     SERVICE: "read how the service stands: projections, parked messages, dead letters, receipts",
-    AUDIT: "read who read personal data",
+    AUDIT: "read who read personal data, replay views, and have scores and deadlines explained",
     ADMIN: "everything",
 }
 EVERYTHING = "*"

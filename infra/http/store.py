@@ -71,6 +71,17 @@ class Store:
 
     def export(self, projections: Sequence[Projection], past: "Past | None", begin: "Begin[T]") -> "Export[T]":
         """An answer that is read part by part, beside the short questions. Raises TooMany when no place is free."""
+
+        def answer(conn: Connection) -> Answer:
+            position = replay(conn, projections, *past) if past is not None else None
+            conn.commit()
+            _read_only(conn)
+            return Answer(conn, *projections, as_of=position)
+
+        return self.made(answer, begin)
+
+    def made(self, make: Callable[[Connection], Answer], begin: "Begin[T]") -> "Export[T]":
+        """The same of what is made over a connection of its own. Raises TooMany when no place is free."""
         if not self._free:
             raise TooMany("as many exports and questions about the past as may run are running", {"Retry-After": "5"})
         self._free -= 1
@@ -81,10 +92,7 @@ class Store:
         def start() -> tuple[Connection, Answer]:
             conn = self._open(f"{self._export_seconds}s")
             try:
-                position = replay(conn, projections, *past) if past is not None else None
-                conn.commit()
-                _read_only(conn)
-                return conn, Answer(conn, *projections, as_of=position)
+                return conn, make(conn)
             except BaseException:
                 conn.close()
                 raise

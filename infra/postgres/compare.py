@@ -1,6 +1,6 @@
 """Two builds of a projection compared in one snapshot: rows, digests, and what is missing, added or changed."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,12 +13,15 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from infra.postgres.builds import Build, names
-from projections.declare import Projection, Table
+from infra.postgres.digests import digest
+from projections.declare import Projection, Row, Table
 
 EXAMPLES = 5
 """Differences that are kept of each table and kind."""
 KINDS = ("missing", "added", "changed")
 Conn = psycopg.Connection[dict[str, Any]]
+Swept = Callable[[Row], Row]
+"""What a row is at a moment, where time changes it."""
 
 
 @dataclass(slots=True)
@@ -74,14 +77,18 @@ def _table(conn: Conn, projection: Projection, table: Table, live: Build, candid
         if not {*table.key} <= there:
             return _all_new(conn, table, candidate)
         columns = [name for name in columns if name in there]
-    digest = _timed_digest if timed and live.version == candidate.version else _digest
-    before, after = (digest(conn, projection, table, build, columns, now) for build in (live, candidate))
+    one, other = (sql.Identifier(build.schema, table.name) for build in (live, candidate))
+    sweep = projection.sweep
+    swept: Swept | None = None
+    if timed and sweep is not None and live.version == candidate.version:
+        swept = lambda row: sweep(row, now)  # noqa: E731 (only where there is a sweep)
+    before, after = (digest_at(conn, table, side, columns, swept) for side in (one, other))
     compared = Compared(table.name, (before[0], after[0]), (before[1], after[1]))
     if compared.digests[0] != compared.digests[1]:
-        for one in _differences(conn, projection, table, live, candidate, columns, now if timed else None):
-            compared.counts[one.kind] += 1
-            if compared.counts[one.kind] <= EXAMPLES:
-                compared.examples.append(one)
+        for found in differences(conn, table, one, other, columns, swept):
+            compared.counts[found.kind] += 1
+            if compared.counts[found.kind] <= EXAMPLES:
+                compared.examples.append(found)
     return compared
 
 
@@ -97,63 +104,46 @@ def _all_new(conn: Conn, table: Table, candidate: Build) -> Compared:
     return Compared(table.name, (0, n), ("", ""), {"missing": 0, "added": n, "changed": 0})
 
 
-def _digest(
-    conn: Conn, projection: Projection, table: Table, build: Build, columns: list[str], now: datetime
+def digest_at(
+    conn: Conn, table: Table, target: sql.Identifier, columns: Sequence[str], swept: Swept | None
 ) -> tuple[int, str]:
-    query = sql.SQL(
-        "SELECT count(*) AS n, coalesce(sum(hashtextextended(ROW({})::text, 0)::numeric), 0) AS digest FROM {}"
-    ).format(names([*table.key, *columns]), sql.Identifier(build.schema, table.name))
-    row = conn.execute(query).fetchone()
-    assert row is not None
-    return row["n"], f"{int(row['digest']) % 2**64:016x}"
-
-
-def _timed_digest(
-    conn: Conn, projection: Projection, table: Table, build: Build, columns: list[str], now: datetime
-) -> tuple[int, str]:
-    assert projection.sweep is not None
+    """How many rows there are, and a digest of them: as they lie there, or with `swept` as they are at its moment."""
+    if swept is None:
+        return digest(conn, target, [*table.key, *columns])
     n, total = 0, 0
-    query = sql.SQL("SELECT {} FROM {}").format(names([*table.key, *columns]), sql.Identifier(build.schema, table.name))
+    query = sql.SQL("SELECT {} FROM {}").format(names([*table.key, *columns]), target)
     with conn.cursor("rows") as cursor:
         for row in cursor.execute(query):
-            swept = orjson.dumps(projection.sweep(row, now), default=str, option=orjson.OPT_SORT_KEYS)
-            total += int.from_bytes(blake2b(swept, digest_size=8).digest(), "big")
+            said = orjson.dumps(swept(row), default=str, option=orjson.OPT_SORT_KEYS)
+            total += int.from_bytes(blake2b(said, digest_size=8).digest(), "big")
             n += 1
     return n, f"{total % 2**64:016x}"
 
 
-def _differences(
+def differences(
     conn: Conn,
-    projection: Projection,
     table: Table,
-    live: Build,
-    candidate: Build,
-    columns: list[str],
-    now: datetime | None,
+    one: sql.Identifier,
+    other: sql.Identifier,
+    columns: Sequence[str],
+    swept: Swept | None = None,
+    *,
+    ordered: bool = False,
 ) -> Iterator[Difference]:
-    """Rows that differ, in no order; with `now`, of rows that change with time only those that differ then."""
+    """Rows that differ between two tables of the same keys, in no order or in that of the keys.
+
+    With `swept`, of rows that change with time only those that differ at its moment.
+    """
     sides = sql.SQL(", ").join(
         sql.SQL("{}.{} AS {}").format(sql.Identifier(side), sql.Identifier(name), sql.Identifier(f"{side}_{name}"))
         for side in ("b", "a")
         for name in columns
     )
-    rows = {
-        side: sql.SQL("ROW({})").format(
-            sql.SQL(", ").join(sql.SQL("{}.{}").format(sql.Identifier(side), sql.Identifier(name)) for name in columns)
-        )
-        for side in ("b", "a")
-    }
-    query = sql.SQL(
-        "SELECT {key}, {sides}, b.tableoid IS NULL AS added, a.tableoid IS NULL AS missing"
-        " FROM {live} b FULL JOIN {candidate} a USING ({key})"
-        " WHERE b.tableoid IS NULL OR a.tableoid IS NULL OR {before} IS DISTINCT FROM {after}"
-    ).format(
-        key=names(table.key),
-        sides=sides,
-        live=sql.Identifier(live.schema, table.name),
-        candidate=sql.Identifier(candidate.schema, table.name),
-        before=rows["b"],
-        after=rows["a"],
+    query = sql.SQL("SELECT {}, {}, b.tableoid IS NULL AS added, a.tableoid IS NULL AS missing {}{}").format(
+        names(table.key),
+        sides,
+        _unequal(table, one, other, columns),
+        sql.SQL(" ORDER BY {}").format(names(table.key)) if ordered else sql.SQL(""),
     )
     with conn.cursor("differences") as cursor:
         for row in cursor.execute(query):
@@ -163,9 +153,35 @@ def _differences(
                 kind, sides_there = ("added", (None, after)) if row["added"] else ("missing", (before, None))
                 yield Difference(table.name, kind, key, *sides_there)
                 continue
-            if now is not None and projection.sweep is not None and live.version == candidate.version:
-                before, after = dict(projection.sweep(before, now)), dict(projection.sweep(after, now))
+            if swept is not None:
+                before, after = dict(swept(before)), dict(swept(after))
             changed = [name for name in columns if before[name] != after[name]]
             if changed:
                 told = ({name: side[name] for name in changed} for side in (before, after))
                 yield Difference(table.name, "changed", key, *told)
+
+
+def count_differences(
+    conn: Conn, table: Table, one: sql.Identifier, other: sql.Identifier, columns: Sequence[str]
+) -> dict[str, int]:
+    """How many rows differ, of each kind."""
+    query = sql.SQL(
+        "SELECT count(*) FILTER (WHERE a.tableoid IS NULL) AS missing,"
+        " count(*) FILTER (WHERE b.tableoid IS NULL) AS added, count(*) AS changed {}"
+    ).format(_unequal(table, one, other, columns))
+    row = conn.execute(query).fetchone()
+    assert row is not None
+    return {**row, "changed": row["changed"] - row["missing"] - row["added"]}
+
+
+def _unequal(table: Table, one: sql.Identifier, other: sql.Identifier, columns: Sequence[str]) -> sql.Composed:
+    """`b` is the one before, `a` the one after."""
+    rows = (
+        sql.SQL("ROW({})").format(
+            sql.SQL(", ").join(sql.SQL("{}.{}").format(sql.Identifier(side), sql.Identifier(name)) for name in columns)
+        )
+        for side in ("b", "a")
+    )
+    return sql.SQL(
+        "FROM {} b FULL JOIN {} a USING ({}) WHERE b.tableoid IS NULL OR a.tableoid IS NULL OR {} IS DISTINCT FROM {}"
+    ).format(one, other, names(table.key), *rows)

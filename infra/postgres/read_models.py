@@ -24,6 +24,7 @@ from infra.failpoints import reach
 from infra.postgres import few_rows, risk_models
 from infra.postgres.builds import COLUMNS, Build, Builds, Conn, names, of_row
 from infra.postgres.connection import Connection
+from infra.postgres.digests import digest
 from projections.completeness import Folded
 from projections.declare import Change, Changed, Key, Mark, Projection, Row, Save, Standing, Table, Wanted
 
@@ -147,16 +148,12 @@ class PostgresReadModels:
 
     def digest(self, projection: Projection) -> str:
         """A digest over all rows of all tables, for comparing two ways to the same read model."""
-        build = self._build(projection)
-        parts = []
+        schema = self._build(projection).schema
         with self._connection.use() as conn, conn.transaction():
-            for table in projection.tables:
-                query = sql.SQL(
-                    "SELECT coalesce(md5(string_agg(md5(ROW({}, position)::text), '' ORDER BY {})), '') AS d FROM {}"
-                ).format(names(_named(table)), names(table.key), sql.Identifier(build.schema, table.name))
-                row = conn.execute(query).fetchone()
-                parts.append(row["d"] if row else "")
-        return ":".join(parts)
+            return ":".join(
+                digest(conn, sql.Identifier(schema, table.name), [*table.key, *table.columns, "position"])[1]
+                for table in projection.tables
+            )
 
     def _ours(self, build: Build) -> bool:
         if not self._bound:

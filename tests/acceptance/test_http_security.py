@@ -54,7 +54,7 @@ def server(history: History, issuer: Issuer) -> Iterator[Served]:
 
 def called(server: Served, method: str, path: str, headers: dict[str, str]) -> httpx.Response:
     """One call of an endpoint that would succeed for whoever may do it."""
-    where = path.replace("{customer_id}", "c-told")
+    where = path.format(customer_id="c-told", view="customer_timeline", case_id="told-1")
     if (method, path) == ("post", "/v1/events"):
         return server.client.post(
             where, content=EVENT, headers={**headers, "content-type": "application/cloudevents+json"}

@@ -31,7 +31,7 @@ from tests.support.project import ROOT, make_targets
 
 RUN = ("python", "sh", "console")
 SHIM = f'#!/bin/sh\nexec "{sys.executable}" -m infra.cli "$@"\n'
-READS = re.compile(r"kehu (show|dead-letters|parked|trace|doctor|erase|subject-access)\b|curl ")
+READS = re.compile(r"kehu (show|audit (replay|explain)|dead-letters|parked|trace|doctor|erase|subject-access)\b|curl ")
 PATIENCE = 30.0
 
 

@@ -160,6 +160,12 @@ def test_a_worker_a_reader_an_operator_and_an_auditor_work_with_their_own_rights
     replayed = kehu("show", "satisfaction", "--known-at", "2100-01-01", "--postgres", auditor, "--json")
     assert replayed.code == 0, replayed.err
     assert sum(row["n"] for row in replayed.rows) == 60
+    for command in (
+        ["replay", "queue_items", "--live"],
+        ["replay", "satisfaction", "--as-of-position", "9", "--diff", "now"],
+    ):
+        replayed = kehu("audit", *command, "--postgres", auditor)
+        assert replayed.code == 0, replayed.err
     sealer = as_user(guarded, "a_sealer", "kehu_sealer")
     key, heads = tmp_path / "seal.pem", tmp_path / "heads.jsonl"
     signing.make(key)

@@ -133,3 +133,8 @@ def test_rows_that_may_have_been_cut_are_told(limit: int, said: bool, capsys: py
 def test_a_rule_is_explained_by_its_error_or_as_a_wrong_message() -> None:
     assert "did not come in time" in meaning("expired")
     assert "correct it at its source" in meaning("bad-json")
+
+
+def test_what_rows_are_about_stands_beside_them_in_json(capsys: pytest.CaptureFixture[str]) -> None:
+    print_rows("Rows", [{"a": 1}], as_json=True, about={"digest": "00"})
+    assert json.loads(capsys.readouterr().out) == {"digest": "00", "rows": [{"a": 1}]}
