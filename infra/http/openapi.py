@@ -15,7 +15,7 @@ from pydantic.json_schema import models_json_schema
 from infra.http import problems, rows
 from infra.http.parameters import Parameters
 from infra.http.problems import MEDIA, Problem
-from infra.http.routes.audit import ACCESS_LOG
+from infra.http.routes.audit import ACCESS_LOG, ACTS
 from infra.http.routes.events import BATCH, JSON
 from infra.http.routes.operations import DEAD_LETTERS, PARKED, PROJECTIONS
 from infra.http.routes.views import CASES_VIEW, QUEUES_VIEW, RISK_VIEW, SATISFACTION_VIEW, TIMELINE_VIEW
@@ -91,6 +91,7 @@ OPERATIONS: Mapping[tuple[str, str], Told] = {
     ("get", "/v1/receipts"): Told(rows.Receipt, exported=False),
     ("post", "/v1/receipts"): Told(rows.Receipt, exported=False, problems=(problems.TooLarge, problems.BadRequest)),
     ("get", "/v1/access-log"): Told(ACCESS_LOG.fields, personal=True),
+    ("get", "/v1/acts"): Told(ACTS.fields, personal=True),
     ("get", "/v1/audit/replay/{view}"): Told(
         rows.ReplayedRow, personal=True, problems=(problems.NotFound,), headers=_OF_REPLAYS
     ),

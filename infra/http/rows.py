@@ -227,6 +227,17 @@ class AccessRow(_Row):
     answered_rows: int | None
 
 
+class ActRow(_Row):
+    position: int
+    at: datetime
+    recorded_at: datetime
+    area: str
+    act: str
+    by: str
+    reason: str | None
+    what: dict[str, Any] = Field(description="What it was done to: the other fields of the event.")
+
+
 class ReplayedRow(_Row):
     """A row of any view, with all columns of its table; or with `diff` what became of one."""
 

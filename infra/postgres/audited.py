@@ -15,7 +15,7 @@ Row = dict[str, Any]
 AT_ONCE = 2_000
 
 # Who did it is told by the events that somebody did. Whatever the channel said comes with the others.
-_STREAM = """SELECT position, version, type, happened_at, recorded_at,
+_STREAM = """SELECT position, stream, version, type, happened_at, recorded_at,
         coalesce(data ->> 'actor', data ->> 'agent_id', data ->> 'by') AS actor, data ->> 'channel' AS channel,
         customer_id, meta ->> 'source' AS source, meta ->> 'id' AS id, meta ->> 'correlation_id' AS correlation_id,
         meta ->> 'causation_id' AS causation_id, meta ->> 'traceparent' AS traceparent, data, hidden
@@ -33,6 +33,8 @@ class Wanted:
     known_at: datetime | None = None
     actor: str | None = None
     channel: str | None = None
+    after: int | None = None
+    """Behind this position."""
 
 
 _FILTERS = {
@@ -42,6 +44,7 @@ _FILTERS = {
     "known_at": "recorded_at <= {0}",
     "actor": "coalesce(data ->> 'actor', data ->> 'agent_id', data ->> 'by') = {0}",
     "channel": "data ->> 'channel' = {0}",
+    "after": "position > {0}",
 }
 
 

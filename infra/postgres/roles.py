@@ -116,6 +116,7 @@ MAY: Mapping[str, Rights] = {
     },
     "kehu_api": {
         "stored_events": READ,
+        "event_log": READ,
         "log_head": READ,
         "projections": READ,
         "projection_builds": READ,

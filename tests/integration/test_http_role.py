@@ -27,7 +27,7 @@ def test_it_answers_every_question_and_records_who_asked(guarded: str) -> None:
     with issuing() as issuer, served(guarded, f"127.0.0.1:{free_port()}", issuer) as server:
         for path in (
             *("satisfaction", "retention-risk", "queues", "cases", "projections", "dead-letters", "parked"),
-            *("receipts?source=/a&id=b", "access-log", "queues?as_of=2020-01-01T00:00:00Z", "cases?format=csv"),
+            *("receipts?source=/a&id=b", "access-log", "acts", "queues?as_of=2020-01-01T00:00:00Z", "cases?format=csv"),
             "audit/replay/queue_items?diff=position:0",
         ):
             answer = server.get(f"/v1/{path}", scope="admin")
@@ -35,6 +35,6 @@ def test_it_answers_every_question_and_records_who_asked(guarded: str) -> None:
         assert server.get("/v1/customers/nobody").status_code == 404
         assert server.client.get("/health/ready").status_code == 200
         rows = server.get("/v1/access-log", scope="audit:read").json()["rows"]
-        assert len(rows) == 6
+        assert len(rows) == 7
     with psycopg.connect(guarded) as conn, pytest.raises(psycopg.errors.InsufficientPrivilege):
         conn.execute("DELETE FROM kehu.access_log")

@@ -1,18 +1,20 @@
-"""Who read personal data, for auditors. Reading that is recorded too."""
+"""Who read personal data and who did what to the system, for auditors. Reading that is recorded too."""
 
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Request
 from pydantic import AwareDatetime, Field
 from starlette.responses import Response
 
+from domain.administration import AREAS, stream_name
 from infra.http.asking import Asked, Text, View, Wanted, ask
 from infra.http.callers import Caller
 from infra.http.parameters import Parameters
-from infra.http.rows import AccessRow
+from infra.http.rows import AccessRow, ActRow
 from infra.http.scopes import AUDIT
 from infra.http.security import Needs
+from infra.postgres import audited
 from infra.postgres.access_log import accesses
 from infra.postgres.questions.answer import Row
 from infra.postgres.questions.identity import ever_linked
@@ -53,3 +55,46 @@ async def access_log(
         )
 
     return await ask(request, caller, ACCESS_LOG, wanted, rows)
+
+
+class WantedActs(Wanted):
+    """Acts of administration, oldest first."""
+
+    area: Literal["messages", "projections", "models", "exports", "reads", "settings", "webhooks"] | None = None
+    by: Text | None = None
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
+
+
+ACTS = View("acts", ActRow, (), (int,), lambda row: (row["position"],))
+
+
+@router.get("/acts")
+async def acts(
+    request: Request, caller: Auditor, wanted: Annotated[WantedActs, Depends(Parameters(WantedActs))]
+) -> Response:
+    """What was done to the system, by whom, why and when, oldest first."""
+    streams = [stream_name(one) for one in ([wanted.area] if wanted.area else AREAS)]
+
+    def rows(asked: Asked) -> Iterable[Row]:
+        after = None if asked.after is None else asked.after[0]
+        chosen = audited.Wanted(None, wanted.since, wanted.until, None, wanted.by, after=after)
+        return asked.answer.ask(
+            lambda conn: map(_act, audited.stream_events(conn, streams, chosen, asked.limit or None))
+        )
+
+    return await ask(request, caller, ACTS, wanted, rows)
+
+
+def _act(row: Row) -> Row:
+    said = dict(row["data"])
+    return {
+        "position": row["position"],
+        "at": row["happened_at"],
+        "recorded_at": row["recorded_at"],
+        "area": row["stream"].removeprefix("administration-"),
+        "act": row["type"].removeprefix("administration."),
+        "by": said.pop("by"),
+        "reason": said.pop("reason", None),
+        "what": said,
+    }
