@@ -112,7 +112,7 @@ def standing(events: Sequence[Recorded], now: datetime, at_risk: float) -> tuple
     for recorded in events:
         state = evolve(state, recorded.event, recorded.meta)
         _note(shown, recorded)
-        _judge(judged, recorded)
+        judge(judged, recorded)
     assert state is not None
     shown.status, shown.queue, shown.owner = state.status, state.queue, state.owner
     shown.outcome, shown.reopened = state.outcome, state.reopened
@@ -150,8 +150,8 @@ def _explained(state: Complaint, clock: Clock, extensions: int, now: datetime) -
     )
 
 
-def _judge(judged: dict[str, Any], recorded: Recorded) -> None:
-    """Keep what the verdicts need."""
+def judge(judged: dict[str, Any], recorded: Recorded) -> None:
+    """Keep what the verdicts of a case need, under the names of `domain.clocks.judgement`."""
     match recorded.event:
         case ComplaintClockSet() as said:
             set_deadline(judged, said.clock, said.preset, said.due_at, recorded.meta.occurred_at)

@@ -37,6 +37,7 @@ from infra.cli import (
     reconciliation,
     repair,
     retention_risk,
+    returns,
     risk,
     risk_history,
     risk_train,
@@ -171,6 +172,7 @@ audit_commands.command()(audit_verify.verify)
 audit_commands.command()(audit_read.stream)
 audit_commands.command()(audit_read.export)
 audit_commands.command("acts")(audit_acts.list_acts)
+audit_commands.command("return")(returns.regulatory_return)
 app.add_typer(key_commands, name="keys")
 key_commands.command("make")(keys.make)
 key_commands.command("status")(keys.status)

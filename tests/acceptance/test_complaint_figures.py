@@ -10,6 +10,9 @@ import pytest
 
 from consumers.projector import Projector
 from domain.complaint import ComplaintOpened
+from domain.returns import RETURNS, Counts, Period
+from domain.returns import rows_of as returned
+from domain.values import Recorded
 from examples import cfpb_complaints
 from infra.memory.log import MemoryLog
 from infra.memory.read_models import MemoryReadModels
@@ -153,3 +156,25 @@ def test_clusters_are_judged_as_the_rule_says(
     alerts = {(one.product, one.cause, one.branch) for one in found.clusters if one.state in ("alert", "new")}
     assert alerts == {tuple(key) for key in expected}
     assert len(alerts) == number
+
+
+def test_the_return_for_the_cfpb_says_what_the_file_says(table: pd.DataFrame, log: MemoryLog) -> None:
+    period = Period(date(2011, 7, 21), date(2030, 1, 1))
+    rule, streams = RETURNS["us_cfpb"].on(period.since), dict[str, list[Recorded]]()
+    for event in log.events:
+        streams.setdefault(event.originator_id, []).append(event)
+    counts = Counts(rule)
+    for stream in streams.values():
+        for row in returned(stream, rule, period):
+            counts.add(row)
+    told = {(line.measure, line.value): line.cases for line in counts.lines()}
+    answered, timely = table["answered"], table["timely_response"] == "Yes"
+    disputed = int((answered & (table["consumer_disputed"] == "Yes")).sum())
+    assert told["opened", ""] == len(table)
+    assert (told["closed", ""], told["reopened", ""]) == (int(answered.sum()), disputed)
+    assert told["outstanding_at_end", ""] == int((~answered).sum()) + disputed
+    assert told["complaints", "untimely_response"] == told["outstanding_at_end", ""]  # none has an answer by 2030
+    assert told["closed", "met"] == told["closed", "within_15_days"] == int((answered & timely).sum())
+    assert told["closed", "missed"] == told["closed", "within_60_days"] == int((answered & ~timely).sum())
+    for verdict, rows in sizes(table[answered], "verdict").items():
+        assert told["closed", verdict] == rows

@@ -173,6 +173,8 @@ def test_a_worker_a_reader_an_operator_and_an_auditor_work_with_their_own_rights
     assert sealed.code == 0, sealed.err
     verified = kehu("audit", "verify", "--heads", str(heads), "--postgres", auditor, "--json")
     assert (verified.code, verified.rows) == (0, []), verified.err
+    counted = kehu("audit", "return", "uk_disp", "--since=2026-01-01", "--until=2026-07-01", "--postgres", auditor)
+    assert counted.code == 0, counted.err
     told = kehu("subject-access", "c1", "--postgres", auditor)
     assert told.code == 0, told.err
     both = as_user(guarded, "an_eraser_who_seals", "kehu_eraser", "kehu_sealer")
