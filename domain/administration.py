@@ -1,8 +1,7 @@
 """Administration: what people did to the system itself. One stream for each area: `administration-{area}`.
 
 No channel sends these: whoever does something tells it in the same transaction, so that what was done and that it was
-done are sealed together. They are about no customer: `by` is who did it, a user of the computer or the subject of a
-token.
+done are sealed together. `by` is who did it, a user of the computer or the subject of a token.
 """
 
 from typing import Annotated, ClassVar
@@ -25,10 +24,11 @@ def stream_name(area: str) -> StreamName:
 
 
 class Act(Event):
-    """Somebody did something to the system."""
+    """Somebody did something to the system. `by` is who says so; `user` is added by PostgreSQL: who was connected."""
 
     area: ClassVar[str] = ""
     by: Label
+    user: Annotated[Label | None, Says(description="the user of PostgreSQL over whose connection it was told")] = None
     reason: Text | None = None
 
 
@@ -121,7 +121,7 @@ class ReadsRecorded(Act):
 
 
 class SettingsChanged(Act):
-    """A process runs with other settings than the one before it. Secrets are told by a digest."""
+    """A process runs with other settings than the one before it. Passwords are left out."""
 
     area: ClassVar[str] = "settings"
     process: Label

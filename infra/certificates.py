@@ -27,6 +27,7 @@ class NotSealedYet(KehuError):
 
 def seal(seals: Seals, signer: Signer, clock: Callable[[], datetime], position: int = 0) -> None:
     """Seal what is new, at least up to a position; another process that seals is waited for. Raises NotSealedYet."""
+    seals.cover_reads(clock())
     for _ in range(TRIES):
         while seals.seal(signer.sign, clock()) is not None:
             pass

@@ -18,7 +18,12 @@ from infra.postgres.ops import Row, matching, streamed
 
 AT_ONCE = 10_000
 """Reads that one act covers at most."""
-_COLUMNS = "at, subject, client, method, path, query, purpose, customer_id, status, position, answered_rows"
+COLUMNS = (
+    *("at", "subject", "client", "method", "path", "query", "purpose", "customer_id", "status", "position"),
+    "answered_rows",
+)
+"""All but the id, which nobody chooses."""
+_COLUMNS = ", ".join(COLUMNS)
 _ADD = f"""INSERT INTO kehu.access_log ({_COLUMNS}) SELECT {_COLUMNS}
     FROM json_populate_recordset(NULL::kehu.access_log, %s::json)"""
 
@@ -50,17 +55,21 @@ def cover(conn: "psycopg.Connection[Any]", at: datetime) -> int:
 
     Over a connection without an open transaction.
     """
-    with conn.transaction():
-        # Alone for a moment: whatever has an id by now is committed, or never will be.
-        conn.execute("SELECT pg_advisory_xact_lock(hashtext('kehu-access-log'))")
-        last = _one(conn, "SELECT coalesce(max(id), 0) FROM kehu.access_log")
+    try:
+        with conn.transaction():
+            conn.execute("SET LOCAL lock_timeout = '2s'")
+            # Alone for a moment: whatever has an id by now is committed, or never will be.
+            conn.execute("SELECT pg_advisory_xact_lock(hashtext('kehu-access-log'))")
+            last = _one(conn, "SELECT coalesce(max(id), 0) FROM kehu.access_log")
+    except psycopg.errors.LockNotAvailable:
+        return 0  # a read takes long to be recorded: it is covered the next time
     covered = 0
     while True:
         with conn.transaction():
             conn.execute("SELECT pg_advisory_xact_lock(hashtext('kehu-reads'))")
             first = _one(conn, _COVERED, (stream_name(ReadsRecorded.area),)) + 1
-            upto = min(last, first + AT_ONCE - 1)
-            if upto < first:
+            upto = _one(conn, _UPTO, (first, last, AT_ONCE))
+            if not upto:
                 return covered
             reads, digest = digest_of(conn, first, upto)
             record_act(conn, ReadsRecorded(by="kehu", first=first, last=upto, reads=reads, digest=digest), at)
@@ -89,9 +98,10 @@ def _in_utc(at: datetime) -> str:
 def _one(conn: "psycopg.Connection[Any]", query: str, values: Sequence[object] = ()) -> int:
     with conn.cursor(row_factory=tuple_row) as cursor:
         row = cursor.execute(query.encode(), values or None).fetchone()
-    return int(row[0]) if row else 0
+    return int(row[0]) if row and row[0] is not None else 0
 
 
+_UPTO = """SELECT max(id) FROM (SELECT id FROM kehu.access_log WHERE id BETWEEN %s AND %s ORDER BY id LIMIT %s) ids"""
 _COVERED = """SELECT (convert_from(state, 'UTF8')::jsonb #>> '{data,last}')::bigint FROM kehu.stored_events
     WHERE originator_id = %s ORDER BY originator_version DESC LIMIT 1"""
 

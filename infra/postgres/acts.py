@@ -8,7 +8,7 @@ import psycopg
 from psycopg.rows import tuple_row
 
 from domain import registry
-from domain.administration import SOURCE, Act, stream_name
+from domain.administration import SOURCE, Act, ReadsRecorded, stream_name
 from domain.values import BANK, Meta, Position, Recorded
 from infra.postgres.mapper import to_state
 
@@ -16,14 +16,17 @@ from infra.postgres.mapper import to_state
 def record(conn: "psycopg.Connection[Any]", act: Act, at: datetime) -> Position:
     """Append an act to the stream of its area, as the last step of the caller's transaction; its position.
 
-    Last, since all writers of the log wait for the transaction to end.
+    Last, since all writers of the log wait for the transaction to end. PostgreSQL adds which of its users told it.
     """
     registration = registry.of(act)
     stream = stream_name(act.area)
     meta = Meta(str(uuid4()), SOURCE, BANK, at)
     state = to_state(Recorded(stream, 0, act, meta, registration.name))
     with conn.cursor(row_factory=tuple_row) as cursor:
-        values = (stream, registration.topic, state, BANK)
-        found = cursor.execute("SELECT kehu.record_act(%s, %s, %s, %s)", values).fetchone()
+        if isinstance(act, ReadsRecorded):
+            found = cursor.execute("SELECT kehu.record_reads(%s, %s)", (registration.topic, state)).fetchone()
+        else:
+            values = (stream, registration.topic, state)
+            found = cursor.execute("SELECT kehu.record_act(%s, %s, %s)", values).fetchone()
     assert found is not None
     return Position(found[0])

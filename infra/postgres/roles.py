@@ -13,6 +13,7 @@ import psycopg
 from psycopg import sql
 
 from infra.errors import KehuError
+from infra.postgres import access_log
 
 READ = ("SELECT",)
 ADD = ("SELECT", "INSERT")
@@ -158,8 +159,10 @@ MAY: Mapping[str, Rights] = {
 }
 """Role -> table or view of the schema `kehu` -> what it may do there."""
 
-ACTS = ("record_act(text, text, bytea, text)", "told_settings(text)")
+ACTS = ("record_act(text, text, bytea)", "told_settings(text)")
 """The functions that tell in the log what was done."""
+READS = "record_reads(text, bytea)"
+"""The function that puts reads of personal data under the proof of the log."""
 MAY_TELL = ("kehu_sealer", "kehu_projector", "kehu_operator", "kehu_api", "kehu_deliverer", "kehu_auditor")
 """Who does what is told, and may write nothing else to the log."""
 
@@ -222,6 +225,13 @@ def grant(conn: "psycopg.Connection[Any]") -> None:
         if role in MAY_TELL:
             for function in ACTS:
                 conn.execute(sql.SQL(f"GRANT EXECUTE ON FUNCTION kehu.{function} TO {{}}").format(name))
+        if role == "kehu_sealer":
+            conn.execute(sql.SQL(f"GRANT EXECUTE ON FUNCTION kehu.{READS} TO {{}}").format(name))
+        if "INSERT" in MAY[role].get("access_log", ()):
+            columns = sql.SQL(", ").join(map(sql.Identifier, access_log.COLUMNS))
+            conn.execute(sql.SQL("REVOKE INSERT ON kehu.access_log FROM {}").format(name))
+            # All but the id: whoever chose one could keep a read out of what is sealed.
+            conn.execute(sql.SQL("GRANT INSERT ({}) ON kehu.access_log TO {}").format(columns, name))
     if "kehu_reader" in roles:
         columns = sql.SQL(", ").join(map(sql.Identifier, TIMES))
         conn.execute(sql.SQL("GRANT SELECT ({}) ON kehu.stored_events TO kehu_reader").format(columns))

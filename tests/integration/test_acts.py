@@ -50,15 +50,31 @@ def test_what_was_not_done_is_not_told(database: str) -> None:
         assert acts.record(conn, ModelPromoted(by="somebody", model="a.1", former="b.1"), NOON) == 1
 
 
-@pytest.mark.parametrize(
-    ("stream", "topic"), [("complaint-p-1", "administration.x.v1"), ("administration-x", "complaint.opened.v1")]
+GOOD = (
+    '{"meta":{"id":"a","source":"/kehu/administration","customer":"kehu:bank","at":"2026-03-02T12:00:00Z"},'
+    '"data":{"by":"somebody"}}'
 )
-def test_nothing_but_acts_is_written_by_who_may_only_tell_acts(database: str, stream: str, topic: str) -> None:
-    with (
-        psycopg.connect(database) as conn,
-        pytest.raises(psycopg.errors.InsufficientPrivilege, match="only acts of administration"),
-    ):
-        conn.execute("SELECT kehu.record_act(%s, %s, '{}', NULL)", (stream, topic))
+
+
+@pytest.mark.parametrize(
+    ("stream", "topic", "state"),
+    [
+        ("complaint-p-1", "administration.x.v1", GOOD),
+        ("administration-models", "complaint.opened.v1", GOOD),
+        ("administration-models", "administration.x.v1", GOOD.replace("by", "who")),
+        ("administration-models", "administration.x.v1", GOOD.replace("/kehu/administration", "/channel")),
+        ("administration-models", "administration.x.v1", GOOD.replace("kehu:bank", "c1")),
+        ("administration-models", "administration.x.v1", GOOD.replace("2026-03-02T", "someday")),
+        ("administration-models", "administration.x.v1", "{"),
+        ("administration-models", "administration.x.v1", ""),
+        ("administration-reads", "administration.reads-recorded.v1", GOOD),
+    ],
+)
+def test_nothing_but_acts_is_written_by_who_may_only_tell_acts(
+    database: str, stream: str, topic: str, state: str
+) -> None:
+    with psycopg.connect(database) as conn, pytest.raises(psycopg.Error, match=r"only acts|reads are|invalid input"):
+        conn.execute("SELECT kehu.record_act(%s, %s, %s::text::bytea)", (stream, topic, state))
 
 
 def test_a_read_model_that_rests_is_told_and_listed(database: str) -> None:
@@ -73,8 +89,11 @@ def test_a_read_model_that_rests_is_told_and_listed(database: str) -> None:
         return rows
 
     assert [(one["actor"], one["data"]) for one in listed()] == [
-        ("ops-1", {"by": "ops-1", "reason": "an audit", "projection": "satisfaction", "paused": True}),
-        ("ops-2", {"by": "ops-2", "projection": "satisfaction", "paused": False}),
+        (
+            "ops-1",
+            {"by": "ops-1", "user": "postgres", "reason": "an audit", "projection": "satisfaction", "paused": True},
+        ),
+        ("ops-2", {"by": "ops-2", "user": "postgres", "projection": "satisfaction", "paused": False}),
     ]
     assert [one["position"] for one in listed("--by", "ops-2")] == [2]
     assert listed("--area", "messages") == []
@@ -113,6 +132,25 @@ def test_reads_of_personal_data_are_sealed_and_whoever_changes_them_is_found(dat
             conn.rollback()
         conn.execute("SET LOCAL timezone = 'Asia/Shanghai'")
         assert found() == []
+        conn.execute("UPDATE kehu.stored_events SET topic = 'administration.else.v1' WHERE notification_id = 2")
+        assert found() == [("reads-changed", 2)]
+
+
+def test_a_read_that_takes_long_to_be_recorded_is_covered_the_next_time(database: str) -> None:
+    with psycopg.connect(database) as slow, psycopg.connect(database, autocommit=True) as covering:
+        access_log.record(slow, [read("c1")])
+        assert access_log.cover(covering, NOON) == 0
+        slow.commit()
+        assert access_log.cover(covering, NOON) == 1
+
+
+def test_many_reads_are_covered_by_several_acts(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access_log, "AT_ONCE", 2)
+    with psycopg.connect(database, autocommit=True) as conn:
+        access_log.record(conn, [read(f"c{number}") for number in range(5)])
+        assert access_log.cover(conn, NOON) == 5
+    with closing(PostgresLog(database)) as log:
+        assert log.head() == 3
 
 
 def test_a_read_that_is_being_recorded_is_waited_for(database: str) -> None:

@@ -38,3 +38,6 @@ def test_it_answers_every_question_and_records_who_asked(guarded: str) -> None:
         assert len(rows) == 7
     with psycopg.connect(guarded) as conn, pytest.raises(psycopg.errors.InsufficientPrivilege):
         conn.execute("DELETE FROM kehu.access_log")
+    as_api = "-c role=kehu_api"
+    with psycopg.connect(guarded, options=as_api) as conn, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        conn.execute("INSERT INTO kehu.access_log (id) OVERRIDING SYSTEM VALUE VALUES (9000000000)")
