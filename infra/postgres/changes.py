@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import orjson
 import psycopg
 from psycopg import sql
-from psycopg.rows import tuple_row
+from psycopg.rows import dict_row, tuple_row
 
 from domain.values import Position
 from infra.errors import KehuError
@@ -109,13 +109,8 @@ class Feed:
 
     def live(self) -> Mapping[str, Live]:
         """Projection -> how its live build stands; one look at a handful of rows."""
-        query = f"""SELECT {COLUMNS}, updated_at, live_since, n FROM kehu.projection_builds, kehu.log_head
-            WHERE state = 'live'"""  # noqa: S608
         with self._connection.use() as conn:
-            rows = _named(conn, query)
-        return {
-            row["name"]: Live(of_row(row), row["updated_at"], Position(row["n"]), row["live_since"]) for row in rows
-        }
+            return live_builds(conn)
 
     def follows(self, token: Token, live: Live) -> bool:
         """Whether the token belongs to this build, and all that has changed since is still known."""
@@ -209,6 +204,16 @@ class Feed:
             if _columns(conn, build, view.table, columns) != _columns(conn, live.build, view.table, columns):
                 return None
         return token.build, token.at
+
+
+def live_builds(conn: "psycopg.Connection[Any]") -> Mapping[str, Live]:
+    """Projection -> how its live build stands, over any connection."""
+    query = f"""SELECT {COLUMNS}, updated_at, live_since, n FROM kehu.projection_builds, kehu.log_head
+        WHERE state = 'live'"""  # noqa: S608
+    return {
+        row["name"]: Live(of_row(row), row["updated_at"], Position(row["n"]), row["live_since"])
+        for row in _named(conn, query)
+    }
 
 
 def _changes(conn: Conn, view: View, token: Token, live: Live, most: int, places: bool) -> Page:
@@ -381,11 +386,9 @@ def _build(conn: Conn, serial: int) -> tuple[Build, datetime] | None:
     return (of_row(found[0]), found[0]["updated_at"]) if found else None
 
 
-def _named(conn: Conn, query: str, given: Sequence[Any] = ()) -> list[dict[str, Any]]:
-    cursor = conn.execute(query.encode(), given)
-    assert cursor.description is not None
-    columns = [column.name for column in cursor.description]
-    return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
+def _named(conn: "psycopg.Connection[Any]", query: str, given: Sequence[Any] = ()) -> list[dict[str, Any]]:
+    with conn.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(query.encode(), given).fetchall()
 
 
 def _columns(conn: Conn, build: Build, table: Table, wanted: Iterable[str]) -> dict[str, str]:
