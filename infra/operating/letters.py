@@ -31,7 +31,9 @@ class NotRepaired(KehuError):
 
 
 class NotEditable(KehuError):
-    """The dead letter is no event in JSON that could be corrected in place. Give the whole event (`--file`, or `event` over HTTP)."""
+    """The dead letter is no event in JSON that could be corrected in place. Give the whole event: with --file, or over
+    HTTP as `event`.
+    """
 
 
 class WrongPath(KehuError):
