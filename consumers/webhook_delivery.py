@@ -31,7 +31,7 @@ from infra.view_events import notice, structured
 from infra.webhooks.messages import Message, batches
 from infra.webhooks.sending import Gone, NotTold, Sender
 from infra.webhooks.signing import key_of, signed
-from projections.views import NAMED, Update
+from projections.views import NAMED, Update, seen
 
 log = structlog.get_logger("kehu.webhooks")
 T = TypeVar("T")
@@ -238,8 +238,8 @@ class WebhookDelivery(Service):
         keys: dict[str, bool] = {}
         for one in updates:
             there = one.row is not None and orjson.loads(one.row)["segment"] in webhook.segments
-            if there or one.key in known:
-                told.append(one if there else one._replace(row=None))
+            if (told_of := seen(one, there, one.key in known)) is not None:
+                told.append(told_of)
                 keys[one.key] = there
         return told, keys
 

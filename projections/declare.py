@@ -26,6 +26,10 @@ class Index:
     only: str = ""
 
 
+PLACE = ("branch", "segment")
+"""Columns by which a row may be seen by some and not by others."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
     """A read-model table: its key columns, then the others, each with its PostgreSQL type.
@@ -36,7 +40,8 @@ class Table:
     added to. Neither is ever loaded by the runner. When `clear_after` rows have changed, PostgreSQL clears the table
     up, and not only when a fifth has: an index alone tells what is there as long as nothing near it changed since.
     Of a `followed` table is published what changes (`projections.views`): it has an index on `changed_at`, and the keys
-    of rows that are dropped stay for a while in a table beside it (docs/adr/0016).
+    of rows that are dropped stay for a while in a table beside it (docs/adr/0016), and so does
+    where a row was before it moved to another branch or segment.
     A table is itself only: two declarations are two tables.
     """
 
@@ -58,6 +63,11 @@ class Table:
     def removed(self) -> str | None:
         """The name of the table with the keys of its dropped rows; None where nobody asks, or nothing is dropped."""
         return f"{self.name}_removed" if self.followed and not (self.appended or self.summed) else None
+
+    @property
+    def placed(self) -> bool:
+        """Whether its rows move between branches and segments, and somebody asks where they were."""
+        return self.removed is not None and set(PLACE) <= self.columns.keys()
 
 
 class CannotFold(Exception):

@@ -1,9 +1,9 @@
 """The views: which tables are published, under which name, with which columns. Data only, for whoever publishes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from domain.values import Position
 from projections.customers import CUSTOMERS, PROFILES
@@ -37,6 +37,10 @@ class View:
         return {name: kind for name, kind in self.table.columns.items() if name not in self.without}
 
 
+Place = Mapping[str, Any]
+"""The branch and the segment of a row."""
+
+
 class Update(NamedTuple):
     """What became of a row. `row` is JSON, None when the row is gone; `position` is that of its last event.
 
@@ -48,6 +52,20 @@ class Update(NamedTuple):
     at: datetime
     position: Position
     row: str | None
+    left: Sequence[Place] | None = None
+    """Where the row was and is no more; of a row that is gone also its last place. None where nobody asked."""
+    later: bool = False
+    """It has left a place and changed again: what it is now comes with a later update."""
+
+
+def seen(update: Update, there: bool, had: bool) -> Update | None:
+    """What a reader is told who may see some rows only; None for nothing.
+
+    `there`: whether it may see the row as it is. `had`: whether it has the row, or may have it.
+    """
+    if there:
+        return update
+    return update._replace(row=None) if had else None
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -8,9 +8,8 @@ from infra.cli.messages import for_programs, print_message
 from infra.cli.output import Csv, Json, Limit, Ndjson, print_json, print_rows, say
 from infra.cli.servers import Kafka, Postgres, asked, connected, require_kafka
 from infra.cli.times import Since, in_utc
-from infra.errors import KehuError
-from infra.kafka.limits import REPLAYED
-from infra.kafka.producer import Outgoing, publish
+from infra.kafka.producer import publish
+from infra.operating import letters
 from infra.postgres import ops
 from infra.remedies import meaning
 
@@ -19,14 +18,6 @@ Topic = Annotated[str | None, typer.Option(help="Only those that came by this to
 Source = Annotated[str | None, typer.Option(help="Only those that this source published.")]
 
 AT_ONCE = 500
-
-
-class NoSuchLetter(KehuError):
-    """There is no dead letter with this id. `kehu dead-letters list` shows them."""
-
-
-class NotReplayed(KehuError):
-    """Not everything was replayed."""
 
 
 def list_dead_letters(
@@ -52,9 +43,9 @@ def list_dead_letters(
             counts = ops.count_dead_letters(conn, **chosen, limit=limit or None)
             print_rows("Dead letters by rule and source", counts, *how, wide=("source",), limit=limit)
             return
-        letters = ops.list_dead_letters(conn, **chosen, limit=limit or None)
+        found = ops.list_dead_letters(conn, **chosen, limit=limit or None)
         title = "Dead letters, newest first"
-        print_rows(title, letters, *how, people=_for_people, wide=("detail",), limit=limit)
+        print_rows(title, found, *how, people=_for_people, wide=("detail",), limit=limit)
 
 
 def _for_people(letter: dict[str, Any]) -> dict[str, Any]:
@@ -70,14 +61,12 @@ def show_dead_letter(
     Example: kehu dead-letters show 17
     """
     with connected(postgres) as conn:
-        found = ops.get_dead_letters(conn, [letter_id])
-    if not found:
-        raise NoSuchLetter(str(letter_id))
-    remedy = f"{meaning(found[0]['rule'])} `kehu dead-letters replay {letter_id}` publishes it again as it is."
+        found = letters.letter_of(conn, letter_id)
+    remedy = f"{meaning(found['rule'])} `kehu dead-letters replay {letter_id}` publishes it again as it is."
     if as_json:
-        print_json(for_programs(found[0], remedy))
+        print_json(for_programs(found, remedy))
     else:
-        print_message(f"Dead letter {letter_id}", for_programs(found[0], remedy))
+        print_message(f"Dead letter {letter_id}", for_programs(found, remedy))
 
 
 def replay(
@@ -106,10 +95,10 @@ def replay(
         if ids:
             known = {letter["id"] for letter in ops.get_dead_letters(conn, wanted)}
             if missing := [one for one in wanted if one not in known]:
-                raise NoSuchLetter(", ".join(map(str, missing)))
+                raise letters.NoSuchLetter(", ".join(map(str, missing)))
         else:
-            letters = ops.list_dead_letters(conn, rule=rule, topic=topic, source=source, replayed=False, limit=None)
-            wanted = sorted(letter["id"] for letter in letters)
+            found = ops.list_dead_letters(conn, rule=rule, topic=topic, source=source, replayed=False, limit=None)
+            wanted = sorted(letter["id"] for letter in found)
         if dry_run:
             say(f"{len(wanted)} dead letters would be replayed")
             return
@@ -117,22 +106,11 @@ def replay(
         replayed = 0
         for start in range(0, len(wanted), AT_ONCE):
             # Marked after each portion, so that what is published is known even when a later one fails.
-            portion = [one for one in ops.get_dead_letters(conn, wanted[start : start + AT_ONCE]) if _can_be_sent(one)]
-            asked(kafka, publish(kafka, [_outgoing(letter) for letter in portion]), 60)
+            portion = letters.sendable(ops.get_dead_letters(conn, wanted[start : start + AT_ONCE]))
+            asked(kafka, publish(kafka, map(letters.as_it_came, portion)), 60)
             ops.mark_replayed(conn, [letter["id"] for letter in portion])
             conn.commit()
             replayed += len(portion)
     say(f"{replayed} dead letters replayed")
     if left := len(wanted) - replayed:
-        reasons = "have neither key nor value, were erased, or are no messages but the bytes of a damaged batch"
-        raise NotReplayed(f"{left} {reasons}")
-
-
-def _can_be_sent(letter: dict[str, Any]) -> bool:
-    there = letter["key"] is not None or letter["value"] is not None
-    return there and letter["rule"] != "skipped" and letter["unreadable"] is None
-
-
-def _outgoing(letter: dict[str, Any]) -> Outgoing:
-    headers = [(name, value) for name, value in letter["headers"] if name != REPLAYED]
-    return letter["topic"], letter["key"], letter["value"], [*headers, (REPLAYED, str(letter["id"]).encode())]
+        raise letters.left_out(left)

@@ -1,30 +1,18 @@
 """`kehu parked`: messages that cannot apply yet: list and show them, try them now, or take them out of their queues."""
 
-from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 
-from domain.errors import Refused
-from domain.ports import Conflict
 from infra import bootstrap
 from infra.cli.messages import for_programs, print_message
 from infra.cli.output import Csv, Json, Limit, Ndjson, print_json, print_rows, say, when
 from infra.cli.servers import Postgres, connected
 from infra.cli.who import By, who
-from infra.errors import KehuError, Unreadable
+from infra.operating import parked
 from infra.postgres import ops
 from infra.remedies import meaning
-
-
-class Released(Refused):
-    """It was taken out of its queue by hand; the detail says why and by whom. Replay it when it may apply."""
-
-
-class NotParked(KehuError):
-    """No message waits under this number: it may have been applied, or died. `kehu parked list` shows what waits."""
-
 
 Topic = Annotated[str | None, typer.Option(help="Only those that came by this topic.")]
 Rule = Annotated[str | None, typer.Option(help="Only those that this rule holds.")]
@@ -77,7 +65,7 @@ def show_parked(
     with connected(postgres) as conn:
         found = ops.get_parked(conn, seq)
     if found is None:
-        raise NotParked(str(seq))
+        raise parked.NotParked(str(seq))
     remedy = f"{meaning(found['rule'])} What has not come when it expires makes it a dead letter."
     if as_json:
         print_json(for_programs(found, remedy))
@@ -104,7 +92,7 @@ def retry_parked(
     with connected(postgres) as conn:
         due = ops.retry_parked(conn, streams=streams or None, topic=topic, rule=rule)
     if missing := sorted(set(streams or ()) - set(due)):
-        raise NotParked(", ".join(missing))
+        raise parked.NotParked(", ".join(missing))
     say(f"{len(due)} queues are due now")
 
 
@@ -121,20 +109,5 @@ def release_parked(
     Example: kehu parked release 4 --reason "the invitation was deleted at its source"
     """
     with connected(postgres) as conn:
-        waiting = [ops.get_parked(conn, seq) for seq in dict.fromkeys(seqs)]
-        found = [_identified(one) for one in waiting if one is not None]
-        if missing := sorted({*seqs} - {one["seq"] for one in found}):
-            raise NotParked(", ".join(map(str, missing)))
-        try:
-            ops.release_parked(conn, found, Released().rule, f"released by {who(by)}: {reason}", bootstrap.now())
-        except Conflict as error:
-            raise NotParked(str(error)) from error
-    say(f"{len(found)} parked messages released")
-
-
-def _identified(waiting: dict[str, Any]) -> dict[str, Any]:
-    """With source and id of its event, by which its dead letter is found."""
-    with suppress(Unreadable):
-        meta = bootstrap.decoder()(ops.message_of(waiting)).fact.meta
-        return {**waiting, "source": meta.source, "event_id": meta.event_id}
-    return waiting
+        number = parked.release(conn, seqs, who(by), reason, bootstrap.now())
+    say(f"{number} parked messages released")

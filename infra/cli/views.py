@@ -8,23 +8,10 @@ from infra import bootstrap, settings
 from infra.cli.output import Csv, Json, Ndjson, print_rows, say
 from infra.cli.projections import chosen
 from infra.cli.servers import Kafka, Postgres, connected
-from infra.errors import KehuError
 from infra.kafka import faust_app
+from infra.operating import webhooks as operating
 from infra.postgres.view_marks import anew, lag
-from projections.views import NAMED, VIEWS, View
-
-
-class NoSuchView(KehuError):
-    """There is no view of this name. `kehu views list` has all of them."""
-
-    exit_code = 2
-
-
-def named(name: str) -> View:
-    """The view of this name. Raises NoSuchView."""
-    if name not in NAMED:
-        raise NoSuchView(name)
-    return NAMED[name]
+from projections.views import VIEWS
 
 
 def list_views(
@@ -80,5 +67,5 @@ def republish(
     Example: kehu views republish service-queues
     """
     with connected(postgres) as conn:
-        anew(conn, named(view).name)
+        anew(conn, operating.named(view).name)
     say(f"{view} is published in full as soon as a worker runs")

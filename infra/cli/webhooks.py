@@ -7,33 +7,12 @@ import typer
 from infra import bootstrap, settings
 from infra.cli.output import Csv, Json, Limit, Ndjson, print_json, print_rows, say
 from infra.cli.servers import Postgres, connected
-from infra.cli.views import named
-from infra.errors import KehuError
 from infra.kafka import faust_app
+from infra.operating import webhooks as operating
 from infra.postgres import webhooks
-from infra.postgres.changes import Feed, connection
-from infra.postgres.following import newest, standing
 from infra.telling import tell_settings
-from infra.webhooks.addresses import check_url
-from infra.webhooks.signing import key_of, new_secret
 
 Name = Annotated[str, typer.Argument(help="A name of `kehu webhooks list`.", show_default=False)]
-
-
-class NoSegments(KehuError):
-    """Rows of this view have no segment. Leave --segment out."""
-
-    exit_code = 2
-
-
-class WrongName(KehuError):
-    """This is no name of a webhook. Choose 1 to 64 letters, digits, points and hyphens."""
-
-    exit_code = 2
-
-
-class NotLive(KehuError):
-    """The read model of this view is not live in this version. Run `kehu setup`, or leave --from-now out."""
 
 
 def add(
@@ -50,24 +29,8 @@ def add(
 
     Example: kehu webhooks add crm --url https://crm.example/kehu --view retention-risk --segment private
     """
-    if not (1 <= len(name) <= 64 and name.isascii() and all(c.isalnum() or c in ".-" for c in name)):
-        raise WrongName(name[:100])
-    check_url(url)
-    of = named(view)
-    if segment and "segment" not in of.columns:
-        raise NoSegments(view)
-    secret = secret or new_secret()
-    key_of(secret)
     with connected(postgres) as conn:
-        token = None
-        if from_now:
-            feed = connection(postgres)
-            live = standing(of, Feed(feed).live())
-            feed.close()
-            if live is None:
-                raise NotLive(view)
-            token = newest(live)
-        webhooks.add(conn, name, url, view, segment, secret, token)
+        secret = operating.add(conn, name, url, operating.named(view), segment, from_now=from_now, secret=secret)
     if as_json:
         print_json({"name": name, "secret": secret})
         return
@@ -88,7 +51,7 @@ def list_webhooks(
     Example: kehu webhooks list --failing
     """
     with connected(postgres) as conn:
-        rows = webhooks.listed(conn, None if view is None else named(view).name, failing)
+        rows = webhooks.listed(conn, None if view is None else operating.named(view).name, failing)
     print_rows("Webhooks", rows, as_json, as_csv, as_ndjson, people=_for_people, wide=("url", "error"))
 
 
@@ -102,6 +65,26 @@ def _for_people(row: dict[str, Any]) -> dict[str, Any]:
         "dead": row["dead_letters"],
         "error": row["reason"] or row["error"],
     }
+
+
+def change(
+    name: Name,
+    postgres: Postgres = "",
+    url: Annotated[str | None, typer.Option(help="Where it is told from now on; https.")] = None,
+    segment: Annotated[list[str] | None, typer.Option(help="Only customers of this segment; may be repeated.")] = None,
+    all_segments: Annotated[bool, typer.Option("--all-segments", help="Customers of every segment.")] = False,
+) -> None:
+    """Tell it somewhere else, or rows of other segments, which tells everything again.
+
+    Example: kehu webhooks change crm --url https://crm.example/v2/kehu
+    """
+    if segment and all_segments:
+        raise typer.BadParameter("give segments, or --all-segments", param_hint="--segment")
+    if not (url or segment or all_segments):
+        raise typer.BadParameter("say what is to be changed", param_hint="--url or --segment")
+    with connected(postgres) as conn:
+        operating.change(conn, name, url, [] if all_segments else segment)
+    say(f"{name} is changed")
 
 
 def pause(
@@ -157,9 +140,8 @@ def renew_secret(name: Name, postgres: Postgres = "", as_json: Json = False) -> 
 
     Example: kehu webhooks secret crm
     """
-    secret = new_secret()
     with connected(postgres) as conn:
-        webhooks.renew_secret(conn, name, secret)
+        secret = operating.renew_secret(conn, name)
     if as_json:
         print_json({"name": name, "secret": secret})
         return

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import local
 from time import monotonic
@@ -21,10 +22,10 @@ from domain.errors import DomainError
 from domain.ports import Unavailable
 from infra.errors import KehuError
 from infra.http.answers import joined
-from infra.http.tails import STILL_HERE, Entry, Tail, entry_of, heartbeat, wire
+from infra.http.tails import STILL_HERE, Entry, Event, Tail, entry_of, heartbeat, placed, wire
 from infra.postgres.changes import Feed, Token, WrongToken, connection
 from infra.postgres.following import Step, behind, newest, standing, step
-from projections.views import View
+from projections.views import View, seen
 
 log = structlog.get_logger("kehu.http.changes")
 T = TypeVar("T")
@@ -43,8 +44,16 @@ READERS = 4
 """Threads, each with a connection, that read what followers missed."""
 NOWHERE = Token(0, datetime(1970, 1, 1, tzinfo=UTC))
 """Where a tail begins while another version of its view is live."""
-Sees = Callable[[Mapping[str, Any]], bool]
-"""Whether a follower may see a row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a follower may see."""
+
+    sees: Callable[[Mapping[str, Any]], bool]
+    """Whether it may see a row, by its place."""
+    rights: str
+    """Of two followers the same when they may see the same."""
 
 
 class Waiting(Protocol):
@@ -69,7 +78,7 @@ class Hub:
         self._task: asyncio.Task[None] | None = None
         self._closing = False
         self._connection = connection(postgres)
-        self._feed = Feed(self._connection)
+        self._feed = Feed(self._connection, places=True)
         self._thread = ThreadPoolExecutor(1, "kehu-http-changes")
         self._waits = ThreadPoolExecutor(1, "kehu-http-wait")
         self._readers = ThreadPoolExecutor(READERS, "kehu-http-missed")
@@ -87,12 +96,12 @@ class Hub:
         return self._task is not None and not self._task.done()
 
     async def follow(
-        self, view: View, token: Token | None, sees: Sees | None, seconds: float = float("inf")
+        self, view: View, token: Token | None, sight: Sight | None, seconds: float = float("inf")
     ) -> AsyncGenerator[bytes, None]:
         """Parts of an event stream, for so many seconds: what comes after the token, without one everything.
 
-        With `sees` a changed row that may not be seen is left out; one that is gone is told to everybody. Ends when the
-        follower is too slow, or the server ends. Raises Unavailable and WrongToken before the first part.
+        With `sight` a row that may not be seen is left out, and told to be removed when it was seen before. Ends when
+        the follower is too slow, or the server ends. Raises Unavailable and WrongToken before the first part.
         """
         self._followers[view.name] = self._followers.get(view.name, 0) + 1
         try:
@@ -110,7 +119,7 @@ class Hub:
                         continue
                     entry = entry_of(view, token or NOWHERE, found)
                     token = entry.after
-                    for part in (*greeting, *_shown(entry, sees, None)):
+                    for part in (*greeting, *_shown(entry, sight, None)):
                         yield part
                     greeting = []
                     if not entry.events and tail.place(token) is None:
@@ -118,7 +127,7 @@ class Hub:
                     continue
                 for part in greeting:
                     yield part
-                async for after, part in self._tailing(tail, number, token, sees, until):
+                async for after, part in self._tailing(tail, number, token, sight, until):
                     token = after
                     yield part
                 if not self._closing and monotonic() < until:
@@ -127,7 +136,7 @@ class Hub:
         finally:
             self._followers[view.name] -= 1
 
-    async def missed(self, view: View, token: Token | None, sees: Sees | None) -> AsyncGenerator[bytes, None]:
+    async def missed(self, view: View, token: Token | None, sight: Sight | None) -> AsyncGenerator[bytes, None]:
         """The same, and ends with what there is."""
         more, greeting = True, [GREETING]
         while more and not self._closing:
@@ -135,7 +144,7 @@ class Hub:
             if found is None:
                 raise Unavailable(f"another version of {view.name} is live: its rows are others")
             entry = entry_of(view, token or NOWHERE, found)
-            told = _shown(entry, sees, None) if entry.events else [heartbeat(entry.after)]
+            told = _shown(entry, sight, None) if entry.events else [heartbeat(entry.after, _rights(sight))]
             for part in (*greeting, *told):
                 yield part
             greeting = []
@@ -146,7 +155,7 @@ class Hub:
         return (await self._tail(view)).token
 
     async def _tailing(
-        self, tail: Tail, number: int, token: Token, sees: Sees | None, until: float
+        self, tail: Tail, number: int, token: Token, sight: Sight | None, until: float
     ) -> AsyncIterator[tuple[Token, bytes]]:
         """What comes in the tail, until the follower falls behind it, or its time is over."""
         heard = monotonic()
@@ -155,7 +164,7 @@ class Hub:
                 await tail.moved()
                 if number == tail.end and monotonic() - heard >= HEARTBEAT:
                     heard = monotonic()
-                    yield token, heartbeat(token)
+                    yield token, heartbeat(token, _rights(sight))
                 continue
             entry = tail.entry(number)
             if entry is None:
@@ -164,7 +173,7 @@ class Hub:
             known = (
                 token if entry.before != token and token.walk is None and token.build == entry.before.build else None
             )
-            for part in _shown(entry, sees, known):
+            for part in _shown(entry, sight, known):
                 heard = monotonic()
                 yield entry.after, part
             if known is None or entry.after.at > known.at or entry.after.build != known.build:
@@ -234,7 +243,7 @@ class Hub:
         if feed is None:
             shared = connection(self._postgres)
             self._opened.append(shared)
-            feed = self._mine.feed = Feed(shared)
+            feed = self._mine.feed = Feed(shared, places=True)
         live = standing(view, feed.live())
         try:
             return None if live is None else step(feed, view, token, live, AT_ONCE)
@@ -266,19 +275,37 @@ class Hub:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call, *args)
 
 
-def _shown(entry: Entry, sees: Sees | None, known: Token | None) -> Iterator[bytes]:
+def _rights(sight: Sight | None) -> str:
+    return "" if sight is None else sight.rights
+
+
+def _shown(entry: Entry, sight: Sight | None, known: Token | None) -> Iterator[bytes]:
     """The parts of an entry that a follower is told: what it may see, and does not know already."""
-    if sees is None and known is None:
+    if sight is None and known is None:
         yield from entry.parts
         return
-    wires, placed = [], False
-    rows = entry.rows if sees is not None else [None] * len(entry.events)
+    wires, ends, rights = [], False, _rights(sight)
+    rows = entry.rows if sight is not None else [None] * len(entry.events)
     for event, row in zip(entry.events, rows, strict=True):
-        if known is not None and event.at is not None and event.at <= known.at:
+        if known is not None and event.update is not None and event.update.at <= known.at:
             continue
-        placed = sees is None or row is None or sees(row)
-        if placed:
-            wires.append(event.wire)
-    if entry.events and not placed:
-        wires.append(heartbeat(entry.after))
+        told = _told(event, row, sight)
+        ends = told is not None
+        if told is not None:
+            wires.append(placed(told, event.token, rights))
+    if entry.events and not ends:
+        wires.append(heartbeat(entry.after, rights))
     yield from joined(wires)
+
+
+def _told(event: Event, row: Mapping[str, Any] | None, sight: Sight | None) -> bytes | None:
+    """What a follower is told of an event; None for nothing."""
+    update = event.update
+    if update is None:
+        return event.wire
+    if sight is None:
+        return None if update.later else event.wire
+    # Rows of counters have no places to leave, and name nobody: that one is gone is told to all.
+    had = update.row is None if update.left is None else any(map(sight.sees, update.left))
+    told = seen(update, row is not None and sight.sees(row), had)
+    return None if told is None else event.wire if told is update else event.removed

@@ -19,6 +19,7 @@ from infra.http.routes.audit import ACCESS_LOG, ACTS
 from infra.http.routes.events import BATCH, JSON
 from infra.http.routes.operations import DEAD_LETTERS, PARKED, PROJECTIONS
 from infra.http.routes.views import CASES_VIEW, QUEUES_VIEW, RISK_VIEW, SATISFACTION_VIEW, TIMELINE_VIEW
+from infra.http.routes.webhooks import LETTERS, WEBHOOKS
 from infra.http.scopes import SCOPES
 from infra.http.security import Needs
 from infra.kafka.envelopes import STRUCTURED
@@ -66,11 +67,31 @@ class Told:
     exported: bool = True
     streamed: bool = False
     personal: bool = False
+    changes: Mapping[int, Any] | None = None
+    """Of what changes something: status -> what is answered, None for nothing."""
     problems: tuple[type[Problem], ...] = ()
     headers: Mapping[str, Any] = field(default_factory=dict)
 
 
 _OF_VIEWS = (problems.Behind,)
+
+
+def _changes(answers: Mapping[int, Mapping[str, Any] | None], *more: type[Problem]) -> Told:
+    known: tuple[type[Problem], ...] = (problems.TooLarge, problems.BadRequest, problems.NotFound, *more)
+    shapes = {
+        status: answered and {"type": "object", "required": [*answered], "properties": answered}
+        for status, answered in answers.items()
+    }
+    return Told(changes=shapes, problems=known)
+
+
+_TEXT = {"type": "string"}
+_EVENT = {"type": "object"}
+_SECRET = {"name": _TEXT, "secret": {"type": "string", "description": "`whsec_…`, which is not shown again."}}
+_PUBLISHED = {
+    "id": {"type": "integer"},
+    "published_as": {"type": ["string", "null"], "description": "The id of the event; null where nobody can tell."},
+}
 OPERATIONS: Mapping[tuple[str, str], Told] = {
     ("get", "/health/live"): Told(),
     ("get", "/health/ready"): Told(),
@@ -101,6 +122,20 @@ OPERATIONS: Mapping[tuple[str, str], Told] = {
     ("get", "/v1/audit/explain/case/{case_id}"): Told(
         rows.ExplainedCaseRow, exported=False, personal=True, problems=(problems.NotFound,)
     ),
+    ("get", "/v1/webhooks"): Told(WEBHOOKS.fields),
+    ("get", "/v1/webhook-letters"): Told(LETTERS.fields),
+    ("post", "/v1/webhooks"): _changes({201: _SECRET}, problems.Conflict),
+    ("patch", "/v1/webhooks/{name}"): _changes({204: None}),
+    ("delete", "/v1/webhooks/{name}"): _changes({204: None}),
+    ("post", "/v1/webhooks/{name}/pause"): _changes({204: None}),
+    ("post", "/v1/webhooks/{name}/resume"): _changes({204: None}),
+    ("post", "/v1/webhooks/{name}/secret"): _changes({200: _SECRET}),
+    ("post", "/v1/webhooks/{name}/replay"): _changes({204: None}),
+    ("post", "/v1/webhooks/{name}/retry"): _changes({200: {"letters": {"type": "integer"}}}),
+    ("post", "/v1/dead-letters/{id}/replay"): _changes({202: _PUBLISHED}, problems.Conflict, problems.Refused),
+    ("post", "/v1/dead-letters/{id}/repair"): _changes({200: {"event": _EVENT}, 202: _PUBLISHED}, problems.Refused),
+    ("post", "/v1/parked/{seq}/release"): _changes({204: None}),
+    ("post", "/v1/parked/retry"): _changes({200: {"streams": {"type": "array", "items": _TEXT}}}),
     ("post", "/v1/events"): Told(problems=(problems.TooLarge, problems.UnknownMediaType, problems.Refused)),
 }
 
@@ -172,6 +207,11 @@ def _describe(operation: dict[str, Any], method: str, path: str, told: Told, nee
         if method == "get":
             found["304"] = {"description": "The caller has these rows already."}
             operation.setdefault("parameters", []).append(_header("If-None-Match", "The ETag of an answer before."))
+    elif told.changes is not None:
+        for status, shape in told.changes.items():
+            content = {} if shape is None else {"content": {JSON: {"schema": shape}}}
+            found[str(status)] = {"description": "It is done, and recorded.", **content}
+        operation["parameters"].append(_header("X-Purpose", "Why it is done; kept for auditors."))
     elif told.streamed:
         told_as = {
             "type": "object",
@@ -186,8 +226,9 @@ def _describe(operation: dict[str, Any], method: str, path: str, told: Told, nee
         found["202"] = {"description": "Kafka has acknowledged all of them.", "content": {JSON: {"schema": _ACCEPTED}}}
         operation["requestBody"] = _EVENTS
     own: tuple[type[Problem], ...] = told.problems
-    if told.personal:
+    if told.personal or told.changes:
         own += (problems.PurposeMissing,)
+    if told.personal:
         operation["parameters"].append(_header("X-Purpose", "Why personal data is read; kept for auditors."))
     if needs:
         own += _TOKEN

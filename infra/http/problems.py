@@ -82,6 +82,12 @@ class Behind(Problem):
     headers = {"Retry-After": "1"}  # noqa: RUF012 (a constant)
 
 
+class Conflict(Problem):
+    """What is there is in the way of it, and nothing was changed. Look at it first, and ask for something else."""
+
+    status = 409
+
+
 class TooLarge(Problem):
     """The body is larger than it may be. Send it in smaller parts."""
 

@@ -9,6 +9,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError, UnknownError
 
 from infra.http.problems import Away, Refused
 from infra.kafka import security
+from infra.kafka.producer import Outgoing
 from infra.publishing import Checked
 
 log = structlog.get_logger()
@@ -25,6 +26,10 @@ class Publisher:
         self._producer: AIOKafkaProducer | None = None
 
     async def publish(self, events: Sequence[Checked]) -> None:
+        """Return when the broker has acknowledged all of them; see `send`."""
+        await self.send([(one.topic, one.key, one.value, one.headers) for one in events])
+
+    async def send(self, messages: Sequence[Outgoing]) -> None:
         """Return when the broker has acknowledged all of them. Raises Away when it has not: each may be there or not,
         and it does no harm to send it again.
         """
@@ -32,7 +37,8 @@ class Publisher:
             async with asyncio.timeout(self._seconds):
                 producer = await self._started()
                 sent = [
-                    await producer.send(one.topic, one.value, key=one.key, headers=list(one.headers)) for one in events
+                    await producer.send(topic, value, key=key, headers=list(headers))
+                    for topic, key, value, headers in messages
                 ]
                 await asyncio.gather(*sent)
         except MessageSizeTooLargeError as error:

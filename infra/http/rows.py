@@ -197,6 +197,34 @@ class ParkedRow(_Row):
     remedy: str
 
 
+class WebhookRow(_Row):
+    name: str
+    view: str
+    url: str
+    segments: list[str] | None = Field(description="Only rows of these; null for all.")
+    state: Literal["active", "failing", "paused"]
+    reason: str | None = Field(description="Why it rests.")
+    delivered: int = Field(description="Events that it took.")
+    delivered_at: datetime | None
+    attempts: int = Field(description="That failed since the last one that did not.")
+    next_at: datetime | None
+    error: str | None
+    dead_letters: int
+    token: str | None = Field(description="It took everything up to here.")
+    added_at: datetime
+
+
+class WebhookLetterRow(_Row):
+    id: int
+    webhook: str
+    rows: int
+    keys: list[str]
+    error: str
+    attempts: int
+    again: bool = Field(description="It is being sent again.")
+    given_up_at: datetime
+
+
 class Receipt(_Row):
     source: str
     id: str

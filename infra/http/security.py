@@ -53,18 +53,32 @@ async def record(
     rows: int | None = None,
 ) -> None:
     """Keep that this was read. Raises Away when it cannot be kept."""
-    parts = parts_of(request)
-    said: dict[str, Any] = {"method": request.method, "path": request.url.path, "query": request.url.query}
-    said = {name: value.replace("\0", "") for name, value in said.items()}
-    access = Access(
-        at=parts.now(),
+    await parts_of(request).access.record(
+        access_of(request, caller, purpose, status, customer_id=customer_id, position=position, rows=rows)
+    )
+
+
+def access_of(
+    request: Request,
+    caller: Caller,
+    purpose: str | None,
+    status: int,
+    *,
+    customer_id: str | None = None,
+    position: int | None = None,
+    rows: int | None = None,
+    said: str | None = None,
+) -> Access:
+    """What is kept of a request; `said` instead of the query: what was sent to be changed."""
+    asked: dict[str, Any] = {"method": request.method, "path": request.url.path, "query": said or request.url.query}
+    return Access(
+        at=parts_of(request).now(),
         subject=caller.subject,
         client=caller.client,
-        **said,
+        **{name: value.replace("\0", "") for name, value in asked.items()},
         purpose=purpose,
         customer_id=customer_id,
         status=status,
         position=position,
         answered_rows=rows,
     )
-    await parts.access.record(access)

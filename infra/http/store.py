@@ -37,6 +37,7 @@ class Store:
         self._postgres = postgres
         self._short = ThreadPoolExecutor(connections, "kehu-http")
         self._long = ThreadPoolExecutor(exports, "kehu-http-long")
+        self._changing = ThreadPoolExecutor(1, "kehu-http-changing")
         self._free = exports
         self._export_seconds = export_seconds
         self._mine = local()
@@ -47,6 +48,10 @@ class Store:
     async def ask(self, question: Callable[[Connection], T]) -> T:
         """The answer to a short question, from one snapshot."""
         return await asyncio.get_running_loop().run_in_executor(self._short, self._asked, question)
+
+    async def change(self, change: Callable[[Connection], T]) -> T:
+        """What a change answers that was made in one transaction; one after the other."""
+        return await asyncio.get_running_loop().run_in_executor(self._changing, self._asked, change, True)
 
     async def wait_for(self, projections: Sequence[Projection], position: int, seconds: float) -> None:
         """Return when these read models show a position. Raises Behind when they do not within so many seconds."""
@@ -103,6 +108,7 @@ class Store:
         """End the threads and close the connections."""
         self._short.shutdown()
         self._long.shutdown()
+        self._changing.shutdown()
         for conn in self._opened:
             conn.close()
 
@@ -119,11 +125,12 @@ class Store:
         self._looked = monotonic(), found
         return found
 
-    def _asked(self, question: Callable[[Connection], T]) -> T:
+    def _asked(self, question: Callable[[Connection], T], writes: bool = False) -> T:
         conn: Connection | None = getattr(self._mine, "conn", None)
         if conn is None or conn.closed:
             conn = self._mine.conn = self._open(SHORT)
-            _read_only(conn)
+            if not writes:
+                _read_only(conn)
             self._opened.append(conn)
         try:
             answer = question(conn)

@@ -4,7 +4,6 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -14,7 +13,7 @@ from infra.http.answers import joined
 from infra.postgres.changes import Token
 from infra.postgres.following import Step
 from infra.view_events import happened_to, notice, structured
-from projections.views import View
+from projections.views import Update, View
 
 KEPT = 4 * 1024 * 1024
 """Bytes of a tail."""
@@ -24,10 +23,18 @@ STILL_HERE = b": still here\n\n"
 class Event(NamedTuple):
     """One event of a stream as it goes over the wire, and what tells who may see it."""
 
-    at: datetime | None
-    """When the row changed; None for what is about no row."""
-    row: str | None
+    update: Update | None
+    """What became of a row; None for what is about no row."""
     wire: bytes
+    """Without its `id`."""
+    removed: bytes
+    """The same for who has the row and may see it no more."""
+    token: Token | None
+
+    @property
+    def later(self) -> bool:
+        """Whether it is only for those who see some rows."""
+        return self.update is not None and self.update.later
 
 
 @dataclass(frozen=True)
@@ -41,17 +48,26 @@ class Entry:
     @cached_property
     def size(self) -> int:
         """Bytes, about."""
-        return 200 + sum(len(event.wire) + len(event.row or "") for event in self.events)
+        return 200 + sum(map(_size, self.events))
 
     @cached_property
     def parts(self) -> Sequence[bytes]:
         """All of it, for the many who may see everything."""
-        return list(joined(event.wire for event in self.events))
+        wires = [placed(event.wire, event.token, "") for event in self.events if not event.later]
+        if self.events and self.events[-1].later:
+            wires.append(heartbeat(self.after))
+        return list(joined(wires))
 
     @cached_property
     def rows(self) -> Sequence[dict[str, Any] | None]:
         """What each event says of its row, for those who may see some; read when the first of them comes."""
-        return [None if event.row is None else orjson.loads(event.row) for event in self.events]
+        rows = (event.update and event.update.row for event in self.events)
+        return [None if row is None else orjson.loads(row) for row in rows]
+
+
+def _size(event: Event) -> int:
+    row = None if event.update is None else event.update.row
+    return len(event.wire) + len(row or "") + (len(event.removed) if event.removed is not event.wire else 0)
 
 
 def entry_of(view: View, before: Token, step: Step) -> Entry:
@@ -65,25 +81,44 @@ def entry_of(view: View, before: Token, step: Step) -> Entry:
             token = None if step.ends else page.token
         elif not walking and page.updates[number + 1].at != update.at:
             token = Token(page.token.build, update.at)
-        said = structured(view, step.epoch, update)
-        events.append(Event(update.at, update.row, wire(happened_to(update), said, token)))
+        told, gone = wire(happened_to(update), structured(view, step.epoch, update)), b""
+        if update.left and update.row is not None:
+            gone = wire("removed", structured(view, step.epoch, update._replace(row=None)))
+        events.append(Event(update, told, gone or told, token))
     at = page.token.at
     if step.begins:
-        events.insert(0, Event(None, None, wire("restarted", notice(view, step.epoch, at, "restarted"))))
+        said = wire("restarted", notice(view, step.epoch, at, "restarted"))
+        events.insert(0, Event(None, said, said, None))
     if step.ends:
-        events.append(Event(None, None, wire("complete", notice(view, step.epoch, at, "complete"), page.token)))
+        said = wire("complete", notice(view, step.epoch, at, "complete"))
+        events.append(Event(None, said, said, page.token))
     return Entry(before, page.token, events)
 
 
-def wire(happened: str, said: bytes, token: Token | None = None) -> bytes:
+def wire(happened: str, said: bytes) -> bytes:
     """An event of the EventSource format. JSON has no line breaks."""
-    place = b"" if token is None else b"id: %s\n" % str(token).encode()
-    return b"event: %s\n%sdata: %s\n\n" % (happened.encode(), place, said)
+    return b"event: %s\ndata: %s\n\n" % (happened.encode(), said)
 
 
-def heartbeat(token: Token) -> bytes:
+def placed(told: bytes, token: Token | None, rights: str) -> bytes:
+    """An event with an `id`: where a reader with these rights can go on."""
+    return told if token is None else b"id: %s\n%s" % (place_of(token, rights).encode(), told)
+
+
+def place_of(token: Token, rights: str) -> str:
+    """A token of the feed as a follower has it: with what its rights were, since with others it has other rows."""
+    return f"{token}~{rights}" if rights else str(token)
+
+
+def read_place(text: str) -> tuple[Token, str]:
+    """The token, and the rights. Raises WrongToken."""
+    token, _, rights = text.partition("~")
+    return Token.read(token), rights
+
+
+def heartbeat(token: Token, rights: str = "") -> bytes:
     """Nothing happened; where a reader can go on, which it remembers without an event."""
-    return STILL_HERE[:-1] + b"id: %s\n\n" % str(token).encode()
+    return STILL_HERE[:-1] + b"id: %s\n\n" % place_of(token, rights).encode()
 
 
 class Tail:

@@ -20,7 +20,7 @@ from domain.values import Position
 from infra.errors import KehuError
 from infra.postgres import acts, roles
 from infra.postgres.connection import Connection
-from projections.declare import Index, Projection, Table
+from projections.declare import PLACE, Index, Projection, Table
 
 
 class AnotherRebuild(KehuError):
@@ -174,6 +174,8 @@ class Builds:
                     " WHERE name = %s AND state IN ('live', %s)",
                     (projection.name, to.state),
                 )
+                if wanted.version == projection.version:
+                    _make_tables(conn, projection, wanted)  # of a build of a former release something may be missing
                 _show(conn, projection, wanted)
                 roles.grant(conn)
                 before = (live.version, live.build) if live else (None, None)
@@ -217,6 +219,8 @@ def _make_tables(conn: Conn, projection: Projection, build: Build, *, keyed: boo
         make_table(conn, build.schema, table, keyed=keyed)
         if table.removed:
             _make_removed(conn, build.schema, table, table.removed)
+        if table.placed:
+            _note_places(conn, build.schema, table)
 
 
 def make_table(conn: psycopg.Connection[Any], schema: str, table: Table, *, keyed: bool) -> None:
@@ -244,6 +248,21 @@ def _make_removed(conn: Conn, schema: str, table: Table, name: str) -> None:
     )
     index = sql.Identifier(f"{name}_removed_at_idx")
     conn.execute(sql.SQL("CREATE INDEX IF NOT EXISTS {} ON {} (removed_at)").format(index, target))
+
+
+def _note_places(conn: Conn, schema: str, table: Table) -> None:
+    """Let the server note where a row was that moves. It finds that out for rows it replaces, where we would read."""
+    target = sql.Identifier(schema, table.name)
+    there = "SELECT FROM pg_trigger WHERE tgname = 'moved' AND tgrelid = %s::regclass"
+    if conn.execute(there, (f"{schema}.{table.name}",)).fetchone() is not None:
+        return
+    were, are = (sql.SQL(", ").join(sql.Identifier(side, name) for name in PLACE) for side in ("old", "new"))
+    conn.execute(
+        sql.SQL(
+            "CREATE TRIGGER moved AFTER UPDATE ON {} FOR EACH ROW WHEN (({}) IS DISTINCT FROM ({}))"
+            " EXECUTE FUNCTION kehu.note_place({})"
+        ).format(target, were, are, sql.SQL(", ").join(map(sql.Literal, table.key)))
+    )
 
 
 def _clearing(table: Table) -> sql.Composable:
@@ -301,9 +320,16 @@ def _drop(conn: Conn, build: Build) -> None:
         "DELETE FROM projection_builds WHERE (name, version, build) = (%s, %s, %s) AND state <> 'live'",
         (build.name, build.version, build.build),
     )
+    conn.execute("DELETE FROM places WHERE build = %s", (build.schema,))
     conn.execute(sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(build.schema)))
 
 
 def names(columns: Iterable[str]) -> sql.Composed:
     """The columns as they are listed in a statement."""
     return sql.SQL(", ").join(map(sql.Identifier, columns))
+
+
+def key_text(table: Table) -> sql.Composed:
+    """The key of a row of `t` as text."""
+    texts = [sql.SQL("{}::text").format(sql.Identifier("t", column)) for column in table.key]
+    return texts[0] if len(texts) == 1 else sql.SQL("json_build_array({})::text").format(sql.SQL(", ").join(texts))

@@ -9,16 +9,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cache
+from itertools import starmap
 from typing import Any, NamedTuple
 
 import orjson
 import psycopg
 from psycopg import sql
-from psycopg.rows import tuple_row
+from psycopg.rows import dict_row, tuple_row
 
 from domain.values import Position
 from infra.errors import KehuError
-from infra.postgres.builds import COLUMNS, Build, names, of_row
+from infra.postgres.builds import COLUMNS, Build, key_text, names, of_row
 from infra.postgres.connection import Connection
 from projections.declare import Table
 from projections.views import Update, View, microseconds, moment
@@ -97,20 +98,19 @@ class Page:
 
 
 class Feed:
-    """Reads changes over a connection in autocommit mode, used by one thread."""
+    """Reads changes over a connection in autocommit mode, used by one thread.
 
-    def __init__(self, connection: Connection[tuple[Any, ...]]) -> None:
+    With `places` each change also says which places its row has left, for readers that may see some rows only.
+    """
+
+    def __init__(self, connection: Connection[tuple[Any, ...]], *, places: bool = False) -> None:
         self._connection = connection
+        self._places = places
 
     def live(self) -> Mapping[str, Live]:
         """Projection -> how its live build stands; one look at a handful of rows."""
-        query = f"""SELECT {COLUMNS}, updated_at, live_since, n FROM kehu.projection_builds, kehu.log_head
-            WHERE state = 'live'"""  # noqa: S608
         with self._connection.use() as conn:
-            rows = _named(conn, query)
-        return {
-            row["name"]: Live(of_row(row), row["updated_at"], Position(row["n"]), row["live_since"]) for row in rows
-        }
+            return live_builds(conn)
 
     def follows(self, token: Token, live: Live) -> bool:
         """Whether the token belongs to this build, and all that has changed since is still known."""
@@ -128,27 +128,34 @@ class Feed:
         """What comes next, some more rows than `most` when many changed at once. `live` was asked for just before."""
         with self._connection.use() as conn:
             if token.walk is None:
-                return _changes(conn, view, token, live, most)
+                return _changes(conn, view, token, live, most, self._places)
             if token.walk.gone:
-                return _gone(conn, view, token, token.walk, live, most)
-            return _walked(conn, view, token, token.walk, live, most)
+                return _gone(conn, view, token, token.walk, live, most, self._places)
+            return _walked(conn, view, token, token.walk, live, most, self._places)
 
     def rows(self, view: View, live: Live, keys: Sequence[str]) -> list[Update]:
         """What became of the rows with these keys: as they are now, or that they are gone."""
+        table = view.table
         query = sql.SQL("SELECT {key}, t.changed_at, t.position, {row} FROM {table} AS t WHERE {chosen}").format(
-            key=_key(view.table), row=_row(view), table=_table(live.build, view.table.name), chosen=_chosen(view.table)
+            key=key_text(table), row=_row(view), table=_table(live.build, table.name), chosen=_chosen(table)
         )
         with self._connection.use() as conn:
             found = {
-                update.key: update for update in map(Update._make, conn.execute(query, {"keys": list(keys)}).fetchall())
+                update.key: update for update in starmap(Update, conn.execute(query, {"keys": list(keys)}).fetchall())
             }
         return [found.get(key) or Update(key, live.at, live.build.position, None) for key in keys]
 
     def forget(self, view: View, live: Live, most: int = 10_000) -> int:
-        """Forget keys of rows that were dropped long ago, so many at most; how many it were."""
+        """Forget rows that were dropped, and places that were left, long ago, so many at most; how many keys."""
         if view.table.removed is None:
             return 0
         with self._connection.use() as conn:
+            if view.table.placed:
+                conn.execute(
+                    "DELETE FROM kehu.places WHERE ctid = ANY(ARRAY(SELECT ctid FROM kehu.places"
+                    " WHERE (build, table_name) = (%s, %s) AND left_at < %s ORDER BY left_at LIMIT %s))",
+                    (live.build.schema, view.table.name, live.at - KEPT, most),
+                )
             target = sql.Identifier(live.build.schema, view.table.removed)
             query = sql.SQL(
                 "DELETE FROM {t} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {t} WHERE removed_at < %s"
@@ -172,7 +179,7 @@ class Feed:
             if conn.execute("SELECT to_regclass('pg_temp.noted') IS NULL").fetchone() == (True,):
                 return
             there = sql.SQL("DELETE FROM noted USING {} AS t WHERE noted.key = {}")
-            conn.execute(there.format(_table(live.build, view.table.name), _key(view.table)))
+            conn.execute(there.format(_table(live.build, view.table.name), key_text(view.table)))
         after = ""
         while True:
             with self._connection.use() as conn:
@@ -199,49 +206,96 @@ class Feed:
         return token.build, token.at
 
 
-def _changes(conn: Conn, view: View, token: Token, live: Live, most: int) -> Page:
+def live_builds(conn: "psycopg.Connection[Any]") -> Mapping[str, Live]:
+    """Projection -> how its live build stands, over any connection."""
+    query = f"""SELECT {COLUMNS}, updated_at, live_since, n FROM kehu.projection_builds, kehu.log_head
+        WHERE state = 'live'"""  # noqa: S608
+    return {
+        row["name"]: Live(of_row(row), row["updated_at"], Position(row["n"]), row["live_since"])
+        for row in _named(conn, query)
+    }
+
+
+def _changes(conn: Conn, view: View, token: Token, live: Live, most: int, places: bool) -> Page:
     # Up to the moment that the build had: what changed later has another moment by now, and comes with the next page.
     given = {"after": token.at, "upto": live.at, "most": most, "position": live.build.position}
-    rows = conn.execute(_changes_query(view, live.build.schema), given).fetchall()
-    updates = list(map(Update._make, rows))
+    rows = conn.execute(_changes_query(view, live.build.schema, places), given).fetchall()
+    updates = list(starmap(Update, rows))
     more = len(updates) >= most
     return Page(updates, Token(token.build, updates[-1].at if more else live.at), more)
 
 
 @cache
-def _changes_query(view: View, schema: str) -> bytes:
+def _changes_query(view: View, schema: str, places: bool) -> bytes:
     table = view.table
+    places = places and table.placed
+    left = sql.SQL(", ({}) AS places, false AS later").format(_left(schema, table, "after")) if places else sql.SQL("")
     changed = sql.SQL(
-        "SELECT {key} AS key, t.changed_at AS at, t.position, {row} AS row FROM {table} AS t"
+        "SELECT {key} AS key, t.changed_at AS at, t.position, {row} AS row{left} FROM {table} AS t"
         " WHERE t.changed_at > %(after)s AND t.changed_at <= %(upto)s"
         " ORDER BY t.changed_at FETCH FIRST %(most)s ROWS WITH TIES"
-    ).format(key=_key(table), row=_row(view), table=sql.Identifier(schema, table.name))
+    ).format(key=key_text(table), row=_row(view), left=left, table=sql.Identifier(schema, table.name))
     if table.removed is None:
         return changed.as_bytes(None)
     return (
         sql.SQL(
-            "SELECT * FROM (({changed}) UNION ALL (SELECT {key}, t.removed_at, %(position)s, NULL FROM {removed} AS t"
+            "SELECT * FROM (({changed}) UNION ALL (SELECT {key}, t.removed_at, %(position)s, NULL{left}"
+            " FROM {removed} AS t"
             " WHERE t.removed_at > %(after)s AND t.removed_at <= %(upto)s"
             " AND NOT EXISTS (SELECT FROM {table} AS l WHERE {same})"
-            " ORDER BY t.removed_at FETCH FIRST %(most)s ROWS WITH TIES)) AS o"
+            " ORDER BY t.removed_at FETCH FIRST %(most)s ROWS WITH TIES){later}) AS o"
             " ORDER BY at FETCH FIRST %(most)s ROWS WITH TIES"
         )
         .format(
             changed=changed,
-            key=_key(table),
+            key=key_text(table),
+            left=left,
             removed=sql.Identifier(schema, table.removed),
             table=sql.Identifier(schema, table.name),
             same=_same("l", "t", table),
+            later=_later(schema, table, table.removed) if places else sql.SQL(""),
         )
         .as_bytes(None)
     )
 
 
-def _walked(conn: Conn, view: View, token: Token, walk: Walk, live: Live, most: int) -> Page:
+def _left(schema: str, table: Table, since: str, place: sql.Composable | None = None) -> sql.Composed:
+    """The places that the row of `t` has left since a moment that is given, and `place`, as JSON."""
+    noted = sql.SQL(
+        "SELECT branch, segment FROM kehu.places WHERE (build, table_name, key) = ({}, {}, {}) AND left_at > {}"
+    ).format(schema, table.name, key_text(table), sql.Placeholder(since))
+    every = noted if place is None else sql.SQL("{} UNION ALL {}").format(noted, place)
+    return sql.SQL("SELECT coalesce(json_agg(p), '[]') FROM ({}) AS p").format(every)
+
+
+def _later(schema: str, table: Table, removed: str) -> sql.Composed:
+    """Places that were left by rows which have changed again since `upto`, and so are not on this page.
+
+    The next page has them as they are then, and no longer knows of this.
+    """
+    return sql.SQL(
+        " UNION ALL (SELECT p.key, p.left_at, %(position)s, NULL,"
+        " json_build_array(json_build_object('branch', p.branch, 'segment', p.segment)), true FROM kehu.places AS p"
+        " WHERE (p.build, p.table_name) = ({build}, {name}) AND p.left_at > %(after)s AND p.left_at <= %(upto)s"
+        " AND NOT EXISTS (SELECT FROM {table} AS t WHERE {key} = p.key AND t.changed_at <= %(upto)s)"
+        " AND NOT (EXISTS (SELECT FROM {removed} AS t WHERE {key} = p.key AND t.removed_at <= %(upto)s)"
+        " AND NOT EXISTS (SELECT FROM {table} AS t WHERE {key} = p.key))"
+        " ORDER BY p.left_at FETCH FIRST %(most)s ROWS WITH TIES)"
+    ).format(
+        build=schema,
+        name=table.name,
+        table=sql.Identifier(schema, table.name),
+        removed=sql.Identifier(schema, removed),
+        key=key_text(table),
+    )
+
+
+def _walked(conn: Conn, view: View, token: Token, walk: Walk, live: Live, most: int, places: bool) -> Page:
     """The rows of the next keys; of those that the reader has as they are, only the key."""
     table = view.table
     rows: sql.Composable = _row(view)
     joined: sql.Composable = sql.SQL("")
+    left: sql.Composable = sql.SQL("")
     given: dict[str, Any] = {"most": most}
     if walk.former is not None:
         found = _build(conn, walk.former[0])
@@ -254,19 +308,23 @@ def _walked(conn: Conn, view: View, token: Token, walk: Walk, live: Live, most: 
         rows = sql.SQL(
             "CASE WHEN f.changed_at IS NULL OR f.changed_at > %(known)s OR ROW({}) IS DISTINCT FROM ROW({}) THEN {} END"
         ).format(mine, theirs, rows)
+        if places and table.placed:
+            last = sql.SQL("SELECT f.branch, f.segment WHERE f.changed_at IS NOT NULL")
+            left = sql.SQL(", ({})").format(_left(found[0].schema, table, "known", last))
     query = sql.SQL(
-        "SELECT {key}, t.changed_at, t.position, {rows} FROM"
+        "SELECT {key}, t.changed_at, t.position, {rows}{left} FROM"
         " (SELECT * FROM {table} {after} ORDER BY {keys} LIMIT %(most)s) AS t {joined} ORDER BY {keys_of_t}"
     ).format(
-        key=_key(table),
+        key=key_text(table),
         rows=rows,
+        left=left,
         table=_table(live.build, table.name),
         after=_after(table, walk.after, given),
         keys=names(table.key),
         joined=joined,
         keys_of_t=_listed("t", table.key),
     )
-    seen = list(map(Update._make, conn.execute(query, given).fetchall()))
+    seen = list(starmap(Update, conn.execute(query, given).fetchall()))
     updates = [one for one in seen if one.row is not None]
     if len(seen) == most:
         return Page(updates, replace(token, walk=walk._replace(after=seen[-1].key)), more=True)
@@ -275,7 +333,7 @@ def _walked(conn: Conn, view: View, token: Token, walk: Walk, live: Live, most: 
     return Page(updates, replace(token, walk=None), more=live.at > token.at)
 
 
-def _gone(conn: Conn, view: View, token: Token, walk: Walk, live: Live, most: int) -> Page:
+def _gone(conn: Conn, view: View, token: Token, walk: Walk, live: Live, most: int, places: bool) -> Page:
     """Which of the next keys that the reader may have are gone."""
     table = view.table
     assert walk.former is not None
@@ -292,11 +350,18 @@ def _gone(conn: Conn, view: View, token: Token, walk: Walk, live: Live, most: in
         had = sql.SQL("({had} ORDER BY {keys} LIMIT %(most)s) UNION ({removed} ORDER BY {keys} LIMIT %(most)s)").format(
             had=had, removed=removed, keys=keys
         )
+    left: sql.Composable = sql.SQL("NULL")
+    if places and table.placed:
+        last = sql.SQL("SELECT f.branch, f.segment FROM {} AS f WHERE {}").format(
+            _table(found[0], table.name), _same("f", "t", table)
+        )
+        left = sql.SQL("({})").format(_left(found[0].schema, table, "known", last))
     query = sql.SQL(
-        "SELECT {key}, NOT EXISTS (SELECT FROM {table} AS l WHERE {same}) FROM"
+        "SELECT {key}, NOT EXISTS (SELECT FROM {table} AS l WHERE {same}), {left} FROM"
         " (SELECT * FROM ({had}) AS had ORDER BY {keys} LIMIT %(most)s) AS t ORDER BY {keys_of_t}"
     ).format(
-        key=_key(table),
+        key=key_text(table),
+        left=left,
         table=_table(live.build, table.name),
         same=_same("l", "t", table),
         had=had,
@@ -304,7 +369,7 @@ def _gone(conn: Conn, view: View, token: Token, walk: Walk, live: Live, most: in
         keys_of_t=_listed("t", table.key),
     )
     seen = conn.execute(query, given).fetchall()
-    updates = [Update(key, live.at, live.build.position, None) for key, gone in seen if gone]
+    updates = [Update(key, live.at, live.build.position, None, left) for key, gone, left in seen if gone]
     if len(seen) == most:
         return Page(updates, replace(token, walk=walk._replace(after=seen[-1][0])), more=True)
     return Page(updates, replace(token, walk=None), more=live.at > token.at)
@@ -321,11 +386,9 @@ def _build(conn: Conn, serial: int) -> tuple[Build, datetime] | None:
     return (of_row(found[0]), found[0]["updated_at"]) if found else None
 
 
-def _named(conn: Conn, query: str, given: Sequence[Any] = ()) -> list[dict[str, Any]]:
-    cursor = conn.execute(query.encode(), given)
-    assert cursor.description is not None
-    columns = [column.name for column in cursor.description]
-    return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
+def _named(conn: "psycopg.Connection[Any]", query: str, given: Sequence[Any] = ()) -> list[dict[str, Any]]:
+    with conn.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(query.encode(), given).fetchall()
 
 
 def _columns(conn: Conn, build: Build, table: Table, wanted: Iterable[str]) -> dict[str, str]:
@@ -347,12 +410,6 @@ def _listed(side: str, columns: Iterable[str]) -> sql.Composed:
 
 def _same(one: str, other: str, table: Table) -> sql.Composed:
     return sql.SQL("({}) = ({})").format(_listed(one, table.key), _listed(other, table.key))
-
-
-def _key(table: Table) -> sql.Composed:
-    """The key of a row of `t` as text."""
-    texts = [sql.SQL("{}::text").format(sql.Identifier("t", column)) for column in table.key]
-    return texts[0] if len(texts) == 1 else sql.SQL("json_build_array({})::text").format(sql.SQL(", ").join(texts))
 
 
 def _chosen(table: Table) -> sql.Composed:

@@ -13,7 +13,7 @@ import orjson
 import psycopg
 from psycopg import sql
 
-from infra.postgres.builds import names
+from infra.postgres.builds import key_text, names
 from projections.declare import Changed, Key, Table
 
 MOST = 500
@@ -69,10 +69,18 @@ def _drop(schema: str, table: Table) -> bytes:
     target, key = sql.Identifier(schema, table.name), names(table.key)
     drop = query.format(target, _arrays(table), mine, theirs, key=key)
     if table.removed:
+        place = sql.SQL(", t.branch, t.segment" if table.placed else "")
+        left: sql.Composable = sql.SQL("")
+        if table.placed:
+            left = sql.SQL(
+                ", noted AS (INSERT INTO kehu.places (build, table_name, key, left_at, branch, segment)"
+                " SELECT {}, {}, {}, (SELECT at FROM now), branch, segment FROM dropped AS t ON CONFLICT DO NOTHING)"
+            ).format(schema, table.name, key_text(table))
         drop = sql.SQL(
-            "WITH dropped AS ({} RETURNING {}) INSERT INTO {} ({key}, removed_at) SELECT {key}, %s FROM dropped"
+            "WITH dropped AS ({} RETURNING {}{}), now AS (SELECT %s::timestamptz AS at){}"
+            " INSERT INTO {} ({key}, removed_at) SELECT {key}, at FROM dropped, now"
             " ON CONFLICT ({key}) DO UPDATE SET removed_at = excluded.removed_at"
-        ).format(drop, mine, sql.Identifier(schema, table.removed), key=key)
+        ).format(drop, mine, place, left, sql.Identifier(schema, table.removed), key=key)
     return drop.as_bytes(None)
 
 

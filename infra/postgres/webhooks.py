@@ -285,6 +285,36 @@ def replay(conn: "psycopg.Connection[Any]", name: str, after_position: int) -> N
     )
 
 
+def one(conn: "psycopg.Connection[Any]", name: str) -> dict[str, Any]:
+    """One of them, without its secrets. Raises NoSuchWebhook."""
+    found = listed(conn, name=name)
+    if not found:
+        raise NoSuchWebhook(name)
+    return found[0]
+
+
+def change(
+    conn: "psycopg.Connection[Any]", name: str, url: str | None = None, segments: Sequence[str] | None = None
+) -> None:
+    """Another URL, or rows of other segments: then everything is told again. None for what stays, no segments for all.
+
+    Raises NoSuchWebhook.
+    """
+    _one(
+        conn,
+        "UPDATE kehu.webhooks SET url = coalesce(%s, url), attempts = 0, next_at = NULL WHERE name = %s",
+        name,
+        url,
+    )
+    if segments is not None:
+        _one(
+            conn,
+            "UPDATE kehu.webhooks SET segments = %s, token = NULL, after_position = 0 WHERE name = %s",
+            name,
+            list(segments) or None,
+        )
+
+
 def renew_secret(conn: "psycopg.Connection[Any]", name: str, secret: str) -> None:
     """Sign with another secret, and for `HANDOVER` with the former one, too. Raises NoSuchWebhook."""
     _one(
@@ -304,8 +334,15 @@ def retry(conn: "psycopg.Connection[Any]", name: str, letter: int | None = None)
     return conn.execute(query, (name, letter, letter)).rowcount
 
 
-def listed(conn: "psycopg.Connection[Any]", view: str | None = None, failing: bool = False) -> list[dict[str, Any]]:
-    """The webhooks, without their secrets."""
+def listed(
+    conn: "psycopg.Connection[Any]",
+    view: str | None = None,
+    failing: bool = False,
+    name: str | None = None,
+    after: str = "",
+    limit: int | None = None,
+) -> list[dict[str, Any]]:
+    """The webhooks, without their secrets; in the order of names, those behind `after`."""
     with conn.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             "SELECT name, view, url, segments, CASE WHEN paused IS NOT NULL THEN 'paused'"
@@ -313,19 +350,22 @@ def listed(conn: "psycopg.Connection[Any]", view: str | None = None, failing: bo
             " attempts, next_at, error, (SELECT count(*) FROM kehu.webhook_letters l WHERE l.webhook = w.name)"
             " AS dead_letters, token, added_at FROM kehu.webhooks w"
             " WHERE (%(view)s::text IS NULL OR view = %(view)s) AND (NOT %(failing)s OR attempts > 0"
-            " OR paused IS NOT NULL) ORDER BY name",
-            {"view": view, "failing": failing},
+            " OR paused IS NOT NULL) AND (%(name)s::text IS NULL OR name = %(name)s) AND name > %(after)s"
+            " ORDER BY name LIMIT %(limit)s",
+            {"view": view, "failing": failing, "name": name, "after": after, "limit": limit},
         ).fetchall()
 
 
-def letters(conn: "psycopg.Connection[Any]", name: str | None, limit: int) -> list[dict[str, Any]]:
-    """What webhooks did not take, the newest first."""
+def letters(
+    conn: "psycopg.Connection[Any]", name: str | None, limit: int | None, before: int | None = None
+) -> list[dict[str, Any]]:
+    """What webhooks did not take, the newest first; with `before` those before the one of this id."""
     with conn.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             "SELECT id, webhook, cardinality(keys) AS rows, keys, error, attempts, again, given_up_at"
-            " FROM kehu.webhook_letters WHERE %(name)s::text IS NULL OR webhook = %(name)s ORDER BY id DESC"
-            " LIMIT nullif(%(limit)s, 0)",
-            {"name": name, "limit": limit},
+            " FROM kehu.webhook_letters WHERE (%(name)s::text IS NULL OR webhook = %(name)s)"
+            " AND (%(before)s::bigint IS NULL OR id < %(before)s) ORDER BY id DESC LIMIT nullif(%(limit)s, 0)",
+            {"name": name, "limit": limit, "before": before},
         ).fetchall()
 
 

@@ -50,6 +50,13 @@ def test_it_rests_goes_on_and_is_told_again(history: History, added: str) -> Non
     assert "0 dead letters" in history("webhooks", "retry", "crm").out
 
 
+def test_it_is_told_somewhere_else_and_of_others(history: History, added: str) -> None:
+    assert history("webhooks", "change", "crm", "--url", "https://crm.example/v2").code == 0
+    assert (row(history)["url"], row(history)["segments"]) == ("https://crm.example/v2", ["mass"])
+    assert history("webhooks", "change", "crm", "--all-segments").code == 0
+    assert (row(history)["url"], row(history)["segments"]) == ("https://crm.example/v2", None)
+
+
 def test_a_new_secret_is_another_one(history: History, added: str) -> None:
     told = json.loads(history("webhooks", "secret", "crm", "--json").out)
     assert key_of(told["secret"]) != key_of(added)
@@ -73,6 +80,10 @@ def test_from_now_on_it_has_what_is_there(history: History) -> None:
         (("add", "crm", "--url", URL, "--view", "customers"), "Choose another"),
         (("list", "--view", "custom"), "kehu views list"),
         (("pause", "nobody"), "kehu webhooks list"),
+        (("change", "nobody", "--url", URL), "kehu webhooks list"),
+        (("change", "crm", "--url", "http://me@crm.example"), "https URL"),
+        (("change", "crm"), "say what is to be changed"),
+        (("change", "crm", "--segment", "mass", "--all-segments"), "--all-segments"),
         (("retry", "nobody"), "kehu webhooks list"),
     ],
 )

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, settings
@@ -44,6 +45,8 @@ def issuer() -> Iterator[Issuer]:
 def server(history: History, issuer: Issuer) -> Iterator[Served]:
     with served(history.postgres, history.kafka, issuer, wait_seconds=0.05) as running:
         yield running
+    with psycopg.connect(history.postgres) as conn:
+        conn.execute("DELETE FROM kehu.webhooks")
 
 
 @schema.parametrize()
@@ -57,6 +60,8 @@ def server(history: History, issuer: Issuer) -> Iterator[Served]:
 def test_whatever_is_sent_the_answer_is_as_described(case: Any, server: Served) -> None:
     if case.path == "/v1/changes":
         case.query = {**(case.query or {}), "follow": "false"}  # it would go on for ever
+    for name in {"id", "seq"} & (case.path_parameters or {}).keys():
+        case.path_parameters[name] = (1 << 62) + hash(case.path_parameters[name]) % 100  # others need those there are
     response = case.call(base_url=server.url, headers=server.bearer(scope="admin"))
     case.validate_response(response, checks=CHECKS)
 

@@ -1,6 +1,7 @@
 """Whoever follows a view, from any token, over drops, sweeps and switches, ends with exactly its rows."""
 
 import random
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -9,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.contact import ContactStarted
+from domain.customer import CustomerProfileChanged, CustomerRegistered
 from domain.values import Position
-from infra.postgres.changes import KEPT, Token, Walk, WrongToken, _changes_query
+from infra.postgres.changes import KEPT, Feed, Token, Walk, WrongToken, _changes_query
+from projections.customers import CUSTOMERS
 from projections.service_queues import SERVICE_QUEUES
 from projections.views import NAMED, VIEWS, View, microseconds
 from tests.support.builders import NOON
@@ -168,7 +171,7 @@ def test_what_changed_is_found_by_an_index(world: World, view: View) -> None:
     given = {"after": live.at, "upto": live.at, "most": 10, "position": 1}
     with psycopg.connect(world.database) as conn:
         conn.execute("SET enable_seqscan = off")  # the tables are small; without an index it is the only way
-        query = b"EXPLAIN " + _changes_query(view, live.build.schema)
+        query = b"EXPLAIN " + _changes_query(view, live.build.schema, places=True)
         plan = "\n".join(line for (line,) in conn.execute(query, given).fetchall())
     assert "Seq Scan" not in plan
     assert f"{view.table.name}_changed_at_idx" in plan
@@ -195,3 +198,42 @@ def test_what_is_no_token_is_refused(text: str) -> None:
 
 def test_a_position_of_the_log_is_known(world: World) -> None:
     assert world.feed.live()["service_queues"].head == Position(0)
+
+
+def test_a_place_that_was_left_is_told_though_the_row_changes_again_while_it_is_read(world: World) -> None:
+    view, feed = NAMED["customers"], Feed(world.connection, places=True)
+    world.happens(CustomerRegistered(kind="person", segment="private"), customer="c1")
+    had = Token(feed.live()["customers"].build.serial, feed.live()["customers"].at)
+    world.happens(CustomerProfileChanged(segment="retail"), customer="c1")
+    live = feed.live()["customers"]
+    world.happens(CustomerProfileChanged(segment="other"), customer="c1")
+    page = feed.page(view, had, live, 10)
+    assert [(one.key, one.row, one.later, one.left) for one in page.updates] == [
+        ("c1", None, True, [{"branch": None, "segment": "private"}])
+    ]
+    (then,) = feed.page(view, page.token, feed.live()["customers"], 10).updates
+    assert (then.later, then.left) == (False, [{"branch": None, "segment": "retail"}])
+    assert world.feed.page(view, had, live, 10).updates == [], "who sees all rows has it from the next page"
+
+
+def test_places_that_were_left_long_ago_are_forgotten_and_those_of_a_dropped_build(world: World) -> None:
+    def kept() -> int:
+        with psycopg.connect(world.database) as conn:
+            (found,) = conn.execute("SELECT count(*) FROM kehu.places WHERE table_name = 'customers'").fetchone() or (
+                0,
+            )
+        return int(found)
+
+    view = NAMED["customers"]
+    world.happens(CustomerRegistered(kind="person", segment="private"), customer="c1")
+    world.happens(CustomerProfileChanged(segment="retail"), customer="c1")
+    live = world.feed.live()["customers"]
+    world.feed.forget(view, live)
+    assert kept() == 1
+    world.feed.forget(view, replace(live, at=live.at + KEPT + timedelta(seconds=1)))
+    assert kept() == 0
+    world.happens(CustomerProfileChanged(segment="other"), customer="c1")
+    assert kept() == 1
+    world.switch(CUSTOMERS)
+    world.builds.drop(world.builds.of("customers")["former"])
+    assert kept() == 0

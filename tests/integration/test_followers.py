@@ -4,19 +4,19 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
-from typing import Any
 
 import pytest
 
 from domain.customer import CustomerProfileChanged, CustomerRegistered
 from infra.http import answers, hub, tails
-from infra.http.hub import Hub
-from infra.postgres.changes import Token
+from infra.http.hub import Hub, Sight
+from infra.http.tails import read_place
+from projections.customers import CUSTOMERS
 from projections.service_queues import SERVICE_QUEUES
 from projections.views import NAMED, View
 from tests.support.sse import EventSource
 from tests.support.views import shown
-from tests.support.world import World, arrives, leaves
+from tests.support.world import World, arrives, is_seen_to, leaves, troubles
 
 QUEUES = NAMED["service-queues"]
 
@@ -46,16 +46,25 @@ async def following(world: World) -> AsyncIterator[Hub]:
 
 
 async def read(
-    of: Hub, view: View, into: EventSource, until: Callable[[], bool], sees: hub.Sees | None = None, seconds: float = 20
+    of: Hub, view: View, into: EventSource, until: Callable[[], bool], sees: Sight | None = None, seconds: float = 20
 ) -> None:
     """Follow from where the reader is until a condition is met, then break the connection."""
-    token = None if into.last_id is None else Token.read(into.last_id)
+    token = None if into.last_id is None else read_place(into.last_id)[0]
     into.connected()
     async with asyncio.timeout(seconds), aclosing(of.follow(view, token, sees)) as parts:
         async for part in parts:
             into.take(part)
             if until():
                 return
+
+
+def has_keys(into: EventSource, wanted: set[str]) -> Callable[[], bool]:
+    return lambda: set(into.rows) == wanted
+
+
+def only(**place: str) -> Sight:
+    """Who may see the rows of one branch, or of one segment."""
+    return Sight(lambda row: all(row[name] == value for name, value in place.items()), "some")
 
 
 def has_rows(world: World, into: EventSource, view: View = QUEUES) -> Callable[[], bool]:
@@ -158,11 +167,8 @@ def test_a_slow_reader_is_cut_off_with_a_token_and_misses_nothing(
 
 
 def test_who_may_see_some_rows_is_told_those_and_goes_on_behind_the_others(world: World) -> None:
-    def sees(row: Any) -> bool:
-        return bool(row["segment"] == "private")
-
     async def run() -> None:
-        reader = EventSource()
+        reader, sees = EventSource(), only(segment="private")
         customers = NAMED["customers"]
         async with following(world) as of:
             for customer, segment in (("c1", "private"), ("c2", "retail")):
@@ -177,6 +183,72 @@ def test_who_may_see_some_rows_is_told_those_and_goes_on_behind_the_others(world
             world.happens(CustomerProfileChanged(branch="b2"), customer="c1")
             await read(of, customers, reader, lambda: bool(reader.told), sees)
             assert [said["subject"] for _, said in reader.told] == ["c1"]
+
+    asyncio.run(run())
+
+
+def test_a_row_that_moves_out_of_sight_is_removed_for_who_had_it_and_nobody_else_hears_of_it(world: World) -> None:
+    customers = NAMED["customers"]
+
+    async def run() -> None:
+        private, retail, all_of_it = EventSource(), EventSource(), EventSource()
+        async with following(world) as of:
+
+            async def given(customer: str, segment: str) -> None:
+                world.happens(CustomerProfileChanged(segment=segment), customer=customer)
+
+            async def then(**rows: str) -> None:
+                """Whoever goes on from its own token, wherever that is, has the rows that it may see."""
+                for reader, segment in ((private, "private"), (retail, "retail")):
+                    wanted = {key for key, there in rows.items() if there == segment}
+                    await read(of, customers, reader, has_keys(reader, wanted), only(segment=segment))
+                await read(of, customers, all_of_it, has_rows(world, all_of_it, customers))
+
+            for customer, segment in (("c1", "private"), ("c2", "retail"), ("c3", "other"), ("c4", "other")):
+                world.happens(CustomerRegistered(kind="person", segment=segment), customer=customer)
+            await then(c1="private", c2="retail")
+            await given("c1", "retail")
+            await then(c1="retail", c2="retail")
+            # There and back, and away again, between two looks.
+            await given("c2", "private")
+            await given("c2", "other")
+            await given("c1", "private")
+            await given("c1", "other")
+            await then()
+            await given("c3", "private")
+            await then(c3="private")
+            await given("c4", "another")
+            world.switch(CUSTOMERS)
+            await given("c3", "retail")
+            await then(c3="retail")
+            await given("c3", "private")
+            world.switch(CUSTOMERS)
+            await then(c3="private")
+            await given("c3", "retail")
+            world.roll_back(CUSTOMERS)
+            await then(c3="retail")
+        # Of c2, which was there and gone again before anybody looked, it hears that it is gone.
+        assert {said["subject"] for kind, said in private.told if kind == "changed"} == {"c1", "c3"}
+        assert not [said for _, said in (*private.told, *retail.told) if said.get("subject") == "c4"]
+        assert "removed" not in {kind for kind, _ in all_of_it.told}
+
+    asyncio.run(run())
+
+
+def test_of_a_row_that_is_gone_hears_only_who_saw_it(world: World) -> None:
+    async def run() -> None:
+        north, south = EventSource(), EventSource()
+        alerts = NAMED["deadline-alerts"]
+        world.happens(*troubles(1))  # in the north
+        async with following(world) as of:
+            await read(of, alerts, north, lambda: len(north.rows) == 1, only(branch="north"))
+            await read(of, alerts, south, lambda: south.last_id is not None, only(branch="south"))
+            world.happens(*is_seen_to(1))
+            before = south.last_id
+            await read(of, alerts, north, lambda: not north.rows, only(branch="north"))
+            await read(of, alerts, south, lambda: south.last_id != before, only(branch="south"))
+            assert [kind for kind, _ in north.told] == ["restarted", "changed", "complete", "removed"]
+            assert [kind for kind, _ in south.told] == ["restarted", "complete"]
 
     asyncio.run(run())
 

@@ -36,6 +36,17 @@ def test_it_answers_every_question_and_records_who_asked(guarded: str) -> None:
         assert server.client.get("/health/ready").status_code == 200
         rows = server.get("/v1/access-log", scope="audit:read").json()["rows"]
         assert len(rows) == 7
+        crm = {"name": "crm", "url": "https://crm.example/", "view": "customers"}
+        told = server.bearer(scope="service:write")
+        for method, path, body in (
+            ("POST", "/v1/webhooks", crm),
+            ("PATCH", "/v1/webhooks/crm", {"segments": ["private"]}),
+            *(("POST", f"/v1/webhooks/crm/{what}", {}) for what in ("pause", "resume", "secret", "replay", "retry")),
+            ("DELETE", "/v1/webhooks/crm", None),
+            ("POST", "/v1/parked/retry", {"streams": ["none"]}),
+        ):
+            answer = server.client.request(method, path, json=body, headers=told)
+            assert answer.status_code in (200, 201, 204), (path, answer.text)
     with psycopg.connect(guarded) as conn, pytest.raises(psycopg.errors.InsufficientPrivilege):
         conn.execute("DELETE FROM kehu.access_log")
     as_api = "-c role=kehu_api"

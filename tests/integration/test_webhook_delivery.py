@@ -1,29 +1,34 @@
 """A webhook ends with exactly the rows of its view: over failures, restarts, switches, segments and two processes."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from itertools import chain, repeat
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from jsonschema import Draft202012Validator
 
 from consumers import webhook_delivery
 from consumers.patience import Servers
 from consumers.webhook_delivery import WebhookDelivery
 from domain.customer import CustomerProfileChanged, CustomerRegistered
 from infra import bootstrap
+from infra.kafka.view_contracts import VIEW_SCHEMAS
 from infra.postgres import data_keys, webhooks
 from infra.postgres.changes import connection
 from infra.webhooks.addresses import networks
 from infra.webhooks.sending import Sender
 from infra.webhooks.signing import new_secret
 from projections.service_queues import SERVICE_QUEUES
-from projections.views import NAMED
+from projections.views import NAMED, VIEWS, View
+from tests.support.project import ROOT
 from tests.support.receiver import Receiver, receiving
 from tests.support.views import shown
-from tests.support.world import World, arrives, leaves
+from tests.support.world import World, arrives, is_seen_to, leaves, troubles
 
 QUEUES = NAMED["service-queues"]
 LOOPBACK = networks("127.0.0.0/8")
@@ -58,6 +63,11 @@ def by_hand(world: World, call: Callable[..., Any], *given: Any) -> Any:
 def listed(world: World) -> dict[str, Any]:
     (row,) = by_hand(world, webhooks.listed)
     return dict(row)
+
+
+def file_of(view: View) -> Path:
+    """Where the reference has the schema of its rows."""
+    return ROOT / VIEW_SCHEMAS / f"{view.topic}.json"
 
 
 async def until(met: Callable[[], object], seconds: float = 20) -> None:
@@ -211,6 +221,31 @@ def test_a_replay_tells_rows_again_also_only_those_after_a_position(world: World
                 by_hand(world, webhooks.replay, "crm", 0)
                 await until(lambda: receiver.told[-1]["type"].endswith(".complete") and len(receiver.told) > before + 2)
                 assert len(receiver.told) == before + 2 + 1 + 5 + 1
+
+    asyncio.run(run())
+
+
+def test_what_is_delivered_is_as_the_reference_has_it(world: World) -> None:
+    attributes = {"specversion", "id", "source", "type", "time", "projectionversion", "sequence"}
+    schemas = {view.topic: Draft202012Validator(json.loads(file_of(view).read_text())) for view in VIEWS}
+
+    async def run() -> None:
+        async with receiving(new_secret()) as receiver:
+            for view in VIEWS:
+                by_hand(world, webhooks.add, view.name, receiver.url, view.name, None, receiver.secret, None)
+            world.happens(CustomerRegistered(kind="person", segment="private"), *troubles(1), *arrives(3))
+            changed = "{}.changed".format
+            async with delivering(world):
+                await until(lambda: {changed(view.topic) for view in VIEWS} <= {one["type"] for one in receiver.told})
+                world.happens(*is_seen_to(1))
+                await until(lambda: any(one["type"].endswith(".removed") for one in receiver.told))
+            for event in receiver.told:
+                topic, _, happened = event["type"].rpartition(".")
+                row = {"subject", "position"} if happened in ("changed", "removed") else set()
+                data = {"data", "datacontenttype"} if happened == "changed" else set()
+                assert event.keys() == attributes | row | data
+                if data:
+                    schemas[topic].validate(event["data"])
 
     asyncio.run(run())
 

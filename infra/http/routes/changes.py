@@ -12,12 +12,13 @@ from starlette.types import Message, Send
 
 from infra.http.answers import PRIVATE
 from infra.http.callers import Caller
-from infra.http.hub import Sees
+from infra.http.hub import Sight
 from infra.http.parameters import Parameters
 from infra.http.parts import parts_of
 from infra.http.problems import Invalid, TooMany
 from infra.http.scopes import VIEWS as SCOPE
 from infra.http.security import Needs, check_purpose, record
+from infra.http.tails import read_place
 from infra.postgres.changes import Token, WrongToken
 from projections.views import NAMED
 
@@ -63,22 +64,22 @@ async def changes(
     Events are `changed` and `removed`, with a CloudEvent as data. `restarted` comes before everything is told, and
     `complete` after it: rows that were not told in between are gone. Each `id` is a token to go on with, also when
     another build of the view was switched to meanwhile. A caller that is too slow is told `cut`, and goes on with its
-    last id. Rows of other branches and segments than the token's are left out; of a row that moved there nothing more
-    is told.
+    last id. Rows of other branches and segments than the token's are left out, and a row that moves there is `removed`.
+    An `id` that was told to a token with other branches or segments leads to everything.
     """
     parts = parts_of(request)
     view = NAMED[wanted.view]
     personal = "customer_id" in {**view.table.key, **view.table.columns}
     purpose = check_purpose(request) if personal else None
-    token, now = _token(request.headers.get(LAST) or wanted.after)
+    token, now = _token(request.headers.get(LAST) or wanted.after, caller)
     if parts.hub.followers >= parts.settings.followers:
         raise TooMany("as many follow as may", {"Retry-After": "5"})
-    sees: Sees | None = None if caller.sees_all else caller.sees
+    sight = None if caller.sees_all else Sight(caller.sees, caller.rights)
     if wanted.follow:
         begin = await parts.hub.newest(view) if now else token
-        stream = parts.hub.follow(view, begin, sees, parts.settings.follow_seconds)
+        stream = parts.hub.follow(view, begin, sight, parts.settings.follow_seconds)
     else:
-        stream = parts.hub.missed(view, await parts.hub.newest(view) if now else token, sees)
+        stream = parts.hub.missed(view, await parts.hub.newest(view) if now else token, sight)
     try:
         first = await anext(stream)
     except WrongToken:
@@ -113,11 +114,12 @@ async def _after(first: bytes, stream: AsyncGenerator[bytes, None]) -> AsyncIter
         await stream.aclose()
 
 
-def _token(text: str | None) -> tuple[Token | None, bool]:
-    """The token, and whether it stands for now."""
+def _token(text: str | None, caller: Caller) -> tuple[Token | None, bool]:
+    """The token, and whether it stands for now; none for who had other rights, and so has other rows."""
     if text is None or text == NOW:
         return None, text == NOW
     try:
-        return Token.read(text), False
+        token, rights = read_place(text)
     except WrongToken:
         raise NO_TOKEN from None
+    return (token if rights == caller.rights else None), False

@@ -1,0 +1,46 @@
+"""Parked messages as operators take them out of their queues."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+import psycopg
+
+from domain.errors import Refused
+from domain.ports import Conflict
+from infra import bootstrap
+from infra.errors import KehuError, Unreadable
+from infra.postgres import ops
+
+
+class Released(Refused):
+    """It was taken out of its queue by hand; the detail says why and by whom. Replay it when it may apply."""
+
+
+class NotParked(KehuError):
+    """No message waits under this number: it may have been applied, or died. `kehu parked list` shows what waits."""
+
+
+def release(conn: "psycopg.Connection[Any]", seqs: Sequence[int], by: str, reason: str, now: datetime) -> int:
+    """Messages become dead letters with the reason, and what waits behind them goes on; how many it were.
+
+    All of them or none, in the caller's transaction. Raises NotParked.
+    """
+    waiting = [ops.get_parked(conn, seq) for seq in dict.fromkeys(seqs)]
+    found = [_identified(one) for one in waiting if one is not None]
+    if missing := sorted({*seqs} - {one["seq"] for one in found}):
+        raise NotParked(", ".join(map(str, missing)))
+    try:
+        ops.release_parked(conn, found, Released().rule, f"released by {by}: {reason}", now)
+    except Conflict as error:
+        raise NotParked(str(error)) from error
+    return len(found)
+
+
+def _identified(waiting: dict[str, Any]) -> dict[str, Any]:
+    """With source and id of its event, by which its dead letter is found."""
+    with suppress(Unreadable):
+        meta = bootstrap.decoder()(ops.message_of(waiting)).fact.meta
+        return {**waiting, "source": meta.source, "event_id": meta.event_id}
+    return waiting
