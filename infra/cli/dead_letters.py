@@ -4,10 +4,12 @@ from typing import Annotated, Any
 
 import typer
 
+from domain.administration import DeadLettersReplayed
 from infra.cli.messages import for_programs, print_message
 from infra.cli.output import Csv, Json, Limit, Ndjson, print_json, print_rows, say
 from infra.cli.servers import Kafka, Postgres, asked, connected, require_kafka
 from infra.cli.times import Since, in_utc
+from infra.cli.who import By, Reason, tell, who
 from infra.kafka.producer import publish
 from infra.operating import letters
 from infra.postgres import ops
@@ -78,6 +80,8 @@ def replay(
     source: Source = None,
     everything: Annotated[bool, typer.Option("--all", help="All that were not replayed.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how many, publish nothing.")] = False,
+    by: By = "",
+    reason: Reason = None,
 ) -> None:
     """Publish dead letters again: the same bytes, key and headers to their topic, for the worker to decide anew.
 
@@ -108,7 +112,10 @@ def replay(
             # Marked after each portion, so that what is published is known even when a later one fails.
             portion = letters.sendable(ops.get_dead_letters(conn, wanted[start : start + AT_ONCE]))
             asked(kafka, publish(kafka, map(letters.as_it_came, portion)), 60)
-            ops.mark_replayed(conn, [letter["id"] for letter in portion])
+            ids_of = tuple(letter["id"] for letter in portion)
+            ops.mark_replayed(conn, ids_of)
+            if ids_of:
+                tell(conn, DeadLettersReplayed(by=who(by), reason=reason, letters=ids_of))
             conn.commit()
             replayed += len(portion)
     say(f"{replayed} dead letters replayed")

@@ -5,9 +5,11 @@ from typing import Annotated, Any
 import orjson
 import typer
 
+from domain.administration import DeadLetterRepaired
 from infra import bootstrap, settings
 from infra.cli.output import print_json, say
 from infra.cli.servers import OptionalKafka, Postgres, asked, connected, require_told_kafka
+from infra.cli.who import By, Reason, tell, who
 from infra.kafka.producer import publish
 from infra.operating import letters
 from infra.postgres import ops
@@ -25,6 +27,8 @@ def repair(
         typer.FileBinaryRead | None, typer.Option("--file", help="The whole event as JSON; - for standard input.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Validate and print the event, publish nothing.")] = False,
+    by: By = "",
+    reason: Reason = None,
 ) -> None:
     """Correct a copy of a dead letter's event, validate it, and publish it under a new id.
 
@@ -47,6 +51,7 @@ def repair(
         require_told_kafka(kafka)
         asked(kafka, publish(kafka, [message]), 60)
         ops.mark_repaired(conn, letter_id, event["id"])
+        tell(conn, DeadLetterRepaired(by=who(by), reason=reason, letter=letter_id, repaired_as=event["id"]))
     say(f"dead letter {letter_id} was repaired and published as {event['id']}")
 
 

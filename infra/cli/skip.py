@@ -6,12 +6,13 @@ import typer
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
+from domain.administration import BatchSkipped
 from domain.errors import Refused
 from domain.ports import Fenced, Partition
 from infra import bootstrap
 from infra.cli.output import say
 from infra.cli.servers import Kafka, Postgres, asked, connected, require_kafka
-from infra.cli.who import By, who
+from infra.cli.who import By, tell, who
 from infra.errors import KehuError, ServerUnavailable
 from infra.kafka import raw
 from infra.kafka.topics import Topics
@@ -58,6 +59,10 @@ def skip_unreadable(
     with connected(postgres) as conn:
         try:
             ops.skip(conn, partition, range(offset, batch.following), batch.data, Skipped().rule, told, bootstrap.now())
+            done = BatchSkipped(
+                by=who(by), reason=reason, topic=topic, partition=number, first=offset, following=batch.following
+            )
+            tell(conn, done)
         except Fenced as error:
             raise NotStanding(f"{topic}[{number}] is not at {offset}") from error
     say(f"{topic}[{number}] goes on at {batch.following}; {batch.following - offset} dead letters keep the reason")

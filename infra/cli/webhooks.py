@@ -4,9 +4,11 @@ from typing import Annotated, Any
 
 import typer
 
+from domain.administration import WebhookChanged
 from infra import bootstrap, settings
 from infra.cli.output import Csv, Json, Limit, Ndjson, print_json, print_rows, say
 from infra.cli.servers import Postgres, connected
+from infra.cli.who import By, Reason, tell, who
 from infra.kafka import faust_app
 from infra.operating import webhooks as operating
 from infra.postgres import webhooks
@@ -23,6 +25,8 @@ def add(
     segment: Annotated[list[str] | None, typer.Option(help="Only customers of this segment; may be repeated.")] = None,
     from_now: Annotated[bool, typer.Option("--from-now", help="Only what changes from now on.")] = False,
     secret: Annotated[str | None, typer.Option(help="`whsec_…` of its own; one is made if absent.")] = None,
+    by: By = "",
+    reason: Reason = None,
     as_json: Json = False,
 ) -> None:
     """Tell somebody what is in a view, and from then on what changes in it. Shows the secret that signs, once.
@@ -31,6 +35,7 @@ def add(
     """
     with connected(postgres) as conn:
         secret = operating.add(conn, name, url, operating.named(view), segment, from_now=from_now, secret=secret)
+        tell(conn, WebhookChanged(by=who(by), reason=reason, webhook=name, change="added"))
     if as_json:
         print_json({"name": name, "secret": secret})
         return
@@ -73,6 +78,8 @@ def change(
     url: Annotated[str | None, typer.Option(help="Where it is told from now on; https.")] = None,
     segment: Annotated[list[str] | None, typer.Option(help="Only customers of this segment; may be repeated.")] = None,
     all_segments: Annotated[bool, typer.Option("--all-segments", help="Customers of every segment.")] = False,
+    by: By = "",
+    reason: Reason = None,
 ) -> None:
     """Tell it somewhere else, or rows of other segments, which tells everything again.
 
@@ -84,11 +91,15 @@ def change(
         raise typer.BadParameter("say what is to be changed", param_hint="--url or --segment")
     with connected(postgres) as conn:
         operating.change(conn, name, url, [] if all_segments else segment)
+        tell(conn, WebhookChanged(by=who(by), reason=reason, webhook=name, change="changed"))
     say(f"{name} is changed")
 
 
 def pause(
-    name: Name, postgres: Postgres = "", reason: Annotated[str, typer.Option(help="Why it rests.")] = "paused by hand"
+    name: Name,
+    postgres: Postgres = "",
+    reason: Annotated[str, typer.Option(help="Why it rests.")] = "paused by hand",
+    by: By = "",
 ) -> None:
     """Tell it nothing until it is resumed; then it hears of every row that changed meanwhile.
 
@@ -96,26 +107,29 @@ def pause(
     """
     with connected(postgres) as conn:
         webhooks.pause(conn, name, reason)
+        tell(conn, WebhookChanged(by=who(by), reason=reason, webhook=name, change="paused"))
     say(f"{name} rests")
 
 
-def resume(name: Name, postgres: Postgres = "") -> None:
+def resume(name: Name, postgres: Postgres = "", by: By = "", reason: Reason = None) -> None:
     """Go on where it was, and at once: also with one that fails and would be tried again later.
 
     Example: kehu webhooks resume crm
     """
     with connected(postgres) as conn:
         webhooks.resume(conn, name)
+        tell(conn, WebhookChanged(by=who(by), reason=reason, webhook=name, change="resumed"))
     say(f"{name} goes on")
 
 
-def remove(name: Name, postgres: Postgres = "") -> None:
+def remove(name: Name, postgres: Postgres = "", by: By = "", reason: Reason = None) -> None:
     """Tell it nothing any more, and forget what it did not take.
 
     Example: kehu webhooks remove crm
     """
     with connected(postgres) as conn:
         webhooks.remove(conn, name)
+        tell(conn, WebhookChanged(by=who(by), reason=reason, webhook=name, change="removed"))
     say(f"{name} is removed")
 
 
@@ -125,6 +139,8 @@ def replay(
     after_position: Annotated[
         int, typer.Option(min=0, help="Only rows whose last event has a later position; 0 for everything.")
     ] = 0,
+    by: By = "",
+    reason: Reason = None,
 ) -> None:
     """Tell rows again as they are now: when a receiver lost what it had.
 
@@ -132,16 +148,20 @@ def replay(
     """
     with connected(postgres) as conn:
         webhooks.replay(conn, name, after_position)
+        tell(conn, WebhookChanged(by=who(by), reason=reason, webhook=name, change="replayed"))
     say(f"{name} is told again" + (f" what changed after position {after_position:,}" if after_position else ""))
 
 
-def renew_secret(name: Name, postgres: Postgres = "", as_json: Json = False) -> None:
+def renew_secret(
+    name: Name, postgres: Postgres = "", by: By = "", reason: Reason = None, as_json: Json = False
+) -> None:
     """Make another secret; for 24 hours messages are signed with the former one, too.
 
     Example: kehu webhooks secret crm
     """
     with connected(postgres) as conn:
         secret = operating.renew_secret(conn, name)
+        tell(conn, WebhookChanged(by=who(by), reason=reason, webhook=name, change="secret renewed"))
     if as_json:
         print_json({"name": name, "secret": secret})
         return
@@ -179,6 +199,8 @@ def retry(
     name: Name,
     postgres: Postgres = "",
     letter: Annotated[int | None, typer.Option("--letter", help="Only this one; all of them if absent.")] = None,
+    by: By = "",
+    reason: Reason = None,
 ) -> None:
     """Send the rows of dead letters again, as they are now.
 
@@ -186,6 +208,7 @@ def retry(
     """
     with connected(postgres) as conn:
         number = webhooks.retry(conn, name, letter)
+        tell(conn, WebhookChanged(by=who(by), reason=reason, webhook=name, change="retried"))
     say(f"{number} dead letters of {name} are sent again")
 
 

@@ -6,14 +6,16 @@ from typing import Any, TypeVar
 
 import orjson
 from fastapi import Request
+from msgspec.structs import replace
 
+from domain.administration import Act
 from infra.errors import KehuError
 from infra.http.callers import Caller
 from infra.http.parts import parts_of
 from infra.http.problems import Conflict, Invalid, NotFound
 from infra.http.security import access_of, check_purpose
 from infra.operating import letters, parked, webhooks
-from infra.postgres import access_log
+from infra.postgres import access_log, acts
 from infra.postgres.questions.answer import Connection
 from infra.postgres.webhooks import AlreadyThere, NoSuchWebhook
 from infra.webhooks.addresses import WrongUrl
@@ -35,9 +37,15 @@ IN_THE_WAY = (AlreadyThere, webhooks.NotLive, letters.NotReplayed)
 
 
 async def change(
-    request: Request, caller: Caller, done: Callable[[Connection], T], said: Mapping[str, Any] | None = None
+    request: Request,
+    caller: Caller,
+    done: Callable[[Connection], T],
+    said: Mapping[str, Any] | None = None,
+    act: Callable[[T], Act] | None = None,
 ) -> T:
     """Do it and record it, both or neither. `said`: what is kept of what was sent, where the path does not tell it.
+
+    `act` is what the log is told of what was done; who did it is filled in, and why where it does not say that.
 
     Raises NotFound, Conflict and Invalid with the words of the command line.
     """
@@ -47,6 +55,9 @@ async def change(
     def both(conn: Connection) -> T:
         answer = done(conn)
         access_log.record(conn, [access])
+        if act is not None:
+            told = act(answer)
+            acts.record(conn, replace(told, by=caller.subject, reason=told.reason or purpose), parts_of(request).now())
         return answer
 
     with problems():

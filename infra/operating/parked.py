@@ -7,11 +7,12 @@ from typing import Any
 
 import psycopg
 
+from domain.administration import ParkedReleased
 from domain.errors import Refused
 from domain.ports import Conflict
 from infra import bootstrap
 from infra.errors import KehuError, Unreadable
-from infra.postgres import ops
+from infra.postgres import acts, ops
 
 
 class Released(Refused):
@@ -35,6 +36,7 @@ def release(conn: "psycopg.Connection[Any]", seqs: Sequence[int], by: str, reaso
         ops.release_parked(conn, found, Released().rule, f"released by {by}: {reason}", now)
     except Conflict as error:
         raise NotParked(str(error)) from error
+    acts.record(conn, ParkedReleased(by=by, reason=reason, messages=tuple(one["seq"] for one in found)), now)
     return len(found)
 
 

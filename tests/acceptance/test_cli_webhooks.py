@@ -3,13 +3,21 @@
 import csv
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
+from infra.embedded.postgres import EmbeddedPostgres
 from infra.webhooks.signing import key_of
 from tests.support.cli import Done, History, kehu
 
 URL = "https://crm.example/kehu"
+
+
+@pytest.fixture(scope="module")
+def history(history: History, postgres_server: EmbeddedPostgres) -> History:
+    """A copy: what is done to a webhook is told in the log."""
+    return replace(history, postgres=postgres_server.create_database("history_webhooks", template="history"))
 
 
 @pytest.fixture
@@ -48,6 +56,9 @@ def test_it_rests_goes_on_and_is_told_again(history: History, added: str) -> Non
     assert "1,200" in done.out
     assert history("webhooks", "letters", "--json").rows == []
     assert "0 dead letters" in history("webhooks", "retry", "crm").out
+    acts = history("audit", "acts", "--area", "webhooks", "--json").rows[-5:]
+    assert [one["data"]["change"] for one in acts] == ["added", "paused", "resumed", "replayed", "retried"]
+    assert acts[1]["data"]["reason"] == "until nine"
 
 
 def test_it_is_told_somewhere_else_and_of_others(history: History, added: str) -> None:

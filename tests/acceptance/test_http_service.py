@@ -92,6 +92,18 @@ def test_webhooks_are_managed_over_http_and_every_change_is_recorded_without_sec
         ("POST", "webhooks/crm/retry", {"letter": older["id"]}),
         ("DELETE", "webhooks/crm", None),
     ], "what was refused changed nothing"
+    told = acts(server)
+    assert [one["what"]["change"] for one in told] == [
+        *("added", "changed", "paused", "resumed", "replayed", "secret renewed", "retried", "removed"),
+    ]
+    assert {(one["by"], one["area"]) for one in told} == {("operator-7", "webhooks")}
+    assert told[2]["reason"] == "until nine"
+
+
+def acts(server: Served) -> list[dict[str, Any]]:
+    """What the log says of it."""
+    told: list[dict[str, Any]] = server.get("/v1/acts", scope="audit:read").json()["rows"]
+    return told
 
 
 def test_what_cannot_be_a_webhook_is_refused_with_where(server: Served) -> None:
@@ -154,6 +166,13 @@ def test_dead_letters_are_sent_again_as_they_came_or_corrected(server: Served, c
         ("POST", again, None),
         ("POST", corrected, {"set": ["data.queue"], "remove": [], "event": False}),
     ], "which paths were corrected, and not how: it may be personal"
+    assert [(one["act"], one["what"]) for one in acts(server)] == [
+        ("dead-letters-replayed.v1", {"letters": [unread["id"]], "user": "postgres"}),
+        (
+            "dead-letter-repaired.v1",
+            {"letter": other["id"], "repaired_as": answer.json()["published_as"], "user": "postgres"},
+        ),
+    ]
 
 
 def test_a_parked_message_is_tried_now_or_released_with_who_and_why(server: Served, copied: History) -> None:
@@ -167,3 +186,5 @@ def test_a_parked_message_is_tried_now_or_released_with_who_and_why(server: Serv
     assert letter["detail"].startswith("released by operator-7: never invited; it waited since ")
     assert "taken out of its queue by hand" in letter["remedy"]
     assert recorded(copied) == [("POST", "parked/retry", asked), ("POST", release, {"reason": "never invited"})]
+    (told,) = acts(server)
+    assert (told["act"], told["by"], told["reason"]) == ("parked-released.v1", "operator-7", "never invited")

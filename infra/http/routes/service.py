@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Path, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
+from domain.administration import DeadLetterRepaired, DeadLettersReplayed
 from infra.http.asking import Text
 from infra.http.callers import Caller
 from infra.http.changing import change, problems
@@ -63,7 +64,7 @@ async def replay(request: Request, caller: Operator, id: Number) -> Response:
         return letter
 
     # Recorded before it is done: a message that is in Kafka cannot be taken back.
-    letter = await change(request, caller, found)
+    letter = await change(request, caller, found, act=lambda _: DeadLettersReplayed(by="", letters=(id,)))
     parts = parts_of(request)
     await parts.publisher.send([letters.as_it_came(letter)])
     await parts.store.change(lambda conn: ops.mark_replayed(conn, [id]))
@@ -91,7 +92,9 @@ async def repair(request: Request, caller: Operator, id: Number, wanted: Correct
         return _told({"event": event})
     # Values may be personal: which paths were corrected is kept, and not how.
     said = {"set": list(wanted.given), "remove": wanted.remove, "event": wanted.event is not None}
-    event, message = await change(request, caller, corrected, said)
+    event, message = await change(
+        request, caller, corrected, said, lambda made: DeadLetterRepaired(by="", letter=id, repaired_as=made[0]["id"])
+    )
     await parts.publisher.send([message])
     await parts.store.change(lambda conn: ops.mark_repaired(conn, id, event["id"]))
     return _told({"id": id, "published_as": event["id"]}, 202)

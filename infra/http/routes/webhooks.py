@@ -1,12 +1,13 @@
 """Webhooks over HTTP: who is told, how far, what went wrong, and what operators do about it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from starlette.responses import Response
 
+from domain.administration import WebhookChanged
 from infra.http.asking import Asked, Text, View, Wanted, ask
 from infra.http.callers import Caller
 from infra.http.changing import change
@@ -132,7 +133,7 @@ async def add(request: Request, caller: Operator, wanted: NewWebhook) -> Respons
             conn, wanted.name, wanted.url, view, wanted.segments, from_now=wanted.from_now, secret=wanted.secret
         )
 
-    secret = await change(request, caller, done, wanted.model_dump(exclude={"secret"}))
+    secret = await change(request, caller, done, wanted.model_dump(exclude={"secret"}), _act(wanted.name, "added"))
     return _told({"name": wanted.name, "secret": secret}, 201, {"Location": f"/v1/webhooks?name={wanted.name}"})
 
 
@@ -145,42 +146,51 @@ async def changed(request: Request, caller: Operator, name: Name, wanted: Change
         _must_see(caller, before["segments"] if wanted.segments is None else wanted.segments)
         operating.change(conn, name, wanted.url, wanted.segments)
 
-    await change(request, caller, done, wanted.model_dump(exclude_unset=True))
+    await change(request, caller, done, wanted.model_dump(exclude_unset=True), _act(name, "changed"))
     return Response(status_code=NOTHING)
 
 
 @router.delete("/webhooks/{name}", status_code=204)
 async def removed(request: Request, caller: Operator, name: Name) -> Response:
     """Tell it nothing any more, and forget what it did not take."""
-    await change(request, caller, lambda conn: webhooks.remove(conn, name))
+    await change(request, caller, lambda conn: webhooks.remove(conn, name), act=_act(name, "removed"))
     return Response(status_code=NOTHING)
 
 
 @router.post("/webhooks/{name}/pause", status_code=204)
 async def pause(request: Request, caller: Operator, name: Name, wanted: Pause) -> Response:
     """Tell it nothing until it is resumed; then it hears of every row that changed meanwhile."""
-    await change(request, caller, lambda conn: webhooks.pause(conn, name, wanted.reason), wanted.model_dump())
+    paused = _act(name, "paused", wanted.reason)
+    await change(request, caller, lambda conn: webhooks.pause(conn, name, wanted.reason), wanted.model_dump(), paused)
     return Response(status_code=NOTHING)
 
 
 @router.post("/webhooks/{name}/resume", status_code=204)
 async def resume(request: Request, caller: Operator, name: Name) -> Response:
     """Go on where it was, and at once: also with one that fails and would be tried again later."""
-    await change(request, caller, lambda conn: webhooks.resume(conn, name))
+    await change(request, caller, lambda conn: webhooks.resume(conn, name), act=_act(name, "resumed"))
     return Response(status_code=NOTHING)
 
 
 @router.post("/webhooks/{name}/secret")
 async def new_secret(request: Request, caller: Operator, name: Name) -> Response:
     """Make another secret, told once; for 24 hours messages are signed with the former one, too."""
-    secret = await change(request, caller, lambda conn: operating.renew_secret(conn, name))
+    secret = await change(
+        request, caller, lambda conn: operating.renew_secret(conn, name), act=_act(name, "secret renewed")
+    )
     return _told({"name": name, "secret": secret})
 
 
 @router.post("/webhooks/{name}/replay", status_code=204)
 async def replay(request: Request, caller: Operator, name: Name, wanted: Replay) -> Response:
     """Tell rows again as they are now: when a receiver lost what it had."""
-    await change(request, caller, lambda conn: webhooks.replay(conn, name, wanted.after_position), wanted.model_dump())
+    await change(
+        request,
+        caller,
+        lambda conn: webhooks.replay(conn, name, wanted.after_position),
+        wanted.model_dump(),
+        _act(name, "replayed"),
+    )
     return Response(status_code=NOTHING)
 
 
@@ -188,9 +198,17 @@ async def replay(request: Request, caller: Operator, name: Name, wanted: Replay)
 async def retry(request: Request, caller: Operator, name: Name, wanted: Retry) -> Response:
     """Send the rows of its dead letters again, as they are now."""
     number = await change(
-        request, caller, lambda conn: webhooks.retry(conn, name, wanted.letter), wanted.model_dump(exclude_unset=True)
+        request,
+        caller,
+        lambda conn: webhooks.retry(conn, name, wanted.letter),
+        wanted.model_dump(exclude_unset=True),
+        _act(name, "retried"),
     )
     return _told({"letters": number})
+
+
+def _act(name: str, change: str, reason: str | None = None) -> Callable[[object], WebhookChanged]:
+    return lambda _done: WebhookChanged(by="", reason=reason, webhook=name, change=change)
 
 
 def _must_see(caller: Caller, segments: list[str] | None) -> None:
