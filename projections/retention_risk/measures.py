@@ -81,8 +81,10 @@ def _balance(sheet: Sheet, steps: Steps) -> tuple[Number, int]:
         known = [n for account in accounts if (n := _balance_in(account, last)) is not None]
         if known:
             totals.append(sum(known))
-    changes = (period + 1) * spans.period * DAY if len(set(totals)) > 1 else LAST_SECOND
     recent, prior = totals[-quarter:], totals[:-quarter]
+    # A balance that is known for a quarter only will be compared with itself: no fall is another answer than none.
+    moves = len(set(totals)) > 1 or (recent and not prior)
+    changes = (period + 1) * spans.period * DAY if moves else LAST_SECOND
     before, now = sum(prior) * len(recent), sum(recent) * len(prior)
     return (100 * (before - now) / before if before > 0 else None), changes
 

@@ -57,9 +57,7 @@ def issuer() -> Iterator[Issuer]:
 @pytest.fixture(scope="module")
 def still(history: History, postgres_server: EmbeddedPostgres) -> History:
     """A copy that nothing changes; the original stays free, for others to be copied from it."""
-    with psycopg.connect(postgres_server.url(), autocommit=True) as conn:
-        conn.execute("CREATE DATABASE history_http TEMPLATE history")
-    copy = replace(history, postgres=postgres_server.url("history_http"))
+    copy = replace(history, postgres=postgres_server.create_database("history_http", template="history"))
     with psycopg.connect(copy.postgres) as conn:
         for number in range(3):
             acts.record(conn, ParkedReleased(by="ops-1", reason="a test", messages=(number,)), bootstrap.now())

@@ -185,6 +185,7 @@ def test_a_history_is_folded_from_all_events_of_the_customer(bank: str) -> None:
         rows = answer.rows("SELECT customer_id, features, scored_at FROM retention_risk ORDER BY 1 LIMIT 25")
         for row in rows:
             events = events_of(answer, [row["customer_id"]])
-            assert events == [event for event in everything if event.meta.customer_id == row["customer_id"]]
+            of_one = [event.position for event in everything if event.meta.customer_id == row["customer_id"]]
+            assert [event.position for event in events] == of_one
             [*_, last] = trajectory(events, COLD, LATER, recorded_later=True)
             assert last.scored.logit == COLD.score(row["features"], LATER).logit

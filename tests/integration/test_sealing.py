@@ -46,7 +46,8 @@ assert not {"domain", "infra", "psycopg", "msgspec"} & sys.modules.keys()
 @pytest.fixture(scope="module")
 def whole(postgres_server: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Sealed:
     """The bank as it was sealed."""
-    return sealed_bank(postgres_server.create_database("sealing_bank"), tmp_path_factory.mktemp("sealing"))
+    folder = tmp_path_factory.mktemp("sealing")  # of another name each time: this may be made twice in a process
+    return sealed_bank(postgres_server.create_database(folder.name), folder)
 
 
 @pytest.fixture

@@ -91,6 +91,17 @@ def test_a_score_of_any_model_stays_until_it_is_said_to_change(
         start = end
 
 
+def test_a_balance_that_is_known_for_a_quarter_will_be_compared_with_itself() -> None:
+    model = replace(COLD_START, terms=(Term("fall", ("balance_fall",), cuts=((0.0,),), points=(0, 500, 900)),))
+    [row] = fold(RETENTION_RISK, recorded(posted(balance=100_000))).whole(RISK)
+    moment, values = row["scored_at"], []
+    while moment is not None and len(values) < 10:
+        scored = Scorer(model).score(row["features"], moment)
+        values.append(scored.logit)
+        moment = scored.next_change_at
+    assert len(set(values)) == 2, "no fall is another answer than none, and it is said when that changes"
+
+
 def late(history: list[Dated], delays: list[float]) -> list[Recorded]:
     """The events, each recorded so many days after it happened, in the order in which they were recorded."""
     made = recorded(*history)
