@@ -20,6 +20,7 @@ from infra.postgres import data_keys, mapper
 from infra.postgres.builds import COLUMNS, of_row
 from infra.postgres.data_keys import SYSTEM
 from infra.postgres.event_store import write
+from infra.postgres.naming import naming
 from infra.postgres.ops import Row, message_of, shown
 from projections.customers import ALIASES, CUSTOMERS, PERSONAL, RESTRICTIONS
 
@@ -205,7 +206,7 @@ def _die(conn: Connection, waiting: Sequence[Row], customer_id: str, at: datetim
     batch, left = Batch(unpark=[row["seq"] for row in waiting]), Counter[Partition]()
     for row in waiting:
         headers = [(name, None) for name in row["header_names"]]
-        message = message_of({**row, "key": customer_id.encode(), "headers": headers})
+        message = message_of({**row, "key": customer_id.encode(), "value": None, "headers": headers})
         batch.dead.append(DeadLetter(message, rule, story, row["stream"], None, None, at))
         left[message.partition] += 1
     batch.moves = [Move(partition, None, None, parked=-n, dead=n) for partition, n in left.items()]
@@ -214,15 +215,12 @@ def _die(conn: Connection, waiting: Sequence[Row], customer_id: str, at: datetim
 
 def _naming(conn: Connection, customer_id: str) -> list[int]:
     """The dead letters that nobody could read and that name a customer."""
-    said, found, after = customer_id.encode(), [], 0
+    names, found, after = naming(customer_id), [], 0
     query = f"""SELECT id, {_MESSAGE} FROM kehu.dead_letters WHERE hidden_for = %s AND value IS NOT NULL AND id > %s
         ORDER BY id LIMIT %s"""  # noqa: S608
     while page := conn.execute(query, (SYSTEM, after, AT_ONCE)).fetchall():
         after = page[-1]["id"]
-        for row in shown(conn, page):
-            parts = (row["key"], row["value"], *(value for _, value in row["headers"]))
-            if any(said in part for part in parts if part is not None):
-                found.append(row["id"])
+        found += [row["id"] for row in shown(conn, page) if names(message_of(row))]
     return found
 
 

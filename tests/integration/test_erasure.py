@@ -135,7 +135,9 @@ class Bank:
         assert self.take(SurveyAnswered(invitation_id="lost", score=3, comment=self.word), "gone") == Outcome.PARKED
         self.broken(b"gone", f"{{not json of {self.word}".encode())
         self.broken(None, f"{{nobody knows whose, of gone and {self.word}".encode())
-        self.broken(b"?", b"{nobody knows whose, and it names nobody")
+        self.broken(b"?", b"{nobody knows whose, and it names gone-10")
+        # Of the wrong key: about another than it says.
+        self.broken(b"stays", b'{"specversion":"1.0","subject":"gone","data":{"comment":"%b"}' % self.word.encode())
         self.fold()
         with psycopg.connect(self.database) as conn:
             webhooks.add(conn, "crm", "https://crm.example/", "customers", None, new_secret(), None)
@@ -238,7 +240,11 @@ def test_after_an_erasure_nothing_personal_is_found_and_figures_stay(
     assert {name for name in after if after[name] != before[name]} == {"customers", "retention_risk"}
     told = json.loads(file.read_bytes())
     assert (told["customer"], told["outcome"], told["head_after"]) == ("gone", "erased", None)
-    assert told["purged"]["messages"] == {"parked": 1, "dead_letters": 2, "answers": 1}
+    assert told["purged"]["messages"] == {"parked": 1, "dead_letters": 3, "answers": 1}
+    assert {letter["value"] for letter in dead_letters(bank.database)} == {
+        None,
+        b"{nobody knows whose, and it names gone-10",
+    }
     assert told["purged"]["found"]["personal_rows"] == 7
     assert told["left"]["events_in_the_clear"] == 0
     assert kehu("show", "reconciliation", "--postgres", bank.database).code == 0
@@ -493,7 +499,7 @@ def test_what_nobody_could_read_goes_after_a_while(bank: Bank) -> None:
         conn.execute("UPDATE kehu.dead_letters SET published = true, died_at = died_at - interval '31 days'")
     with closing(DeadLetterOutbox(bank.database)) as outbox:
         assert outbox.purge_unread(timedelta(days=40)) == 0
-        assert outbox.purge_unread(timedelta(days=30)) == 2
+        assert outbox.purge_unread(timedelta(days=30)) == 3
     kept = {letter["key"]: letter["value"] for letter in dead_letters(bank.database)}
     assert kept == {b"gone": f"{{not json of {bank.word}".encode(), None: None}
 
