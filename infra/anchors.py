@@ -1,6 +1,5 @@
 """A file outside the database that heads are told to, one as JSON a line."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ import orjson
 
 from domain import heads
 from domain.heads import Head
+from infra.appending import append
 from infra.errors import KehuError
 
 
@@ -31,14 +31,8 @@ class FileAnchor:
 
     def tell(self, told: Sequence[Head]) -> None:
         """Append and wait for the disk. Raises OSError."""
-        with self.path.open("ab+") as file:
-            if file.tell():
-                file.seek(-1, os.SEEK_END)
-                if file.read(1) != b"\n":  # a process ended while it wrote: what it began is told again
-                    file.write(b"\n")
-            file.writelines(orjson.dumps(head.as_json()) + b"\n" for head in told)
-            file.flush()
-            os.fsync(file.fileno())
+        # What a process began to write when it ended is told again.
+        append(self.path, (orjson.dumps(head.as_json()) for head in told))
 
 
 def read(path: Path) -> Sequence[Head]:

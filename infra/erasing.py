@@ -17,6 +17,7 @@ from psycopg.rows import dict_row
 
 from consumers.projector import Projector
 from domain.erasure import Outcome, Restricted, Retention, Retentions, decide
+from domain.ports import Conflict
 from domain.rules import Versions
 from domain.values import BANK
 from infra import certificates
@@ -99,12 +100,22 @@ class Erasing:
         with self.conn.transaction():
             return decide([erasure.standing(self.conn, one) for one in ids], now, rules)
 
+    def has_begun(self, customer_id: str) -> bool:
+        """Whether the erasure of an id was begun: it cannot be undone, so nobody asks any more whether it may be."""
+        return erasure.begun(self.conn, customer_id) is not None
+
     def counted(self, customer_id: str) -> Row:
         """What is there to be purged."""
         return erasure.counted(self.conn, customer_id)
 
     def erase(self, customer_id: str, reason: str, by: str, now: datetime) -> Row:
-        """Forget what is stored under one id, or finish that; the certificate. Raises NotPurged, NotSealedYet."""
+        """Forget what is stored under one id, or finish that; the certificate.
+
+        Raises NoMasterKey, WrongMasterKey, MasterKeyMissing before anything is done, NotPurged, NotSealedYet.
+        """
+        before = erasure.begun(self.conn, customer_id)
+        if before is None or before["ended_at"] is None:
+            erasure.require_keys(self.conn, customer_id)
         with closing(Seals(self._postgres)) as seals:
             if self._signer is not None and seals.last() is None:
                 certificates.seal(seals, self._signer, self._clock)
@@ -125,7 +136,7 @@ class Erasing:
         if begun["ended_at"] is None:
             self._forget(begun, now)
             reach("forgotten", self.conn)
-            erasure.empty(self.conn, customer_id, now)
+            tried(lambda: erasure.empty(self.conn, customer_id, now))
             reach("emptied", self.conn)
             if failed := self.fold(FORGETFUL):
                 raise NotPurged("; ".join(f"{name} {why}" for name, why in failed.items()))
@@ -137,22 +148,23 @@ class Erasing:
     def restrict(self, ids: Sequence[str], restricted: Restricted, reason: str, by: str, now: datetime) -> None:
         """Keep that these ids asked to be forgotten, and until when they must be kept."""
         for one in ids:
-            _tried(lambda of=one: erasure.restrict(self.conn, of, restricted, reason, by, now))  # type: ignore[misc]
+            tried(lambda of=one: erasure.restrict(self.conn, of, restricted, reason, by, now))  # type: ignore[misc]
 
     def due(self, now: datetime) -> list[Row]:
-        """The customers whose restriction is over, with the reason for which they asked."""
+        """Whose erasure was begun and not ended, or whose restriction is over, with the reason they asked for."""
         return erasure.due(self.conn, now)
 
     def _forget(self, begun: Row, now: datetime) -> None:
-        _tried(lambda: erasure.forget(self.conn, begun, now))
+        tried(lambda: erasure.forget(self.conn, begun, now))
 
 
-def _tried(write: Callable[[], object]) -> None:
+def tried(write: Callable[[], object]) -> None:
+    """Write, and again when a worker was faster."""
     for attempt in range(ATTEMPTS):
         try:
             write()
-        except psycopg.errors.UniqueViolation:
-            # A worker wrote the stream of the customer meanwhile: decide on what it is now.
+        except (psycopg.errors.UniqueViolation, psycopg.errors.DeadlockDetected, Conflict):
+            # A worker wrote the stream of the customer meanwhile, or what waited there: decide on what it is now.
             if attempt == ATTEMPTS - 1:
                 raise
         else:

@@ -298,8 +298,7 @@ def check_heads(path: Path, trust: Trust) -> Iterator[str]:
 def check_erasure(path: Path, trust: Trust) -> Iterator[str]:
     """That customers were forgotten: the event that says so is in the log, and nothing before it was changed."""
     number = 0
-    for line in filter(None, _lines(path)):
-        said = parsed(line, path)
+    for said in _told(path):
         if said.get("certificate") != ERASURE:
             raise UnreadableError(f"{path}: this is not {ERASURE!r}")
         yield from _erasure(said, trust)
@@ -378,9 +377,14 @@ def _lines(path: Path) -> Iterator[bytes]:
 
 def read_heads(path: Path) -> list[Any]:
     """The heads of a file, one a line; a line that was cut off and told again is left out. Raises UnreadableError."""
+    return list(_told(path))
+
+
+def _told(path: Path) -> Iterator[Any]:
     lines = list(_lines(path))
-    after = [*lines[1:], b""]
-    return [parsed(one, path) for one, then in zip(lines, after, strict=True) if one and not _begun(one, then)]
+    for one, after in zip(lines, [*lines[1:], b""], strict=False):
+        if one and not _begun(one, after):
+            yield parsed(one, path)
 
 
 def _begun(line: bytes, after: bytes) -> bool:

@@ -19,6 +19,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from psycopg.conninfo import conninfo_to_dict
 
+from infra.appending import append
 from infra.errors import KehuError
 from infra.settings import MasterKeySettings, checked
 
@@ -133,10 +134,17 @@ def development_file() -> Path:
 
 
 def is_near(postgres: str) -> bool:
-    """Whether a connection string leads to this machine: by a socket, or by a loopback address."""
-    told = conninfo_to_dict(postgres)
-    hosts = str(told.get("hostaddr") or told.get("host") or os.environ.get("PGHOST") or "").split(",")
-    return all(map(_is_near, hosts))
+    """Whether a connection string leads to this machine: by a socket, or by a loopback address.
+
+    What it does not say libpq takes from the environment. Where a service leads to is in a file: that is not near.
+    """
+    told, env = conninfo_to_dict(postgres), os.environ
+    if told.get("service") or env.get("PGSERVICE"):
+        return False
+    addresses = str(told.get("hostaddr") or env.get("PGHOSTADDR") or "").split(",")
+    hosts = str(told.get("host") or env.get("PGHOST") or "").split(",")
+    # With an address the name of the host is not looked up.
+    return all(map(_is_near, addresses if all(addresses) else [*addresses, *hosts]))
 
 
 def _is_near(host: str) -> bool:
@@ -165,10 +173,7 @@ def make_file(path: Path) -> bool:
 
 def add_to_file(path: Path) -> None:
     """Add a new master key, which is the current one from now on."""
-    with path.open("a") as file:
-        file.write(f"{new_key()}\n")
-        file.flush()
-        os.fsync(file.fileno())
+    append(path, [new_key().encode()])
 
 
 def read_file(path: Path) -> list[bytes]:

@@ -12,6 +12,7 @@ import typer
 
 from domain.erasure import Erasable, Outcome, Refused, Restricted, Retentions
 from infra import bootstrap, signing
+from infra.appending import append
 from infra.cli.output import Json, print_json, quiet, say
 from infra.cli.servers import Postgres
 from infra.cli.who import By, who
@@ -19,6 +20,9 @@ from infra.erasing import BEFORE, Erasing, NotPurged, rules_of
 from infra.errors import KehuError
 from infra.postgres.ops import Row
 from infra.settings import ErasureSettings, checked
+
+Told = list[tuple[Outcome, list[Row]]]
+"""What became of requests, and of each id what there is to tell."""
 
 
 class IsRestricted(KehuError):
@@ -40,6 +44,13 @@ class WhoseErasure(KehuError):
     exit_code = 2
 
 
+class NotKept(KehuError):
+    """The file of --certificate cannot be written. Name another one and run the same command again: what is done is not
+    done again, and its certificate is told as often as you ask."""
+
+    exit_code = 2
+
+
 def erase(
     customer_id: Annotated[str | None, typer.Argument(metavar="CUSTOMER", show_default=False)] = None,
     reason: Annotated[
@@ -49,10 +60,14 @@ def erase(
     by: By = "",
     only: Annotated[bool, typer.Option("--only", help="Only this id, and not those that are merged with it.")] = False,
     due: Annotated[
-        bool, typer.Option("--due", help="All who asked before, and had to be kept until a date that has come.")
+        bool,
+        typer.Option(
+            "--due", help="All who had to be kept until a date that has come, and all whose erasure was interrupted."
+        ),
     ] = False,
     certificate: Annotated[
-        Path | None, typer.Option(help="A file for the certificates, one a line, which `kehu-verify erasure` checks.")
+        Path | None,
+        typer.Option(help="A file to which certificates are added, one a line, which `kehu-verify erasure` checks."),
     ] = None,
     key: Annotated[
         Path | None,
@@ -66,7 +81,7 @@ def erase(
     All ids that are merged with CUSTOMER are one person, and forgotten together. It is refused while a case of theirs
     is open or the relationship lasts (exit code 6), and restricted until what law asks to be kept may go (exit code 5):
     that is kept, and carried out by --due when the date has come. Figures stay as they are. It cannot be undone;
-    interrupted, the same command goes on.
+    interrupted, the same command goes on and asks no more, and when it is done gives the same certificate again.
 
     Example: kehu erase c-100042 --reason "request dr-204" --dry-run
     """
@@ -74,7 +89,9 @@ def erase(
         raise WhoseErasure
     now, signer = bootstrap.now(), signing.signer(key) if key else None
     rules = rules_of(checked(ErasureSettings).erasure_rules)
-    told: list[tuple[Outcome, list[Row]]] = []
+    told: Told = []
+    if certificate is not None and not dry_run:
+        _keep(certificate)
     with quiet(), closing(Erasing(postgres, bootstrap.now, signer)) as erasing:
         if not dry_run and (failed := erasing.fold(BEFORE)):
             raise NotPurged("; ".join(f"{name} {why}" for name, why in failed.items()))
@@ -82,12 +99,15 @@ def erase(
         seen: set[str] = set()
         for one in asked:
             if one["customer_id"] not in seen:
-                ids: tuple[str, ...] = (one["customer_id"],) if only else erasing.ids_of(one["customer_id"])
+                # What was interrupted may have been asked for with --only.
+                alone = only or (due and erasing.has_begun(one["customer_id"]))
+                ids: tuple[str, ...] = (one["customer_id"],) if alone else erasing.ids_of(one["customer_id"])
                 seen.update(ids)
-                told.append(_one(erasing, ids, one["reason"], who(by), now, rules, dry_run=dry_run))
+                if dry_run:
+                    told += _would_be(erasing, ids, now, rules)
+                else:
+                    told += _one(erasing, ids, one["reason"], who(by), now, rules, certificate)
     done = [row for outcome, rows in told for row in rows if isinstance(outcome, Erasable)]
-    if certificate is not None and not dry_run:
-        certificate.write_bytes(b"".join(orjson.dumps(one, option=orjson.OPT_APPEND_NEWLINE) for one in done))
     if dry_run:
         _would(told, as_json)
         return
@@ -100,6 +120,21 @@ def erase(
     _require(told)
 
 
+def _keep(certificate: Path, *said: Row) -> None:
+    """Add certificates to a file, which may be new. Raises NotKept."""
+    try:
+        append(certificate, map(orjson.dumps, said))
+    except OSError as error:
+        raise NotKept(str(error)) from error
+
+
+def _would_be(erasing: Erasing, ids: Sequence[str], now: datetime, rules: Retentions | None) -> Told:
+    """What would become of the request of one person, and what there is to purge of each id."""
+    begun = all(map(erasing.has_begun, ids))
+    outcome = Erasable() if begun else erasing.outcome(ids, now, rules)
+    return [(outcome, [{"customer": one, **erasing.counted(one)} for one in ids])]
+
+
 def _one(
     erasing: Erasing,
     ids: Sequence[str],
@@ -107,18 +142,28 @@ def _one(
     by: str,
     now: datetime,
     rules: Retentions | None,
-    *,
-    dry_run: bool,
-) -> tuple[Outcome, list[Row]]:
+    certificate: Path | None,
+) -> Told:
     """What becomes of the request of one person, and what there is to tell of each id."""
+
+    def erased(which: Sequence[str]) -> Told:
+        done = []
+        for one in which:
+            done.append(erasing.erase(one, reason, by, now))
+            if certificate is not None:
+                _keep(certificate, done[-1])
+        return [(Erasable(), done)] if done else []
+
+    # What was begun cannot be undone: it is ended, whatever came since. Only for the rest it is asked.
+    told = erased([one for one in ids if erasing.has_begun(one)])
+    if not (rest := [one for one in ids if not erasing.has_begun(one)]):
+        return told
     outcome = erasing.outcome(ids, now, rules)
-    if dry_run:
-        return outcome, [{"customer": one, **erasing.counted(one)} for one in ids]
     if isinstance(outcome, Erasable):
-        return outcome, [erasing.erase(one, reason, by, now) for one in ids]
+        return told + erased(rest)
     if isinstance(outcome, Restricted):
-        erasing.restrict(ids, outcome, reason, by, now)
-    return outcome, [{"customer": one, **_plain(outcome)} for one in ids]
+        erasing.restrict(rest, outcome, reason, by, now)
+    return [*told, (outcome, [{"customer": one, **_plain(outcome)} for one in rest])]
 
 
 def _did(done: Sequence[Row], *, signed: bool) -> None:
@@ -136,7 +181,7 @@ def _counts(found: dict[str, Any]) -> str:
     return ", ".join(f"{n} {name.replace('_', ' ')}" for name, n in found.items() if name != "customer")
 
 
-def _require(told: Sequence[tuple[Outcome, list[Row]]]) -> None:
+def _require(told: Told) -> None:
     """Raises IsRefused, IsRestricted when somebody is not forgotten."""
     for kind in (Refused, Restricted):
         for outcome, rows in told:
@@ -152,7 +197,7 @@ def _plain(outcome: Outcome) -> Row:
     return {"outcome": said.pop("type"), **said}
 
 
-def _would(told: Sequence[tuple[Outcome, list[Row]]], as_json: bool) -> None:
+def _would(told: Told, as_json: bool) -> None:
     if as_json:
         print_json([{**_plain(outcome), "customers": rows} for outcome, rows in told])
         return

@@ -20,7 +20,9 @@ from infra.postgres import data_keys, mapper
 from infra.postgres.builds import COLUMNS, of_row
 from infra.postgres.data_keys import SYSTEM
 from infra.postgres.event_store import write
+from infra.postgres.naming import naming
 from infra.postgres.ops import Row, message_of, shown
+from infra.postgres.webhooks import KEYS_OF
 from projections.customers import ALIASES, CUSTOMERS, PERSONAL, RESTRICTIONS
 
 Connection = psycopg.Connection[Any]
@@ -39,6 +41,13 @@ def known(conn: Connection, customer_id: str) -> bool:
         OR EXISTS (SELECT FROM kehu.erasures WHERE customer_id = %(id)s)
         OR EXISTS (SELECT FROM customer_timeline WHERE customer_id = %(id)s) AS known"""
     return bool(_row(conn, query, {"id": customer_id})["known"])
+
+
+def require_keys(conn: Connection, customer_id: str) -> None:
+    """What nobody could read has to be opened. Raises NoMasterKey, WrongMasterKey, MasterKeyMissing."""
+    keys = data_keys.of(conn.info.dsn)
+    if keys.master.current:
+        keys.known(conn, (SYSTEM, customer_id))
 
 
 def standing(conn: Connection, customer_id: str) -> Standing:
@@ -96,6 +105,12 @@ _OF_DEAD = """((hidden_for = %(id)s AND value IS NOT NULL)
     OR (hidden_for IS NULL AND octet_length(key) <= 64 AND key = %(key)s AND value IS NOT NULL))"""
 
 
+def begun(conn: Connection, customer_id: str) -> Row | None:
+    """The erasure of a customer, when one was begun; None else."""
+    row: Row | None = conn.execute("SELECT * FROM kehu.erasures WHERE customer_id = %s", (customer_id,)).fetchone()
+    return row
+
+
 def begin(conn: Connection, customer_id: str, reason: str, by: str, there: Row) -> Row:
     """The erasure of a customer: begun now, with what is there to be purged, or as far as it came before."""
     conn.execute(
@@ -145,8 +160,14 @@ def restrict(conn: Connection, customer_id: str, restricted: Restricted, reason:
 
 
 def due(conn: Connection, now: datetime) -> list[Row]:
-    """The customers whose restriction is over, with the reason for which they asked."""
-    query = f"SELECT customer_id, reason FROM {RESTRICTIONS.name} WHERE until <= %s ORDER BY until, customer_id"  # noqa: S608
+    """The customers whose restriction is over, with the reason for which they asked.
+
+    Before them those whose erasure was begun and not ended: their restriction may be gone already.
+    """
+    query = f"""SELECT customer_id, reason FROM (
+            SELECT customer_id, reason, date '-infinity' AS until FROM kehu.erasures WHERE ended_at IS NULL
+            UNION ALL SELECT customer_id, reason, until FROM {RESTRICTIONS.name} WHERE until <= %s) asked
+        ORDER BY until, customer_id"""  # noqa: S608
     return list(conn.execute(query, (now.date(),)).fetchall())
 
 
@@ -170,22 +191,24 @@ def empty(conn: Connection, customer_id: str, at: datetime) -> None:
     """Purge messages and snapshots of a customer whose key is destroyed.
 
     What waits becomes a dead letter without its content. So does what nobody could read, where it names the customer.
+    Raises Conflict, DeadlockDetected when a worker changed the same messages: do it again.
     """
     values = {"id": customer_id, "key": customer_id.encode()}
+    # Opened before anything is locked, for there may be many.
+    unread = _naming(conn, customer_id)
     with conn.transaction():
-        waiting = conn.execute(
-            f"SELECT seq, stream, {_MESSAGE} FROM kehu.parked WHERE {_OF_PARKED} FOR UPDATE",  # noqa: S608
-            values,
-        ).fetchall()
+        # Not locked here: as in a worker's batch the positions come first, and what left meanwhile is a Conflict.
+        query = f"SELECT seq, stream, {_MESSAGE} FROM kehu.parked WHERE {_OF_PARKED}"  # noqa: S608
+        waiting = conn.execute(query, values).fetchall()
         _die(conn, waiting, customer_id, at)
         dead = conn.execute(f"{_EMPTY} WHERE {_OF_DEAD}", values).rowcount
-        unread = _naming(conn, customer_id)
-        conn.execute(f"{_EMPTY} WHERE id = ANY(%(ids)s)", {**values, "ids": unread})
-        answers = conn.execute(_ANSWERED, {**values, "erased": personal.ERASED}).rowcount
+        chosen = {**values, "ids": unread}
+        dead += conn.execute(f"{_EMPTY} WHERE id = ANY(%(ids)s) AND value IS NOT NULL", chosen).rowcount
+        answers = conn.execute(_ANSWERED, {"ids": [customer_id], "erased": personal.ERASED}).rowcount
         snapshots = conn.execute(
             "DELETE FROM kehu.snapshots WHERE stream = %s", (customer.stream_name(customer_id),)
         ).rowcount
-        purged = {"parked": len(waiting), "dead_letters": dead + len(unread), "answers": answers}
+        purged = {"parked": len(waiting), "dead_letters": dead, "answers": answers}
         keep(conn, customer_id, "messages", purged)
         keep(conn, customer_id, "states", {"snapshots": snapshots})
         reach("emptying", conn)
@@ -196,7 +219,7 @@ _EMPTY = """UPDATE kehu.dead_letters SET value = NULL, hidden_for = %(id)s,
 
 
 # What a receiver answered may name them. The keys stay: by them it is told that the rows are gone.
-_ANSWERED = "UPDATE kehu.webhook_letters SET error = %(erased)s WHERE keys @> ARRAY[%(id)s::text]"
+_ANSWERED = f"UPDATE kehu.webhook_letters SET error = %(erased)s WHERE cardinality({KEYS_OF}) > 0"  # noqa: S608
 
 
 def _die(conn: Connection, waiting: Sequence[Row], customer_id: str, at: datetime) -> None:
@@ -205,7 +228,7 @@ def _die(conn: Connection, waiting: Sequence[Row], customer_id: str, at: datetim
     batch, left = Batch(unpark=[row["seq"] for row in waiting]), Counter[Partition]()
     for row in waiting:
         headers = [(name, None) for name in row["header_names"]]
-        message = message_of({**row, "key": customer_id.encode(), "headers": headers})
+        message = message_of({**row, "key": customer_id.encode(), "value": None, "headers": headers})
         batch.dead.append(DeadLetter(message, rule, story, row["stream"], None, None, at))
         left[message.partition] += 1
     batch.moves = [Move(partition, None, None, parked=-n, dead=n) for partition, n in left.items()]
@@ -214,15 +237,12 @@ def _die(conn: Connection, waiting: Sequence[Row], customer_id: str, at: datetim
 
 def _naming(conn: Connection, customer_id: str) -> list[int]:
     """The dead letters that nobody could read and that name a customer."""
-    said, found, after = customer_id.encode(), [], 0
+    names, found, after = naming(customer_id), [], 0
     query = f"""SELECT id, {_MESSAGE} FROM kehu.dead_letters WHERE hidden_for = %s AND value IS NOT NULL AND id > %s
         ORDER BY id LIMIT %s"""  # noqa: S608
     while page := conn.execute(query, (SYSTEM, after, AT_ONCE)).fetchall():
         after = page[-1]["id"]
-        for row in shown(conn, page):
-            parts = (row["key"], row["value"], *(value for _, value in row["headers"]))
-            if any(said in part for part in parts if part is not None):
-                found.append(row["id"])
+        found += [row["id"] for row in shown(conn, page) if names(message_of(row))]
     return found
 
 

@@ -166,7 +166,7 @@ def _copy_inbox(
 
 
 def _message_values(of: Parked | DeadLetter, keys: Keys) -> tuple[object, ...]:
-    message, whose = messages.hidden(of.message, keys)
+    message, whose = messages.hidden(of, keys)
     partition = message.partition
     names = [_text(name) for name, _ in message.headers]
     values = [value for _, value in message.headers]

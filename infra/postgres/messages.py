@@ -1,7 +1,8 @@
 """Messages and snapshots as they are kept: what may hold personal data is encrypted under the key of its customer.
 
 Of a message that waits or died these are the value and the values of its headers. Its key is the customer's id; where
-it is none the key is hidden, too, and all of it is under the key of the system, since nobody knows whom it is about.
+it is none, or what cannot be read is about another than its key says, the key is hidden, too, and all of it is under
+the key of the system, since nobody knows whom it is about.
 """
 
 from collections.abc import Mapping
@@ -13,29 +14,34 @@ from msgspec.structs import replace
 from domain import customer
 from domain.ports import Batch, DeadLetter, Message, Parked, Snapshot
 from infra.postgres.data_keys import SYSTEM, Keys, box, opened
+from infra.postgres.naming import subjects_of
 
 _CUSTOMER = pattern(rb"[\w.:/@+-]{1,64}")
 _Headers = tuple[bytes | None, ...]
 _decode = msgpack.Decoder(tuple[bytes | None, bytes | None, _Headers]).decode
 
 
-def subject(message: Message) -> str:
+def subject(of: Parked | DeadLetter) -> str:
     """Under whose key a message is hidden."""
-    key = message.key
-    return key.decode("ascii") if key is not None and key.isascii() and _CUSTOMER.fullmatch(key) else SYSTEM
+    key = of.message.key
+    if key is None or not key.isascii() or not _CUSTOMER.fullmatch(key):
+        return SYSTEM
+    # What has a stream was read: its key is the customer it is about.
+    unread = isinstance(of, DeadLetter) and not of.stream
+    return SYSTEM if unread and subjects_of(of.message) - {key} else key.decode("ascii")
 
 
 def subjects(batch: Batch) -> set[str]:
     """All customers under whose keys something of a batch is hidden, beside its events."""
     kept: list[Parked | DeadLetter] = [*batch.park, *batch.dead]
-    return {subject(one.message) for one in kept} | {
+    return {subject(one) for one in kept} | {
         whose for one in batch.snapshots if (whose := snapshot_subject(one)) is not None
     }
 
 
-def hidden(message: Message, keys: Keys) -> tuple[Message, str]:
+def hidden(of: Parked | DeadLetter, keys: Keys) -> tuple[Message, str]:
     """A message as it is kept, and under whose key; of somebody who was forgotten nothing is left."""
-    whose = subject(message)
+    whose, message = subject(of), of.message
     key = keys[whose]
     headers = tuple((name, None) for name, _ in message.headers)
     shown = message.key if whose != SYSTEM else None

@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row, tuple_row
 
+from domain import complaint
 from infra.errors import KehuError
 from infra.postgres import data_keys
 from infra.postgres.changes import Token
@@ -27,6 +28,16 @@ _BOXED = "box:"
 _FIELDS = """name, url, view, segments, secret, CASE WHEN former_until > clock_timestamp() THEN former_secret END,
     token, after_position, attempts, next_at,
     EXISTS (SELECT FROM kehu.webhook_letters l WHERE l.webhook = w.name AND l.again)"""
+
+
+_OWN = f"""SELECT unnest(%(ids)s::text[]) AS said
+    UNION SELECT stream FROM customer_timeline WHERE customer_id = ANY(%(ids)s)
+    UNION SELECT substr(stream, {len(complaint.stream_name("")) + 1}) FROM customer_timeline
+        WHERE customer_id = ANY(%(ids)s) AND starts_with(stream, '{complaint.stream_name("")}')"""  # noqa: S608
+KEYS_OF = f"""ARRAY(SELECT key FROM unnest(keys) AS key WHERE key IN ({_OWN})
+    OR starts_with(key, '[') AND EXISTS (SELECT FROM ({_OWN}) own WHERE strpos(key, to_json(said)::text) > 0))"""  # noqa: S608
+"""Of the keys of a dead letter those of rows about the customers `ids`: their id, one of their streams or cases, or
+several columns with one of these among them."""
 
 
 class NoSuchWebhook(KehuError):

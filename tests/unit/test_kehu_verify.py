@@ -322,7 +322,11 @@ def test_a_certificate_of_an_erasure_holds(told: Told, capsys: pytest.CaptureFix
     assert check(capsys, "erasure", file, "--heads", told.heads(2))[0] == 1
     first = told.write("first.jsonl", certificate(told, head_before=None, extension=[]))
     assert "nothing had been sealed before" in check(capsys, "erasure", first, "--key", told.key)[1]
-    for nothing in ("", "{}", '{"certificate": "kehu erasure v2"}'):
+    # One that was cut off and told again is one; cut off and not told again it is no certificate.
+    line = json.dumps(certificate(told))
+    twice = told.write("cut.jsonl", f"{line}\n{line[:99]}\n{line}\n")
+    assert check(capsys, "erasure", twice, "--key", told.key)[1].count("customer c1: forgotten") == 2
+    for nothing in ("", "{}", '{"certificate": "kehu erasure v2"}', line[:99]):
         assert check(capsys, "erasure", told.write("no.jsonl", nothing), "--key", told.key)[0] == 2
 
 

@@ -12,6 +12,7 @@ from domain.values import Recorded
 from infra.postgres import data_keys, mapper
 from infra.postgres.ops import shown
 from infra.postgres.questions.answer import Answer, Row
+from infra.postgres.webhooks import KEYS_OF
 from projections.catalogue import ALL
 
 _EVENTS = """SELECT originator_id, originator_version, topic, state, notification_id, recorded_at
@@ -26,8 +27,8 @@ _WHOSE = "(hidden_for = ANY(%(ids)s) OR (hidden_for IS NULL AND key = ANY(%(keys
 # Not who among the staff asked: that is theirs.
 _ACCESSES = """SELECT id, at, client, method, path, purpose, customer_id, status FROM kehu.access_log
     WHERE customer_id = ANY(%(ids)s) ORDER BY id"""
-_NOT_TOLD = """SELECT id, webhook, ARRAY(SELECT key FROM unnest(keys) key WHERE key = ANY(%(ids)s)) AS customers,
-        given_up_at FROM kehu.webhook_letters WHERE keys && %(ids)s::text[] ORDER BY id"""
+_NOT_TOLD = f"""SELECT * FROM (SELECT id, webhook, {KEYS_OF} AS rows, given_up_at FROM kehu.webhook_letters) letters
+    WHERE cardinality(rows) > 0 ORDER BY id"""
 
 
 def held_on(answer: Answer, ids: Sequence[str]) -> Row:
