@@ -34,7 +34,8 @@ TIGHT = "CREATE UNIQUE INDEX stored_events_notification_id_idx ON kehu.stored_ev
 @pytest.fixture(scope="module")
 def bank(postgres_server: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> Sealed:
     """The bank, which each test leaves as it was."""
-    return sealed_bank(postgres_server.create_database("sealed_bank"), tmp_path_factory.mktemp("sealed"))
+    folder = tmp_path_factory.mktemp("sealed")  # of another name each time: this may be made twice in a process
+    return sealed_bank(postgres_server.create_database(folder.name), folder)
 
 
 def test_a_log_that_nobody_touched_is_the_one_that_was_sealed(bank: Sealed) -> None:

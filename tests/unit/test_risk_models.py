@@ -94,7 +94,8 @@ def test_a_score_of_any_model_stays_until_it_is_said_to_change(
 def test_a_balance_that_is_known_for_a_quarter_will_be_compared_with_itself() -> None:
     model = replace(COLD_START, terms=(Term("fall", ("balance_fall",), cuts=((0.0,),), points=(0, 500, 900)),))
     [row] = fold(RETENTION_RISK, recorded(posted(balance=100_000))).whole(RISK)
-    moment, values = row["scored_at"], []
+    moment: datetime | None = row["scored_at"]
+    values: list[Decimal | None] = []
     while moment is not None and len(values) < 10:
         scored = Scorer(model).score(row["features"], moment)
         values.append(scored.logit)
