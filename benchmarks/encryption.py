@@ -123,7 +123,7 @@ def unencrypted() -> Iterator[None]:
 
     with (
         patch.object(event_log, "to_state", to_state),
-        patch.object(messages, "hidden", lambda message, _keys: (message, None)),
+        patch.object(messages, "hidden", lambda of, _keys: (of.message, None)),
         patch.object(DataKeys, "made", lambda _self, _conn, _customers: {}),
     ):
         yield

@@ -10,9 +10,14 @@ from infra.postgres.connection import Connection
 from infra.postgres.data_keys import SYSTEM
 
 _LOCK = "SELECT pg_try_advisory_lock(hashtext('kehu-dead-letters'))"
+BYTES = 8 * 1024 * 1024
+"""Bytes of values after which no further letter is taken with the others."""
 _PENDING = """SELECT id, topic, partition, kafka_offset, key, value, header_names, header_values, rule, detail,
         hidden_for
-    FROM kehu.dead_letters WHERE NOT published ORDER BY id LIMIT %s"""
+    FROM (SELECT *, sum(coalesce(octet_length(value), 0)) OVER (ORDER BY id)
+            - coalesce(octet_length(value), 0) AS before
+        FROM (SELECT * FROM kehu.dead_letters WHERE NOT published ORDER BY id LIMIT %s) oldest) sized
+    WHERE before < %s ORDER BY id"""
 _PURGE = """UPDATE kehu.dead_letters SET value = NULL,
         header_values = array_fill(NULL::bytea, ARRAY[cardinality(header_names)])
     WHERE hidden_for = %s AND value IS NOT NULL AND published AND died_at < clock_timestamp() - %s::interval"""
@@ -44,14 +49,14 @@ class DeadLetterOutbox:
         self._session: object | None = None
 
     def pending(self, limit: int) -> Sequence[Letter]:
-        """The oldest unpublished letters; none while another process holds the outbox."""
+        """The oldest unpublished letters, so many or of so many bytes; none while another process holds the outbox."""
         with self._connection.use() as conn:
             if self._session is not conn:
                 locked = conn.execute(_LOCK).fetchone()
                 if locked is None or not locked[0]:
                     return ()
                 self._session = conn
-            rows = conn.execute(_PENDING, (limit,), binary=True).fetchall()
+            rows = conn.execute(_PENDING, (limit, BYTES), binary=True).fetchall()
             return [
                 Letter(
                     *(number, topic, partition, offset, key, value),
