@@ -4,7 +4,7 @@ No channel sends these: whoever does something tells it in the same transaction,
 done are sealed together. `by` is who did it, a user of the computer or the subject of a token.
 """
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal, get_args
 
 from msgspec import Meta as Says
 
@@ -15,9 +15,19 @@ SOURCE = "/kehu/administration"
 """Of the meta of these events."""
 
 
-def stream_name(area: str) -> StreamName:
+Area = Literal["messages", "projections", "models", "exports", "reads", "settings", "webhooks"]
+AREAS: tuple[Area, ...] = get_args(Area)
+"""All areas."""
+
+
+def stream_name(area: Area) -> StreamName:
     """The stream of one area."""
     return StreamName(f"administration-{area}")
+
+
+def streams(area: Area | None = None) -> list[StreamName]:
+    """The stream of an area, or those of all."""
+    return [stream_name(one) for one in (AREAS if area is None else (area,))]
 
 
 # --- events: their names and fields are what is stored. Change them only with a new version and an upcaster. ---
@@ -26,7 +36,7 @@ def stream_name(area: str) -> StreamName:
 class Act(Event):
     """Somebody did something to the system. `by` is who says so; `user` is added by PostgreSQL: who was connected."""
 
-    area: ClassVar[str] = ""
+    area: ClassVar[Area]
     by: Label
     user: Annotated[Label | None, Says(description="the user of PostgreSQL over whose connection it was told")] = None
     reason: Text | None = None
@@ -35,14 +45,14 @@ class Act(Event):
 class DeadLettersReplayed(Act):
     """Dead letters were published again, as they came."""
 
-    area: ClassVar[str] = "messages"
+    area: ClassVar[Area] = "messages"
     letters: tuple[int, ...]
 
 
 class DeadLetterRepaired(Act):
     """The event of a dead letter was published under another id, with what was wrong mended."""
 
-    area: ClassVar[str] = "messages"
+    area: ClassVar[Area] = "messages"
     letter: int
     repaired_as: Text
 
@@ -50,7 +60,7 @@ class DeadLetterRepaired(Act):
 class BatchSkipped(Act):
     """A partition goes on behind a batch that nobody can read. `following` is the offset it goes on at."""
 
-    area: ClassVar[str] = "messages"
+    area: ClassVar[Area] = "messages"
     topic: Label
     partition: Count
     first: int
@@ -60,14 +70,14 @@ class BatchSkipped(Act):
 class ParkedReleased(Act):
     """Waiting messages became dead letters, since they must not wait any longer."""
 
-    area: ClassVar[str] = "messages"
+    area: ClassVar[Area] = "messages"
     messages: tuple[int, ...]
 
 
 class ProjectionSwitched(Act):
     """Readers see another build of a read model. `former_build` is None when there was none to be seen before."""
 
-    area: ClassVar[str] = "projections"
+    area: ClassVar[Area] = "projections"
     projection: Label
     version: Count
     build: Count
@@ -78,7 +88,7 @@ class ProjectionSwitched(Act):
 class ProjectionPaused(Act):
     """A read model rests, or goes on."""
 
-    area: ClassVar[str] = "projections"
+    area: ClassVar[Area] = "projections"
     projection: Label
     paused: bool
 
@@ -86,7 +96,7 @@ class ProjectionPaused(Act):
 class ModelPromoted(Act):
     """Retention risk is scored by another model."""
 
-    area: ClassVar[str] = "models"
+    area: ClassVar[Area] = "models"
     model: Label
     former: Label
 
@@ -94,7 +104,7 @@ class ModelPromoted(Act):
 class LogExported(Act):
     """Events were given away with their proof. `stream`, `customer`, `first` and `last` say which; absent means all."""
 
-    area: ClassVar[str] = "exports"
+    area: ClassVar[Area] = "exports"
     head: Annotated[int, Says(ge=0, description="events in the tree of the head that proves the export")]
     stream: Text | None = None
     customer: Id | None = None
@@ -105,7 +115,7 @@ class LogExported(Act):
 class PersonShown(Act):
     """All that is held on a person was shown, under all ids that they are known by."""
 
-    area: ClassVar[str] = "exports"
+    area: ClassVar[Area] = "exports"
     customer: Id
     known_as: tuple[Label, ...]
 
@@ -113,7 +123,7 @@ class PersonShown(Act):
 class ReadsRecorded(Act):
     """Personal data was read: the rows of the access log with these ids, and a digest of what they say."""
 
-    area: ClassVar[str] = "reads"
+    area: ClassVar[Area] = "reads"
     first: int
     last: int
     reads: Annotated[int, Says(ge=0)]
@@ -123,7 +133,7 @@ class ReadsRecorded(Act):
 class SettingsChanged(Act):
     """A process runs with other settings than the one before it. Passwords are left out."""
 
-    area: ClassVar[str] = "settings"
+    area: ClassVar[Area] = "settings"
     process: Label
     settings: dict[str, str]
 
@@ -131,7 +141,7 @@ class SettingsChanged(Act):
 class WebhookChanged(Act):
     """A webhook was added, changed, paused, resumed, removed, replayed, or got another secret."""
 
-    area: ClassVar[str] = "webhooks"
+    area: ClassVar[Area] = "webhooks"
     webhook: Label
     change: Label
 
@@ -167,5 +177,3 @@ register("administration.person-shown", PersonShown, published=False)
 register("administration.reads-recorded", ReadsRecorded, published=False)
 register("administration.settings-changed", SettingsChanged, published=False)
 register("administration.webhook-changed", WebhookChanged, published=False)
-AREAS = ("messages", "projections", "models", "exports", "reads", "settings", "webhooks")
-"""All areas."""

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from domain.administration import AREAS, stream_name
+from domain.administration import Area, streams
 from infra.cli.output import Csv, Json, Limit, Ndjson, print_rows
 from infra.cli.servers import Postgres, connected
 from infra.cli.times import Since, Until, in_utc
@@ -13,7 +13,7 @@ from infra.postgres.audited import Wanted, stream_events
 
 def list_acts(
     postgres: Postgres = "",
-    area: Annotated[str | None, typer.Option(help=f"Only of this area: {', '.join(AREAS)}.")] = None,
+    area: Annotated[Area | None, typer.Option(help="Only of this area.")] = None,
     act: Annotated[str | None, typer.Option("--type", help="Such as projection-switched.")] = None,
     by: Annotated[str | None, typer.Option(help="Only what this person did.")] = None,
     since: Since = None,
@@ -29,13 +29,10 @@ def list_acts(
 
     Example: kehu audit acts --area projections --since 2026-01-01
     """
-    if area is not None and area not in AREAS:
-        raise typer.BadParameter(f"{area}: {', '.join(AREAS)}", param_hint="--area")
     kind = act and f"administration.{act.removeprefix('administration.')}"
     wanted = Wanted(kind, in_utc(since), in_utc(until), None, by)
-    streams = [stream_name(one) for one in ([area] if area else AREAS)]
     with connected(postgres) as conn:
-        rows = stream_events(conn, streams, wanted, limit or None)
+        rows = stream_events(conn, streams(area), wanted, limit or None)
         print_rows("Acts", rows, as_json, as_csv, as_ndjson, people=_act_for_people, limit=limit, wide=("what",))
 
 

@@ -11,15 +11,15 @@ import typer
 
 from domain.administration import LogExported
 from domain.merkle import rest
-from infra import auditing, bootstrap
+from infra import auditing
 from infra.cli.audit import NotSealed, Size, head_of
 from infra.cli.output import Csv, Json, Limit, Ndjson, print_rows, say
 from infra.cli.reading import KnownAt
 from infra.cli.servers import Postgres, connected
 from infra.cli.times import Since, Until, in_utc
-from infra.cli.who import By, Reason, who
+from infra.cli.who import By, Reason, tell, who
 from infra.errors import KehuError
-from infra.postgres import acts, tree
+from infra.postgres import tree
 from infra.postgres.audited import Part, Wanted, part, stream_events
 from infra.postgres.past import known_position
 from infra.postgres.seals import Seals, StoredEvent
@@ -105,7 +105,7 @@ def export(
         of = Part(stream, customer, first, last)
         act = LogExported(by=who(by), reason=reason, head=head.size, **of.as_json())
         with connected(postgres) as conn:
-            acts.record(conn, act, bootstrap.now())
+            tell(conn, act)
         folder.mkdir(parents=True, exist_ok=True)
         number = 0
         with (folder / "events.ndjson").open("wb") as events, (folder / "rest.txt").open("w") as others:

@@ -9,14 +9,12 @@ import orjson
 import typer
 
 from domain.administration import PersonShown
-from infra import bootstrap
 from infra.cli.output import cell, print_json, say
 from infra.cli.reading import reading
 from infra.cli.servers import Postgres, connected
-from infra.cli.who import By, Reason, who
+from infra.cli.who import By, Reason, tell, who
 from infra.erasing import UnknownCustomer
 from infra.plain import text_of
-from infra.postgres import acts
 from infra.postgres.questions.held import held_on
 from infra.postgres.questions.identity import merges_around
 from projections.customer_timeline import CUSTOMER_TIMELINE
@@ -77,7 +75,7 @@ def subject_access(
         position = answer.fresh[0].position
     with connected(postgres) as conn:
         shown = PersonShown(by=who(by), reason=reason, customer=customer_id, known_as=tuple(ids))
-        acts.record(conn, shown, bootstrap.now())
+        tell(conn, shown)
     told = {"customer": customer_id, "known_as": list(ids), "as_of": now, "position": position, **_readable(held)}
     if form is Form.json:
         print_json(told)

@@ -7,7 +7,7 @@ import typer
 from domain.administration import WebhookChanged
 from infra import bootstrap, settings
 from infra.cli.output import Csv, Json, Limit, Ndjson, print_json, print_rows, say
-from infra.cli.servers import Postgres, connected
+from infra.cli.servers import Connection, Postgres, connected
 from infra.cli.who import By, Reason, tell, who
 from infra.kafka import faust_app
 from infra.operating import webhooks as operating
@@ -35,12 +35,16 @@ def add(
     """
     with connected(postgres) as conn:
         secret = operating.add(conn, name, url, operating.named(view), segment, from_now=from_now, secret=secret)
-        tell(conn, WebhookChanged(by=who(by), reason=reason, webhook=name, change="added"))
+        _tell(conn, name, "added", by, reason)
     if as_json:
         print_json({"name": name, "secret": secret})
         return
     say(f"{name} is told as soon as `kehu webhooks deliver` runs. Its secret, which is not shown again:")
     typer.echo(secret)
+
+
+def _tell(conn: Connection, name: str, change: str, by: str, reason: str | None) -> None:
+    tell(conn, WebhookChanged(by=who(by), reason=reason, webhook=name, change=change))
 
 
 def list_webhooks(
@@ -91,7 +95,7 @@ def change(
         raise typer.BadParameter("say what is to be changed", param_hint="--url or --segment")
     with connected(postgres) as conn:
         operating.change(conn, name, url, [] if all_segments else segment)
-        tell(conn, WebhookChanged(by=who(by), reason=reason, webhook=name, change="changed"))
+        _tell(conn, name, "changed", by, reason)
     say(f"{name} is changed")
 
 
@@ -107,7 +111,7 @@ def pause(
     """
     with connected(postgres) as conn:
         webhooks.pause(conn, name, reason)
-        tell(conn, WebhookChanged(by=who(by), reason=reason, webhook=name, change="paused"))
+        _tell(conn, name, "paused", by, reason)
     say(f"{name} rests")
 
 
@@ -118,7 +122,7 @@ def resume(name: Name, postgres: Postgres = "", by: By = "", reason: Reason = No
     """
     with connected(postgres) as conn:
         webhooks.resume(conn, name)
-        tell(conn, WebhookChanged(by=who(by), reason=reason, webhook=name, change="resumed"))
+        _tell(conn, name, "resumed", by, reason)
     say(f"{name} goes on")
 
 
@@ -129,7 +133,7 @@ def remove(name: Name, postgres: Postgres = "", by: By = "", reason: Reason = No
     """
     with connected(postgres) as conn:
         webhooks.remove(conn, name)
-        tell(conn, WebhookChanged(by=who(by), reason=reason, webhook=name, change="removed"))
+        _tell(conn, name, "removed", by, reason)
     say(f"{name} is removed")
 
 
@@ -148,7 +152,7 @@ def replay(
     """
     with connected(postgres) as conn:
         webhooks.replay(conn, name, after_position)
-        tell(conn, WebhookChanged(by=who(by), reason=reason, webhook=name, change="replayed"))
+        _tell(conn, name, "replayed", by, reason)
     say(f"{name} is told again" + (f" what changed after position {after_position:,}" if after_position else ""))
 
 
@@ -161,7 +165,7 @@ def renew_secret(
     """
     with connected(postgres) as conn:
         secret = operating.renew_secret(conn, name)
-        tell(conn, WebhookChanged(by=who(by), reason=reason, webhook=name, change="secret renewed"))
+        _tell(conn, name, "secret renewed", by, reason)
     if as_json:
         print_json({"name": name, "secret": secret})
         return
@@ -208,7 +212,7 @@ def retry(
     """
     with connected(postgres) as conn:
         number = webhooks.retry(conn, name, letter)
-        tell(conn, WebhookChanged(by=who(by), reason=reason, webhook=name, change="retried"))
+        _tell(conn, name, "retried", by, reason)
     say(f"{number} dead letters of {name} are sent again")
 
 

@@ -60,7 +60,7 @@ def cover(conn: "psycopg.Connection[Any]", at: datetime) -> int:
             conn.execute("SET LOCAL lock_timeout = '2s'")
             # Alone for a moment: whatever has an id by now is committed, or never will be.
             conn.execute("SELECT pg_advisory_xact_lock(hashtext('kehu-access-log'))")
-            last = _one(conn, "SELECT coalesce(max(id), 0) FROM kehu.access_log")
+            last = _one(conn, "SELECT max(id) FROM kehu.access_log")
     except psycopg.errors.LockNotAvailable:
         return 0  # a read takes long to be recorded: it is covered the next time
     covered = 0
@@ -96,6 +96,7 @@ def _in_utc(at: datetime) -> str:
 
 
 def _one(conn: "psycopg.Connection[Any]", query: str, values: Sequence[object] = ()) -> int:
+    """The number that a query gives, 0 for none."""
     with conn.cursor(row_factory=tuple_row) as cursor:
         row = cursor.execute(query.encode(), values or None).fetchone()
     return int(row[0]) if row and row[0] is not None else 0

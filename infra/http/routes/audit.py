@@ -1,13 +1,13 @@
 """Who read personal data and who did what to the system, for auditors. Reading that is recorded too."""
 
 from collections.abc import Iterable
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 from pydantic import AwareDatetime, Field
 from starlette.responses import Response
 
-from domain.administration import AREAS, stream_name
+from domain.administration import Area, streams
 from infra.http.asking import Asked, Text, View, Wanted, ask
 from infra.http.callers import Caller
 from infra.http.parameters import Parameters
@@ -60,7 +60,7 @@ async def access_log(
 class WantedActs(Wanted):
     """Acts of administration, oldest first."""
 
-    area: Literal["messages", "projections", "models", "exports", "reads", "settings", "webhooks"] | None = None
+    area: Area | None = None
     by: Text | None = None
     since: AwareDatetime | None = None
     until: AwareDatetime | None = None
@@ -74,13 +74,12 @@ async def acts(
     request: Request, caller: Auditor, wanted: Annotated[WantedActs, Depends(Parameters(WantedActs))]
 ) -> Response:
     """What was done to the system, by whom, why and when, oldest first."""
-    streams = [stream_name(one) for one in ([wanted.area] if wanted.area else AREAS)]
 
     def rows(asked: Asked) -> Iterable[Row]:
         after = None if asked.after is None else asked.after[0]
         chosen = audited.Wanted(None, wanted.since, wanted.until, None, wanted.by, after=after)
         return asked.answer.ask(
-            lambda conn: map(_act, audited.stream_events(conn, streams, chosen, asked.limit or None))
+            lambda conn: map(_act, audited.stream_events(conn, streams(wanted.area), chosen, asked.limit or None))
         )
 
     return await ask(request, caller, ACTS, wanted, rows)
