@@ -216,18 +216,18 @@ class WebhookDelivery(Service):
         """Read what comes next; whether there is more after it."""
         webhook = claimed.webhook
         view = NAMED[webhook.view]
-        seen = await self._in_thread(step, self._feed, view, claimed.at, live, AT_ONCE)
+        found = await self._in_thread(step, self._feed, view, claimed.at, live, AT_ONCE)
         walking = claimed.at is None or claimed.at.walk is not None
-        updates = [one for one in seen.page.updates if not walking or one.position > webhook.after_position]
+        updates = [one for one in found.page.updates if not walking or one.position > webhook.after_position]
         told, claimed.keys = await self._chosen(webhook, updates)
-        events = [(one.key, structured(view, seen.epoch, one)) for one in told]
+        events = [(one.key, structured(view, found.epoch, one)) for one in told]
         if webhook.after_position == 0:
-            if seen.begins:
-                events.insert(0, ("", notice(view, seen.epoch, live.at, "restarted")))
-            if seen.ends:
-                events.append(("", notice(view, seen.epoch, live.at, "complete")))
-        claimed.pending, claimed.then = batches(webhook.name, events), seen.page.token
-        return seen.page.more
+            if found.begins:
+                events.insert(0, ("", notice(view, found.epoch, live.at, "restarted")))
+            if found.ends:
+                events.append(("", notice(view, found.epoch, live.at, "complete")))
+        claimed.pending, claimed.then = batches(webhook.name, events), found.page.token
+        return found.page.more
 
     async def _chosen(self, webhook: Webhook, updates: Sequence[Update]) -> tuple[list[Update], dict[str, bool]]:
         """Those that it is told. By segment: a row that it has and that is in none of them any more is gone for it."""

@@ -4,7 +4,8 @@ An entry that said nothing new led to no event. Of those it is only known that e
 read, and that no two came from the same one.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -84,12 +85,8 @@ def _read(conn: Conn, keys: DataKeys, rows: Sequence[tuple[Any, ...]]) -> Sequen
 
     The walk over the log says whether that was changed; who cannot read it cannot fold it.
     """
-
-    def find(customers: Collection[str]) -> data_keys.Keys:
-        return keys.known(conn, customers)
-
     try:
-        return read_rows([row[:6] for row in rows], find)
+        return read_rows([row[:6] for row in rows], partial(keys.known, conn))
     except (DomainError, KehuError, ValueError):
         if len(rows) == 1:
             return [None]

@@ -135,8 +135,8 @@ def table_beside_live(conn: Conn, wanted: Wanted, now: datetime, told: Told = _q
         build = live_build(conn, projection)
         of = AsOf(position=build.position).resolved(conn, now)
         replay_table(conn, wanted, of, told)
-        digests = digests_beside(conn, projection, table, build, now)
-        return Beside(Replayed(of, *digest_of(conn, table)), now, digests)
+        replayed = Replayed(of, *digest_of(conn, table))
+        return Beside(replayed, now, digests_beside(conn, projection, table, build, now, replayed.digest))
 
 
 class _Noting:

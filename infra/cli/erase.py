@@ -155,8 +155,9 @@ def _one(
         return [(Erasable(), done)] if done else []
 
     # What was begun cannot be undone: it is ended, whatever came since. Only for the rest it is asked.
-    told = erased([one for one in ids if erasing.has_begun(one)])
-    if not (rest := [one for one in ids if not erasing.has_begun(one)]):
+    begun = [one for one in ids if erasing.has_begun(one)]
+    told = erased(begun)
+    if not (rest := [one for one in ids if one not in begun]):
         return told
     outcome = erasing.outcome(ids, now, rules)
     if isinstance(outcome, Erasable):

@@ -50,6 +50,13 @@ class Wanted(BaseModel):
         return self.model_dump(exclude={*Wanted.model_fields, "min_position", "wait"})
 
 
+def possible(value: datetime | None) -> datetime | None:
+    """The time, if any, where read models can be asked about it. Raises ValueError."""
+    if value is not None and not FIRST <= value <= LAST:
+        raise ValueError("a time between 1900 and 2200")
+    return value
+
+
 class WantedMoment(BaseModel):
     """As of when, or as new as what."""
 
@@ -62,12 +69,7 @@ class WantedMoment(BaseModel):
     min_position: int = Field(0, ge=0, lt=1 << 63, description="Wait until this position of the log is shown.")
     wait: float = Field(5.0, ge=0, le=300, description="Seconds to wait for it at most.")
 
-    @field_validator("as_of", "known_at")
-    @classmethod
-    def _possible(cls, value: datetime | None) -> datetime | None:
-        if value is not None and not FIRST <= value <= LAST:
-            raise ValueError("a time between 1900 and 2200")
-        return value
+    _possible = field_validator("as_of", "known_at")(possible)
 
 
 class WantedView(Wanted, WantedMoment):

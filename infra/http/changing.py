@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import orjson
 from fastapi import Request
 from msgspec.structs import replace
+from starlette.responses import Response
 
 from domain.administration import Act
 from infra.errors import KehuError
@@ -15,6 +16,7 @@ from infra.http.parts import parts_of
 from infra.http.problems import Conflict, Invalid, NotFound
 from infra.http.security import access_of, check_purpose
 from infra.operating import letters, parked, webhooks
+from infra.plain import json_of
 from infra.postgres import access_log, acts
 from infra.postgres.questions.answer import Connection
 from infra.postgres.webhooks import AlreadyThere, NoSuchWebhook
@@ -62,6 +64,11 @@ async def change(
 
     with problems():
         return await parts_of(request).store.change(both)
+
+
+def told(said: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """What was done, for nobody to keep."""
+    return Response(json_of(said), status, {"Cache-Control": "no-store", **(headers or {})}, "application/json")
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg
 
+from consumers.decoding import Decode
 from domain.administration import ParkedReleased
 from domain.errors import Refused
 from domain.ports import Conflict
@@ -29,7 +30,8 @@ def release(conn: "psycopg.Connection[Any]", seqs: Sequence[int], by: str, reaso
     All of them or none, in the caller's transaction. Raises NotParked.
     """
     waiting = [ops.get_parked(conn, seq) for seq in dict.fromkeys(seqs)]
-    found = [_identified(one) for one in waiting if one is not None]
+    decode = bootstrap.decoder()
+    found = [_identified(one, decode) for one in waiting if one is not None]
     if missing := sorted({*seqs} - {one["seq"] for one in found}):
         raise NotParked(", ".join(map(str, missing)))
     try:
@@ -40,9 +42,9 @@ def release(conn: "psycopg.Connection[Any]", seqs: Sequence[int], by: str, reaso
     return len(found)
 
 
-def _identified(waiting: dict[str, Any]) -> dict[str, Any]:
+def _identified(waiting: dict[str, Any], decode: Decode) -> dict[str, Any]:
     """With source and id of its event, by which its dead letter is found."""
     with suppress(Unreadable):
-        meta = bootstrap.decoder()(ops.message_of(waiting)).fact.meta
+        meta = decode(ops.message_of(waiting)).fact.meta
         return {**waiting, "source": meta.source, "event_id": meta.event_id}
     return waiting

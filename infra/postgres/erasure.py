@@ -1,8 +1,9 @@
 """What an erasure does to the store, step by step: each in a transaction of its own, and each may be done again."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import orjson
@@ -118,7 +119,9 @@ def begin(conn: Connection, customer_id: str, reason: str, by: str, there: Row) 
         " ON CONFLICT DO NOTHING",
         (customer_id, reason, by, orjson.dumps({"found": there}).decode()),
     )
-    return _row(conn, "SELECT * FROM kehu.erasures WHERE customer_id = %(id)s", {"id": customer_id})
+    row = begun(conn, customer_id)
+    assert row is not None
+    return row
 
 
 def forget(conn: Connection, erasure: Row, now: datetime) -> int:
@@ -280,20 +283,14 @@ def keep(conn: Connection, customer_id: str, step: str, purged: Row) -> None:
 
 def end(conn: Connection, customer_id: str, now: datetime) -> Row:
     """The erasure is complete; its row."""
-    conn.execute(
-        "UPDATE kehu.erasures SET ended_at = coalesce(ended_at, %s) WHERE customer_id = %s", (now, customer_id)
-    )
-    return _row(conn, "SELECT * FROM kehu.erasures WHERE customer_id = %(id)s", {"id": customer_id})
+    query = "UPDATE kehu.erasures SET ended_at = coalesce(ended_at, %(now)s) WHERE customer_id = %(id)s RETURNING *"
+    return _row(conn, query, {"id": customer_id, "now": now})
 
 
 def _events(conn: Connection, stream: str) -> list[Recorded]:
     query = f"SELECT {_EVENT} FROM kehu.stored_events WHERE originator_id = %s ORDER BY originator_version"  # noqa: S608
-    keys = data_keys.for_reading(conn.info.dsn)
-
-    def find(customers: Collection[str]) -> data_keys.Keys:
-        return keys.known(conn, customers)
-
-    return mapper.read_rows([tuple(row.values()) for row in conn.execute(query, (stream,)).fetchall()], find)
+    rows = [tuple(row.values()) for row in conn.execute(query, (stream,)).fetchall()]
+    return mapper.read_rows(rows, partial(data_keys.for_reading(conn.info.dsn).known, conn))
 
 
 def _row(conn: Connection, query: str, values: Row) -> Row:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 
 import psycopg
@@ -214,7 +215,7 @@ class PostgresLog:
         def read(conn: Connection) -> Sequence[Recorded]:
             rows = conn.execute(query, values, binary=True).fetchall()
             # Keys are looked up behind the rows: of whoever is forgotten in them nothing is read any more.
-            return read_rows(rows, lambda customers: self._keys.known(conn, customers), personal)
+            return read_rows(rows, partial(self._keys.known, conn), personal)
 
         return self._with(read)
 
@@ -266,9 +267,7 @@ def _load(conn: Connection, keys: DataKeys, streams: str, window: int) -> Mappin
         if event[0] is not None:
             rows.append(tuple(event))
 
-    def find(customers: Collection[str]) -> data_keys.Keys:
-        return keys.known(conn, customers)
-
+    find = partial(keys.known, conn)
     if hidden:
         snapshots |= messages.opened_snapshots(snapshots, hidden, find(set(hidden.values())))
     events: dict[str, list[Recorded]] = {}

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -115,11 +116,7 @@ class Past:
             "SELECT originator_id, originator_version, topic, state, notification_id, recorded_at FROM ({}) counted"
             " ORDER BY customer_id, notification_id"
         ).format(self._query(wanted))
-        keys = data_keys.for_reading(self._conn.info.dsn)
-
-        def find(customers: Collection[str]) -> data_keys.Keys:
-            return keys.known(self._conn, customers)
-
+        find = partial(data_keys.for_reading(self._conn.info.dsn).known, self._conn)
         with self._conn.cursor("replayed", binary=True, row_factory=tuple_row) as cursor:
             cursor.execute(query)
             while rows := cursor.fetchmany(AT_ONCE):

@@ -15,7 +15,8 @@ from psycopg.rows import dict_row, tuple_row
 
 from domain.values import Recorded
 from infra.errors import KehuError
-from infra.postgres.builds import COLUMNS, Build, names, of_row
+from infra.postgres.builds import Build, names
+from infra.postgres.changes import live_builds
 from infra.postgres.compare import Difference, Swept, count_differences, differences, digest_at
 from infra.postgres.few_rows import by_column
 from infra.postgres.mapper import to_recorded
@@ -72,24 +73,25 @@ def digest_of(conn: Conn, table: Table) -> tuple[int, str]:
 
 def live_build(conn: Conn, projection: Projection) -> Build:
     """The live build of a read model. Raises NothingLive where it is of another version."""
-    query = f"SELECT {COLUMNS} FROM kehu.projection_builds WHERE name = %s AND state = 'live'"  # noqa: S608
-    row = conn.execute(query.encode(), (projection.name,)).fetchone()
-    if row is None or row["version"] != projection.version:
+    live = live_builds(conn).get(projection.name)
+    if live is None or live.build.version != projection.version:
         raise NothingLive(projection.name)
-    return of_row(row)
+    return live.build
 
 
-def digests_beside(conn: Conn, projection: Projection, table: Table, build: Build, now: Any) -> tuple[str, str]:
-    """The digests of a replayed table and of the same table of a build.
+def digests_beside(
+    conn: Conn, projection: Projection, table: Table, build: Build, now: Any, digest: str
+) -> tuple[str, str]:
+    """The digests of a replayed table, whose own is `digest`, and of the same table of a build.
 
     Of rows that change as time passes both are taken as of `now`: the live ones were written at moments of their own.
     """
     swept: Swept | None = None
     if projection.sweep is not None and table is projection.tables[0]:
         swept = partial(_swept, as_scored(conn, projection, now), now)
-    sides = target(table.name), sql.Identifier(build.schema, table.name)
-    replayed, live = (digest_at(conn, table, side, columns_of(table), swept)[1] for side in sides)
-    return replayed, live
+        _, digest = digest_at(conn, table, target(table.name), columns_of(table), swept)
+    _, live = digest_at(conn, table, sql.Identifier(build.schema, table.name), columns_of(table), swept)
+    return digest, live
 
 
 def _swept(projection: Projection, now: Any, row: Row) -> Row:

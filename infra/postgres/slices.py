@@ -7,6 +7,7 @@ slices are there.
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -73,7 +74,7 @@ class Slice:
         with self.conn.cursor("by_customer", binary=True) as cursor:
             cursor.execute(query)
             while rows := cursor.fetchmany(AT_ONCE):
-                yield decoded(rows, lambda customers: self._keys.known(self.conn, customers), personal)
+                yield decoded(rows, partial(self._keys.known, self.conn), personal)
                 told(len(rows))
 
     def write(self, projection: Projection, changes: Changes) -> None:

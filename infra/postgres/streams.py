@@ -27,7 +27,7 @@ def streams(
     kind: str,
     names: Collection[str],
     upto: Position,
-    told: Callable[[int], None] = lambda _events: None,
+    told: Callable[[int], None],
 ) -> Iterator[list[Recorded]]:
     """The events of these names of each stream of a kind, inside a transaction; personal fields stay hidden.
 

@@ -16,7 +16,7 @@ from starlette.responses import Response, StreamingResponse
 
 from infra import explained
 from infra.http import answers, cursors
-from infra.http.asking import FIRST, LAST, PAGE, Text, Wanted, one
+from infra.http.asking import PAGE, Text, Wanted, one, possible
 from infra.http.callers import Caller
 from infra.http.parameters import Parameters
 from infra.http.parts import parts_of
@@ -50,12 +50,7 @@ class WantedReplay(Wanted):
         None, description="What is different at another moment: `position:N`, `known:TIME`, `happened:TIME` or `now`."
     )
 
-    @field_validator("known_at", "happened_by")
-    @classmethod
-    def _possible(cls, value: datetime | None) -> datetime | None:
-        if value is not None and not FIRST <= value <= LAST:
-            raise ValueError("a time between 1900 and 2200")
-        return value
+    _possible = field_validator("known_at", "happened_by")(possible)
 
 
 class WantedReasons(BaseModel):
@@ -66,12 +61,7 @@ class WantedReasons(BaseModel):
     at: AwareDatetime | None = Field(None, description="As it stood at this time; now if absent.")
     known_at: AwareDatetime | None = Field(None, description="By what was known at this time; the same if absent.")
 
-    @field_validator("at", "known_at")
-    @classmethod
-    def _possible(cls, value: datetime | None) -> datetime | None:
-        if value is not None and not FIRST <= value <= LAST:
-            raise ValueError("a time between 1900 and 2200")
-        return value
+    _possible = field_validator("at", "known_at")(possible)
 
 
 @dataclass(slots=True)

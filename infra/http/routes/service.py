@@ -9,21 +9,19 @@ from starlette.responses import Response
 from domain.administration import DeadLetterRepaired, DeadLettersReplayed
 from infra.http.asking import Text
 from infra.http.callers import Caller
-from infra.http.changing import change, problems
+from infra.http.changing import change, problems, told
 from infra.http.parts import parts_of
 from infra.http.problems import Invalid
 from infra.http.scopes import OPERATE
 from infra.http.security import Needs
 from infra.kafka.producer import Outgoing
 from infra.operating import letters, parked
-from infra.plain import json_of
 from infra.postgres import ops
 from infra.postgres.questions.answer import Connection
 
 router = APIRouter(prefix="/v1", tags=["operations"])
 Operator = Annotated[Caller, Depends(Needs(OPERATE))]
 Number = Annotated[int, Path(ge=1, lt=1 << 63)]
-JSON = "application/json"
 
 
 class Correction(BaseModel):
@@ -68,7 +66,7 @@ async def replay(request: Request, caller: Operator, id: Number) -> Response:
     parts = parts_of(request)
     await parts.publisher.send([letters.as_it_came(letter)])
     await parts.store.change(lambda conn: ops.mark_replayed(conn, [id]))
-    return _told({"id": id, "published_as": letter["event_id"]}, 202)
+    return told({"id": id, "published_as": letter["event_id"]}, 202)
 
 
 @router.post("/dead-letters/{id}/repair", status_code=202)
@@ -89,7 +87,7 @@ async def repair(request: Request, caller: Operator, id: Number, wanted: Correct
     if wanted.dry_run:
         with problems():
             event, _ = await parts.store.ask(corrected)
-        return _told({"event": event})
+        return told({"event": event})
     # Values may be personal: which paths were corrected is kept, and not how.
     said = {"set": list(wanted.given), "remove": wanted.remove, "event": wanted.event is not None}
     event, message = await change(
@@ -97,7 +95,7 @@ async def repair(request: Request, caller: Operator, id: Number, wanted: Correct
     )
     await parts.publisher.send([message])
     await parts.store.change(lambda conn: ops.mark_repaired(conn, id, event["id"]))
-    return _told({"id": id, "published_as": event["id"]}, 202)
+    return told({"id": id, "published_as": event["id"]}, 202)
 
 
 @router.post("/parked/{seq}/release", status_code=204)
@@ -118,8 +116,4 @@ async def retry(request: Request, caller: Operator, wanted: Queues) -> Response:
     due = await change(
         request, caller, lambda conn: ops.retry_parked(conn, streams=wanted.streams), wanted.model_dump()
     )
-    return _told({"streams": due})
-
-
-def _told(said: dict[str, Any], status: int = 200) -> Response:
-    return Response(json_of(said), status, {"Cache-Control": "no-store"}, JSON)
+    return told({"streams": due})

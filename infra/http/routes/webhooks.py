@@ -1,7 +1,7 @@
 """Webhooks over HTTP: who is told, how far, what went wrong, and what operators do about it."""
 
 from collections.abc import Callable, Iterable
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Request
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -10,7 +10,7 @@ from starlette.responses import Response
 from domain.administration import WebhookChanged
 from infra.http.asking import Asked, Text, View, Wanted, ask
 from infra.http.callers import Caller
-from infra.http.changing import change
+from infra.http.changing import change, told
 from infra.http.parameters import Parameters
 from infra.http.problems import Forbidden
 from infra.http.routes.changes import ViewName
@@ -18,7 +18,6 @@ from infra.http.rows import WebhookLetterRow, WebhookRow
 from infra.http.scopes import OPERATE, SERVICE
 from infra.http.security import Needs
 from infra.operating import webhooks as operating
-from infra.plain import json_of
 from infra.postgres import webhooks
 from infra.postgres.questions.answer import Connection, Row
 from projections.views import NAMED
@@ -30,7 +29,6 @@ Name = Annotated[str, Path(pattern=r"^[A-Za-z0-9.-]{1,64}$")]
 Url = Annotated[str, StringConstraints(min_length=1, max_length=2000, pattern=r"^[^\x00]+$")]
 Segments = Annotated[list[Text], Field(max_length=100)]
 NOTHING = 204
-DONE_JSON = "application/json"
 
 
 class WantedWebhooks(Wanted):
@@ -134,7 +132,7 @@ async def add(request: Request, caller: Operator, wanted: NewWebhook) -> Respons
         )
 
     secret = await change(request, caller, done, wanted.model_dump(exclude={"secret"}), _act(wanted.name, "added"))
-    return _told({"name": wanted.name, "secret": secret}, 201, {"Location": f"/v1/webhooks?name={wanted.name}"})
+    return told({"name": wanted.name, "secret": secret}, 201, {"Location": f"/v1/webhooks?name={wanted.name}"})
 
 
 @router.patch("/webhooks/{name}", status_code=204)
@@ -178,7 +176,7 @@ async def new_secret(request: Request, caller: Operator, name: Name) -> Response
     secret = await change(
         request, caller, lambda conn: operating.renew_secret(conn, name), act=_act(name, "secret renewed")
     )
-    return _told({"name": name, "secret": secret})
+    return told({"name": name, "secret": secret})
 
 
 @router.post("/webhooks/{name}/replay", status_code=204)
@@ -204,7 +202,7 @@ async def retry(request: Request, caller: Operator, name: Name, wanted: Retry) -
         wanted.model_dump(exclude_unset=True),
         _act(name, "retried"),
     )
-    return _told({"letters": number})
+    return told({"letters": number})
 
 
 def _act(name: str, change: str, reason: str | None = None) -> Callable[[object], WebhookChanged]:
@@ -216,7 +214,3 @@ def _must_see(caller: Caller, segments: list[str] | None) -> None:
     hidden = caller.segments is not None and not set(segments or ["*"]) <= caller.segments
     if caller.branches is not None or hidden:
         raise Forbidden("it would be told rows of branches or segments that the token does not see")
-
-
-def _told(said: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return Response(json_of(said), status, {"Cache-Control": "no-store", **(headers or {})}, DONE_JSON)

@@ -1,6 +1,7 @@
 """One case, from its stream: it stands as the events say that count at a moment."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -26,7 +27,7 @@ def events_of(conn: psycopg.Connection[dict[str, Any]], case: str, moment: Momen
     if moment.known_by is not None:
         rows = [row for row in rows if row["recorded_at"] <= moment.known_by]
     keys = data_keys.for_reading(conn.info.dsn)
-    events = read_rows([tuple(row.values()) for row in rows], lambda customers: keys.known(conn, customers))
+    events = read_rows([tuple(row.values()) for row in rows], partial(keys.known, conn))
     events = [event for event in events if event.meta.occurred_at <= moment.happened_by]
     if not events or events[0].originator_version != 1:
         raise UnknownCase(case)

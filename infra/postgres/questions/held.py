@@ -2,8 +2,8 @@
 
 # ruff: noqa: S608 (what is put together are names of our own tables; values are always parameters)
 
-from collections.abc import Collection, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 import msgspec
 
@@ -57,7 +57,9 @@ def _events(answer: Answer, ids: Sequence[str]) -> Iterator[Row]:
     own = [customer.stream_name(one) for one in ids]
     rows = answer.rows(_EVENTS, {"ids": list(ids), "own": own})
     recorded: list[Recorded] = answer.ask(
-        lambda conn: mapper.read_rows([tuple(row.values()) for row in rows], _finder(conn))
+        lambda conn: mapper.read_rows(
+            [tuple(row.values()) for row in rows], partial(data_keys.for_reading(conn.info.dsn).known, conn)
+        )
     )
     for event in recorded:
         yield {
@@ -72,15 +74,6 @@ def _events(answer: Answer, ids: Sequence[str]) -> Iterator[Row]:
             "id": event.meta.event_id,
             "says": msgspec.to_builtins(event.event),
         }
-
-
-def _finder(conn: Any) -> mapper.Find:
-    keys = data_keys.for_reading(conn.info.dsn)
-
-    def find(customers: Collection[str]) -> data_keys.Keys:
-        return keys.known(conn, customers)
-
-    return find
 
 
 def _messages(answer: Answer, query: str, values: Row) -> list[Row]:
