@@ -125,7 +125,7 @@ def begin(conn: Connection, customer_id: str, reason: str, by: str, there: Row) 
 
 
 def forget(conn: Connection, erasure: Row, now: datetime) -> int:
-    """Destroy the key, and say so in the stream of the customer, in one transaction; the position of that.
+    """Destroy the key, with snapshots, and say so in the stream of the customer, in one transaction; its position.
 
     Raises UniqueViolation when a worker wrote the stream at the same time: do it again.
     """
@@ -146,6 +146,9 @@ def forget(conn: Connection, erasure: Row, now: datetime) -> int:
             {"id": customer_id, "now": now},
         )
         conn.execute("UPDATE kehu.key_epoch SET n = n + 1")
+        # With its key: a worker that finds the one without the other could not load the stream.
+        snapshots = conn.execute("DELETE FROM kehu.snapshots WHERE stream = %s", (stream,)).rowcount
+        keep(conn, customer_id, "states", {"snapshots": snapshots})
         event = CustomerErased(reason=erasure["reason"], by=erasure["erased_by"], known=names)
         position = _told(conn, customer_id, events, Fact(event, _meta("erasure", customer_id, now)))
         assert position is not None, "an erasure without a position was never told"
@@ -191,7 +194,7 @@ def _told(conn: Connection, customer_id: str, events: Sequence[Recorded], fact: 
 
 
 def empty(conn: Connection, customer_id: str, at: datetime) -> None:
-    """Purge messages and snapshots of a customer whose key is destroyed.
+    """Purge messages of a customer whose key is destroyed.
 
     What waits becomes a dead letter without its content. So does what nobody could read, where it names the customer.
     Raises Conflict, DeadlockDetected when a worker changed the same messages: do it again.
@@ -208,12 +211,8 @@ def empty(conn: Connection, customer_id: str, at: datetime) -> None:
         chosen = {**values, "ids": unread}
         dead += conn.execute(f"{_EMPTY} WHERE id = ANY(%(ids)s) AND value IS NOT NULL", chosen).rowcount
         answers = conn.execute(_ANSWERED, {"ids": [customer_id], "erased": personal.ERASED}).rowcount
-        snapshots = conn.execute(
-            "DELETE FROM kehu.snapshots WHERE stream = %s", (customer.stream_name(customer_id),)
-        ).rowcount
         purged = {"parked": len(waiting), "dead_letters": dead, "answers": answers}
         keep(conn, customer_id, "messages", purged)
-        keep(conn, customer_id, "states", {"snapshots": snapshots})
         reach("emptying", conn)
 
 

@@ -12,7 +12,7 @@ from msgspec import msgpack
 from msgspec.structs import replace
 
 from domain import customer
-from domain.ports import Batch, DeadLetter, Message, Parked, Snapshot
+from domain.ports import Batch, Conflict, DeadLetter, Message, Parked, Snapshot
 from infra.postgres.data_keys import SYSTEM, Keys, box, opened
 from infra.postgres.naming import subjects_of
 
@@ -80,11 +80,12 @@ def hidden_snapshot(snapshot: Snapshot, keys: Keys) -> tuple[bytes, str | None] 
 
 
 def opened_snapshots(snapshots: Mapping[str, Snapshot], whose: Mapping[str, str], keys: Keys) -> Mapping[str, Snapshot]:
-    """Those that are hidden, by stream, as they were. Raises NotOpened."""
+    """Those that are hidden, by stream, as they were. Raises NotOpened; Conflict when a key was destroyed since."""
     found = {}
     for stream, customer_id in whose.items():
         key, one = keys[customer_id], snapshots[stream]
-        assert key is not None, "with its key, the snapshots of a customer are removed"
+        if key is None:
+            raise Conflict(f"{customer_id} was forgotten, with what was remembered of them, while it was loaded")
         found[stream] = replace(one, state=opened(key, one.state, _place_of(one)))
     return found
 

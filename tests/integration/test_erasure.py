@@ -413,6 +413,27 @@ def test_an_erasure_that_was_begun_is_ended_and_told_whatever_came_since(bank: B
     assert (refused.code, "cannot be written" in refused.err, bank.sees("stays")) == (2, True, ["Trillian"])
 
 
+def test_while_an_erasure_is_interrupted_a_worker_goes_on(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a customer with a snapshot, when only the key is destroyed, then what comes about them is refused."""
+    monkeypatch.setattr("consumers.deciding.SNAPSHOT_EVERY", 1)
+    with closing(Bank(database)) as bank:
+        for data in (CustomerRegistered(name=bank.word), CustomerClosed(reason=bank.word)):
+            assert bank.take(data, "gone") == Outcome.APPENDED
+        with psycopg.connect(database) as conn:
+            assert conn.execute("SELECT count(*) FROM kehu.snapshots").fetchone() == (1,)
+        with closing(Erasing(database, bootstrap.now)) as erasing:
+            begun = erasure.begin(erasing.conn, "gone", "request dr-1", "desk", {})
+            erasure.forget(erasing.conn, begun, bootstrap.now())
+        with closing(Bank(database, bank)) as restarted:
+            assert restarted.take(CustomerRegistered(name="again"), "gone") == Outcome.DEAD
+        bank.fold()
+        done = bank.erase()
+        assert done.code == 0, done.err
+        assert bank.found() == set()
+        (row,) = bank.erase("gone", "--json").rows
+        assert row["purged"]["states"] == {"snapshots": 1}
+
+
 def test_without_the_master_key_nobody_is_forgotten(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
     """What nobody could read would stay, and the certificate would not say so."""
     with monkeypatch.context() as other:
