@@ -1,5 +1,6 @@
 """`kehu audit replay`: a view as it stood, its digest, and what changed between two moments and by which events."""
 
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from infra.postgres.as_of import SYNTAX, AsOf, time_of
 from infra.postgres.questions.answer import Answer
 from infra.postgres.questions.identity import ever_linked
 from infra.postgres.replayed import changes, columns_of, counted_changes, named, rows_of
-from infra.replay import Replayed, Told, Wanted, table_at, table_beside_live, table_between
+from infra.replay import How, Replayed, Told, Wanted, table_at, table_beside_live, table_between
 from projections.customers import CUSTOMERS
 from projections.declare import Table
 from projections.views import VIEWS
@@ -46,6 +47,7 @@ def replay(
     live: Annotated[
         bool, typer.Option("--live", help="As of the position of the live read model, and compared with that.")
     ] = False,
+    processes: Annotated[int, typer.Option(min=0, help="Processes that fold; 0: one for each core.")] = 0,
     where: Where = None,
     limit: Limit = 50,
     as_json: Json = False,
@@ -76,8 +78,9 @@ def replay(
     plain = as_csv or as_ndjson
     printed = partial(print_rows, as_json=as_json, as_csv=as_csv, as_ndjson=as_ndjson, limit=limit)
     with connected(postgres) as conn, _progress(customers) as told:
+        how = How(told, postgres, processes or os.cpu_count() or 1)
         if other is not None:
-            both = table_between(conn, wanted, (moment, other), now, told)
+            both = table_between(conn, wanted, (moment, other), now, how)
             counts = counted_changes(conn, table)
             about = {"view": table.name, "before": _about(both[0]), "after": _about(both[1]), "changes": counts}
             rows, wide = changes(conn, table, chosen, limit), ("changed", "by")
@@ -87,8 +90,8 @@ def replay(
                 _tell(plain, f"after: {_text(both[1])}")
                 _tell(plain, ", ".join(f"{n:,} {kind}" for kind, n in counts.items()))
             return
-        beside = table_beside_live(conn, wanted, now, told) if live else None
-        shown = beside.replayed if beside else table_at(conn, wanted, moment, now, told)
+        beside = table_beside_live(conn, wanted, now, how) if live else None
+        shown = beside.replayed if beside else table_at(conn, wanted, moment, now, how)
         about = {"view": table.name, **_about(shown)}
         if beside:
             about["live"] = {"digest": beside.digests[1], "replayed": beside.digests[0], "at": beside.compared_at}

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
 from contextlib import suppress
 from functools import partial
-from math import ceil
 from multiprocessing import get_context, parent_process
 from threading import Thread
 from typing import Any
@@ -20,12 +19,10 @@ from infra.errors import KehuError
 from infra.postgres import indexes
 from infra.postgres.builds import Build
 from infra.postgres.risk_models import document
-from infra.postgres.slices import Slice
+from infra.postgres.slices import Slice, slices_of
 from projections.catalogue import ALL
 from projections.declare import Projection, personal_for
 
-MOST = 2_000_000
-"""Events of the log for each slice, so that what is sorted at once stays small."""
 LOOK = 0.2
 """Seconds between two looks at how far the processes are."""
 _read: Any = None
@@ -51,7 +48,7 @@ def fill_builds(
     _share(read, over)
     with psycopg.connect(postgres, application_name="kehu-fill") as conn:
         models = {one.name: document(conn, one.model) for one in builds if one.model is not None}
-    slices = processes * max(1, ceil(upto / (processes * MOST)))
+    slices = slices_of(upto, processes)
     works = [partial(_fill, postgres, builds, models, upto, number, slices) for number in range(slices)]
     ours, others = works[::processes], [work for number, work in enumerate(works) if number % processes]
     pool = None

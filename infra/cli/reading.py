@@ -1,5 +1,6 @@
 """Reading answers of read models that are as new as was asked for, or as old."""
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime
@@ -18,7 +19,7 @@ from infra.cli.times import MINUTES, in_utc
 from infra.postgres.past import Moment, known_position
 from infra.postgres.questions.answer import Answer
 from infra.postgres.read_models import PostgresReadModels
-from infra.replay import replay
+from infra.replay import How, replay
 from projections.declare import Projection
 
 MinPosition = Annotated[
@@ -65,18 +66,19 @@ def reading(
             for projection in projections:
                 models.wait_for(projection, Position(min_position), max(0.0, until - monotonic()))
     with connected(postgres) as conn:
-        as_of = _replayed(conn, projections, Moment(now, known_at), customers) if past else None
+        as_of = _replayed(postgres, conn, projections, Moment(now, known_at), customers) if past else None
         conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         conn.read_only = True
         yield Answer(conn, *projections, as_of=as_of), now
 
 
 def _replayed(
-    conn: Connection, projections: Sequence[Projection], moment: Moment, customers: Sequence[str]
+    postgres: str, conn: Connection, projections: Sequence[Projection], moment: Moment, customers: Sequence[str]
 ) -> Position:
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,} events"))
     with Progress(*columns, TimeRemainingColumn(), console=console(stderr=True), transient=True) as progress:
         # How many of them the read models want is known at the end only; for some customers they are few.
         task = progress.add_task("replaying", total=None if customers else known_position(conn, moment.known_by))
         conn.commit()
-        return replay(conn, projections, moment, customers, lambda events: progress.advance(task, events))
+        how = How(lambda events: progress.advance(task, events), postgres, os.cpu_count() or 1)
+        return replay(conn, projections, moment, customers, how)

@@ -13,7 +13,7 @@ from infra import bootstrap
 from infra.cli.output import Json, console, print_json, print_rows, say
 from infra.cli.servers import Connection, Postgres, connected
 from infra.errors import KehuError
-from infra.postgres.past import Moment, Past, known_position
+from infra.postgres.past import Moment, Past
 from infra.training.labels import Label, read_labels
 from projections.retention_risk import Model, to_json
 from projections.retention_risk.measures import Number, numbers
@@ -102,9 +102,8 @@ def observe(
     last = max(label.as_of for label in labels)
     found: dict[Label, Mapping[str, Number]] = {}
     with conn.transaction():
-        upto = known_position(conn, None if recorded_later else last)
-        past = Past(conn, Moment(last), upto, sorted(wanted))
-        for customer, events in groupby(_each(past, told), key=lambda event: event.meta.customer_id):
+        past = Past.of(conn, Moment(last, None if recorded_later else last), sorted(wanted))
+        for customer, events in groupby(_each(conn, past, told), key=lambda event: event.meta.customer_id):
             history = list(events)
             for label in wanted[customer]:
                 features = features_at(history, label.as_of, recorded_later=recorded_later)
@@ -113,8 +112,8 @@ def observe(
     return found
 
 
-def _each(past: Past, told: Callable[[int], None]) -> Iterator[Recorded]:
-    for batch in past.events(HANDLED, (), told):
+def _each(conn: Connection, past: Past, told: Callable[[int], None]) -> Iterator[Recorded]:
+    for batch in past.events(conn, HANDLED, (), told):
         yield from batch
 
 

@@ -6,9 +6,8 @@ Each build of a projection has a schema of its own (`infra.postgres.builds`).
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from operator import itemgetter
 from time import monotonic, sleep
-from typing import Any, LiteralString
+from typing import Any
 
 import orjson
 import psycopg
@@ -24,16 +23,13 @@ from infra.failpoints import reach
 from infra.postgres import few_rows, risk_models
 from infra.postgres.builds import COLUMNS, Build, Builds, Conn, names, of_row
 from infra.postgres.connection import Connection
+from infra.postgres.copying import ADDED, add_up, copy_rows, incoming, write_new
 from infra.postgres.digests import digest
 from projections.completeness import Folded
 from projections.declare import Change, Changed, Key, Mark, Projection, Row, Save, Standing, Table, Wanted
 
 LOOK = 0.01
 """Seconds between two looks at a position that is waited for."""
-_COPIED_AS = {"double": "float8", "jsonb": "text"}
-"""JSON is on the wire what text is, behind one byte for its version; the driver copies text several times faster."""
-ADDED = ("position", "changed_at")
-"""Columns of every table beside those that its projection declares."""
 
 
 class Behind(KehuError):
@@ -216,94 +212,6 @@ def count(conn: "psycopg.Connection[Any]", done: Iterable[tuple[Build, Folded]])
             " DO UPDATE SET events = f.events + excluded.events, digest = f.digest # excluded.digest",
             (orjson.dumps(counted).decode(),),
         )
-
-
-def copy_rows(
-    conn: "psycopg.Connection[Any]", target: sql.Composable, table: Table, changed: Iterable[Change], at: datetime
-) -> None:
-    """Copy rows, changed at this moment, into a table that has none of their keys."""
-    first, *others = table.columns
-    values = itemgetter(first, *others) if others else lambda row: (row[first],)
-    documents = [len(table.key) + i for i, kind in enumerate(table.columns.values()) if kind.startswith("jsonb")]
-
-    def row_of(change: Change) -> Sequence[Any]:
-        key, position, row = change
-        whole = (*key, *values(row), position)
-        if not documents:
-            return whole
-        with_documents = list(whole)
-        for i in documents:
-            if whole[i] is not None:
-                with_documents[i] = f"\x01{orjson.dumps(whole[i]).decode()}"
-        return with_documents
-
-    copy_values(conn, target, table, map(row_of, changed), at)
-
-
-def copy_values(
-    conn: "psycopg.Connection[Any]", target: sql.Composable, table: Table, rows: Iterable[Sequence[Any]], at: datetime
-) -> None:
-    """Copy rows that are whole: key, columns and position, in this order; JSON as the binary protocol has it."""
-    copy = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(target, names([*_named(table), *ADDED]))
-    kinds = [kind.split()[0].partition("(")[0] for kind in (*table.key.values(), *table.columns.values())]
-    with conn.cursor() as cursor, cursor.copy(copy) as writer:
-        writer.set_types([_COPIED_AS.get(kind, kind) for kind in kinds] + ["int8", "timestamptz"])
-        write_row = writer.write_row
-        for row in rows:
-            write_row((*row, at))
-
-
-def write_new(conn: "psycopg.Connection[Any]", schema: str, table: Table, changed: Changed, at: datetime) -> None:
-    """Copy rows that were never written before; counters wait in `incoming` until they are added up."""
-    target = sql.Identifier(schema, table.name)
-    if changed.added:
-        copy_rows(conn, target, table, changed.added, at)
-    if changed.appended:
-        copy_values(conn, target, table, changed.appended, at)
-    if changed.summed:
-        copy_rows(conn, incoming(conn, schema, table), table, changed.summed, at)
-
-
-def add_up_all(conn: "psycopg.Connection[Any]", schema: str, tables: Iterable[Table]) -> None:
-    """Add up what waits for the summed ones of these tables."""
-    for table in tables:
-        if table.summed:
-            incoming(conn, schema, table)
-            add_up(conn, schema, table)
-
-
-def add_up(conn: "psycopg.Connection[Any]", schema: str, table: Table) -> None:
-    """Add what was copied into `incoming` in this transaction to a summed table."""
-
-    def each(form: LiteralString) -> sql.Composed:
-        return sql.SQL(", ").join(sql.SQL(form).format(sql.Identifier(column)) for column in table.columns)
-
-    # In the order of keys, since two slices of a build may do so at the same time.
-    conn.execute(
-        sql.SQL(
-            "INSERT INTO {target} AS t ({cols}) SELECT {key}, {sums}, max(position), max(changed_at) FROM {incoming}"
-            " GROUP BY {key} ORDER BY {key} ON CONFLICT ({key}) DO UPDATE SET {added},"
-            " position = greatest(t.position, excluded.position), changed_at = excluded.changed_at"
-        ).format(
-            target=sql.Identifier(schema, table.name),
-            incoming=_incoming(schema, table),
-            cols=names([*_named(table), *ADDED]),
-            key=names(table.key),
-            sums=each("sum({0})"),
-            added=each("{0} = t.{0} + excluded.{0}"),
-        )
-    )
-
-
-def incoming(conn: "psycopg.Connection[Any]", schema: str, table: Table) -> sql.Identifier:
-    """A table of this connection with the columns of another one, made if it is missing; a commit empties it."""
-    name, target = _incoming(schema, table), sql.Identifier(schema, table.name)
-    conn.execute(sql.SQL("CREATE TEMP TABLE IF NOT EXISTS {} (LIKE {}) ON COMMIT DELETE ROWS").format(name, target))
-    return name
-
-
-def _incoming(schema: str, table: Table) -> sql.Identifier:
-    return sql.Identifier(f"incoming_{schema}_{table.name}"[:63])
 
 
 def _many(changed: Changed) -> bool:

@@ -20,7 +20,7 @@ from infra.postgres.changes import live_builds
 from infra.postgres.compare import Difference, Swept, count_differences, differences, digest_at
 from infra.postgres.few_rows import by_column
 from infra.postgres.mapper import to_recorded
-from infra.postgres.past import BEFORE, SCHEMA, TOUCHES
+from infra.postgres.past_tables import BEFORE, SCHEMA, TOUCHES
 from infra.postgres.risk_models import as_scored
 from projections.catalogue import ALL
 from projections.declare import Key, Projection, Row, Table
@@ -176,13 +176,13 @@ def _events(conn: Conn, table: Table, keys: Sequence[Key]) -> Mapping[Key, tuple
     """
     kinds = (sql.SQL("%s::{}[]").format(sql.SQL(kind.split()[0])) for kind in table.key.values())
     query = sql.SQL(
-        """SELECT {key}, event, n FROM (
-            SELECT {key}, event, count(*) OVER w AS n, row_number() OVER (w ORDER BY event) AS r
-            FROM (SELECT DISTINCT {key}, event FROM (
-                SELECT {key}, event, itself, bool_or(itself) OVER (PARTITION BY {key}) AS any
+        """SELECT {key}, position, n FROM (
+            SELECT {key}, position, count(*) OVER w AS n, row_number() OVER (w ORDER BY position) AS r
+            FROM (SELECT DISTINCT {key}, position FROM (
+                SELECT {key}, position, itself, bool_or(itself) OVER (PARTITION BY {key}) AS any
                 FROM {touches} JOIN unnest({kinds}) AS wanted ({key}) USING ({key})) touched
                 WHERE itself OR NOT touched.any) one
-            WINDOW w AS (PARTITION BY {key})) numbered WHERE r <= {most} ORDER BY event"""
+            WINDOW w AS (PARTITION BY {key})) numbered WHERE r <= {most} ORDER BY position"""
     ).format(key=names(table.key), touches=target(TOUCHES), kinds=sql.SQL(", ").join(kinds), most=TOLD)
     with conn.cursor(row_factory=tuple_row) as cursor:
         touched = cursor.execute(query, by_column(keys)).fetchall()

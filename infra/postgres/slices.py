@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
+from math import ceil
 from typing import Any
 
 import psycopg
@@ -19,9 +20,10 @@ from domain.values import Position, Recorded
 from infra.failpoints import reach
 from infra.postgres import data_keys
 from infra.postgres.builds import Build
+from infra.postgres.copying import add_up_all, write_new
 from infra.postgres.data_keys import DataKeys
 from infra.postgres.mapper import EventRow, Find, read_rows
-from infra.postgres.read_models import add_up_all, count, write_new
+from infra.postgres.read_models import count
 from projections.completeness import Folded
 from projections.declare import CannotFold, Changes, Projection
 
@@ -30,10 +32,21 @@ AT_ONCE = 10_000
 # Each slice reads the whole log and sorts its part: with one slice for each process that costs less than the sending of
 # the rows. There is no index by customer, which every append would have to pay for.
 LOG = """SELECT originator_id, originator_version, topic, state, notification_id, recorded_at
-    FROM kehu.stored_events
-    WHERE notification_id <= {upto} AND topic = ANY({topics}) AND (hashtext(customer_id) & 65535) % {slices} = {number}
+    FROM kehu.stored_events WHERE notification_id <= {upto} AND topic = ANY({topics}) AND {ours}
     ORDER BY customer_id, notification_id"""
+MOST = 2_000_000
+"""Events of the log for each slice, so that what is sorted at once stays small."""
 _OPTIONS = "-c timezone=UTC -c search_path=kehu -c jit=off -c work_mem=128MB"
+
+
+def slices_of(upto: Position, processes: int) -> int:
+    """Into how many slices so many processes cut the log up to a position."""
+    return processes * max(1, ceil(upto / (processes * MOST)))
+
+
+def of_slice(number: int, slices: int) -> sql.Composable:
+    """The condition under which an event is of slice `number` of so many."""
+    return sql.SQL("(hashtext(customer_id) & 65535) % {} = {}").format(slices, number)
 
 
 class Slice:
@@ -70,7 +83,7 @@ class Slice:
         Personal fields are read of events of the names `personal`. `told` hears how many were read since.
         """
         topics = registry.topics(names)
-        query = sql.SQL(LOG).format(upto=upto, topics=topics, slices=slices, number=number)
+        query = sql.SQL(LOG).format(upto=upto, topics=topics, ours=of_slice(number, slices))
         with self.conn.cursor("by_customer", binary=True) as cursor:
             cursor.execute(query)
             while rows := cursor.fetchmany(AT_ONCE):

@@ -1,7 +1,7 @@
 """Read models as they stood: what is replayed in the database is the fold of the events that counted then."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -30,10 +30,10 @@ from infra.postgres.questions.answer import Answer
 from infra.postgres.read_models import PostgresReadModels
 from infra.postgres.replayed import TABLES, NothingLive, changes, counted_changes, digest_of
 from infra.postgres.replayed import rows_of as replayed_rows
-from infra.replay import Replayed, Wanted, replay, table_at, table_beside_live, table_between
+from infra.replay import How, Replayed, Wanted, replay, table_at, table_beside_live, table_between
 from projections.catalogue import ALL
 from projections.customer_timeline import CUSTOMER_TIMELINE
-from projections.declare import Projection, Table
+from projections.declare import CannotFold, Projection, Table
 from projections.retention_risk import AT_RISK, RETENTION_RISK, RISK
 from tests.support.builders import NOON, fact
 from tests.support.histories import END
@@ -245,8 +245,8 @@ def test_the_streams_of_a_customer_hold_all_events_about_them(stored: Stored, be
             "UPDATE kehu.projection_builds SET position = position - %s WHERE name = 'customer_timeline'", (behind,)
         )
         for some in [[one] for one in [*customers, LATE, "nobody"]] + [customers]:
-            past = Past(conn, Moment(EVER), Position(len(stored.events)), some)
-            found = [event for batch in past.events(names, names, lambda _: None) for event in batch]
+            past = Past(Moment(EVER), Position(len(stored.events)), some)
+            found = [event for batch in past.events(conn, names, names, lambda _: None) for event in batch]
             own = [event for event in stored.events if event.meta.customer_id in some]
             assert found == sorted(own, key=lambda event: (event.meta.customer_id, event.position))
         conn.rollback()
@@ -320,3 +320,43 @@ def test_a_digest_says_what_rows_there_are_and_not_how_they_lie(stored: Stored) 
         conn.execute("DELETE FROM pg_temp.customer_timeline WHERE log_position = 7")
         assert digest_of(conn, TIMELINE)[0] == there[0] - 1
         assert digest_of(conn, TIMELINE)[1] != there[1]
+
+
+@pytest.mark.parametrize("view", ["retention_risk", "satisfaction_daily"])
+def test_processes_that_share_a_replay_make_the_same_rows(
+    stored: Stored, view: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infra.replay.FROM", 0)
+    wanted, read = Wanted(*TABLES[view]), list[int]()
+    asked = AsOf(position=len(stored.events) // 2), AsOf(happened_by=ago(8))
+    with closing(connected(stored.url)) as one, closing(connected(stored.url)) as other:
+        alone = table_between(one, wanted, asked, END)
+        shared = table_between(other, wanted, asked, END, How(read.append, stored.url, 2))
+        assert shared == alone
+        assert list(changes(other, wanted.table)) == list(changes(one, wanted.table)) != []
+    assert sum(read) > 0
+
+
+def test_an_event_that_cannot_be_folded_stops_all_processes_that_share_a_replay(
+    stored: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infra.replay.FROM", 0)
+    how = How(postgres=stored.url, processes=2)
+    wanted, bad = Wanted(CUSTOMER_TIMELINE, TIMELINE), pytest.raises(CannotFold, match="position 700")
+    with closing(connected(stored.url)) as conn, spoiled(stored, 700), bad:
+        table_at(conn, wanted, AsOf(), END, how)
+
+
+@contextmanager
+def spoiled(stored: Stored, position: int) -> Iterator[None]:
+    """The event at a position cannot be read until the block ends."""
+    swap = """UPDATE kehu.stored_events new SET state = %s FROM kehu.stored_events old
+        WHERE (new.notification_id, old.notification_id) = (%s, new.notification_id) RETURNING old.state"""
+    with closing(connected(stored.url)) as conn:
+        (row,) = conn.execute(swap, (b"{", position)).fetchall()
+        conn.commit()
+        try:
+            yield
+        finally:
+            conn.execute(swap, (row["state"], position))
+            conn.commit()
