@@ -75,10 +75,11 @@ class DataKeys:
         """The keys of those of these customers who have or had one. Raises MasterKeyMissing."""
         if not customers:
             return NONE
-        found = self._look_up(conn, [one for one in customers if one not in self._remembered])
-        if found is None:  # a key was destroyed since
+        epoch, found = self._read(conn, [one for one in customers if one not in self._remembered])
+        if self._remembered and epoch != self._epoch:  # a key was destroyed since
             self._remembered.clear()
-            self._epoch, found = self._read(conn, customers)
+            epoch, found = self._read(conn, customers)
+        self._epoch = epoch
         keys = {one: self._remembered[one] for one in customers if one in self._remembered} | found
         self.remember(found)
         return keys
@@ -103,14 +104,6 @@ class DataKeys:
         self._remembered.update(keys)
         for one in list(islice(self._remembered, max(0, len(self._remembered) - self._most))):
             del self._remembered[one]
-
-    def _look_up(self, conn: Connection, customers: Collection[str]) -> dict[str, AESGCM | None] | None:
-        """The keys of these customers; None when what is remembered must not be used any more."""
-        epoch, found = self._read(conn, customers)
-        if self._remembered and epoch != self._epoch:
-            return None
-        self._epoch = epoch
-        return found
 
     def _read(self, conn: Connection, customers: Collection[str]) -> tuple[int, dict[str, AESGCM | None]]:
         with conn.cursor(row_factory=tuple_row, binary=True) as cur:
