@@ -55,19 +55,23 @@ def _personal(data: Any) -> list[tuple[str, Any]]:
 
 def _put_personal(rows: Rows, event: Recorded, name: str, value: Any, before: Any) -> None:
     meta = event.meta
-    key, rule = meta.customer_id, MATCHING.at(meta.occurred_at)
+    key = meta.customer_id
     said = {"occurred_at": meta.occurred_at, **_sent(meta)}
     if name != "device_ids":
-        # Those who were forgotten have nothing in common.
-        matched = None if name == "name" or value == ERASED else normal_form(name, value, rule)
+        matched = None if name == "name" else _matched(event, name, value)
         rows.put(PERSONAL, (key, name, ""), {"value": value, "matched": matched, **said})
         return
     rows.put(PERSONAL, (key, name, ""), {"value": json.dumps(value, ensure_ascii=False), "matched": None, **said})
     for device in set(before) - set(value):
         rows.drop(PERSONAL, (key, name, device))
     for device in sorted(set(value) - set(before)):
-        matched = None if device == ERASED else normal_form(name, device, rule)
+        matched = _matched(event, name, device)
         rows.put(PERSONAL, (key, name, device), {"value": device, "matched": matched, **said})
+
+
+def _matched(event: Recorded, name: str, value: str) -> str | None:
+    """What is compared of an id. Those who were forgotten have nothing in common."""
+    return None if value == ERASED else normal_form(name, value, MATCHING.at(event.meta.occurred_at))
 
 
 def _set(row: Row, event: Recorded, name: str, value: Any, mark: list[Any]) -> bool:
