@@ -1,11 +1,10 @@
 """`kehu subject-access`: everything that is held on a person, for them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from html import escape
 from typing import Annotated, Any
 
-import orjson
 import typer
 
 from domain.administration import PersonShown
@@ -14,7 +13,7 @@ from infra.cli.reading import reading
 from infra.cli.servers import Postgres, connected
 from infra.cli.who import By, Reason, tell, who
 from infra.erasing import UnknownCustomer
-from infra.plain import text_of
+from infra.plain import json_of
 from infra.postgres.questions.held import held_on
 from infra.postgres.questions.identity import merges_around
 from projections.customer_timeline import CUSTOMER_TIMELINE
@@ -76,22 +75,13 @@ def subject_access(
     with connected(postgres) as conn:
         shown = PersonShown(by=who(by), reason=reason, customer=customer_id, known_as=tuple(ids))
         tell(conn, shown)
-    told = {"customer": customer_id, "known_as": list(ids), "as_of": now, "position": position, **_readable(held)}
+    told = {"customer": customer_id, "known_as": list(ids), "as_of": now, "position": position, **held}
     if form is Form.json:
         print_json(told)
     elif form is Form.html:
         typer.echo(_page(f"What is held on {customer_id}", told), nl=False)
     else:
         _print(told)
-
-
-def _readable(value: Any) -> Any:
-    """With bytes as text."""
-    if isinstance(value, bytes):
-        return text_of(value)
-    if isinstance(value, Mapping):
-        return {name: _readable(one) for name, one in value.items()}
-    return [_readable(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _tables(told: Row) -> Iterator[tuple[str, Sequence[Row]]]:
@@ -126,6 +116,4 @@ def _print(told: Row) -> None:
 
 
 def _said(value: Any) -> str:
-    if isinstance(value, dict | list):
-        return orjson.dumps(value, default=str).decode()
-    return cell(value)
+    return json_of(value).decode() if isinstance(value, dict | list | tuple) else cell(value)
