@@ -173,13 +173,18 @@ class Trust:
                 raise DoesNotHoldError(f"{heads} has two heads of {size} events: the log was set back")
             self.signed(head)
 
+    def key(self, key_id: Any, of: str) -> Ed25519PublicKey:
+        """The public key that is to have signed something. Raises DoesNotHoldError when it is not given."""
+        key = self.keys.get(key_id)
+        if key is None:
+            raise DoesNotHoldError(f"the {of} is signed by key {key_id}, which is not given")
+        return key
+
     def signed(self, head: Any) -> None:
         """Raises DoesNotHoldError when keys are given and none of them signed the head."""
         if not self.keys:
             return
-        key = self.keys.get(text(head, "key_id").decode())
-        if key is None:
-            raise DoesNotHoldError(f"the head of {head['size']} is signed by key {head['key_id']}, which is not given")
+        key = self.key(text(head, "key_id").decode(), f"head of {head['size']}")
         try:
             key.verify(hexes(head, "signature"), signed_bytes(head))
         except InvalidSignature:
@@ -187,9 +192,7 @@ class Trust:
 
     def signed_certificate(self, said: Any) -> str:
         """By whom a certificate is signed. Raises DoesNotHoldError."""
-        key = self.keys.get(said.get("key_id"))
-        if key is None:
-            raise DoesNotHoldError(f"the certificate is signed by key {said.get('key_id')}, which is not given")
+        key = self.key(said.get("key_id"), "certificate")
         rest = {name: value for name, value in said.items() if name != "signature"}
         words = json.dumps(rest, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
         try:
