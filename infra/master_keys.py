@@ -15,16 +15,15 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Protocol
 
-from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from psycopg.conninfo import conninfo_to_dict
 
 from infra.appending import append
+from infra.boxes import NotOpened, box, opened
 from infra.errors import KehuError
 from infra.settings import MasterKeySettings, checked
 
 BYTES = 32
-NONCE = 12
 
 
 class NoMasterKey(KehuError):
@@ -76,16 +75,15 @@ class LocalMasterKeys:
         return self._current
 
     def wrap(self, owner: str, key: bytes) -> bytes:
-        nonce = os.urandom(NONCE)
-        return nonce + self._keys[self._current].encrypt(nonce, key, _bound_to(owner))
+        return box(self._keys[self._current], key, _bound_to(owner))
 
     def unwrap(self, master: str, owner: str, wrapped: bytes) -> bytes:
         key = self._keys.get(master)
         if key is None:
             raise MasterKeyMissing(f"master key {master}")
         try:
-            return key.decrypt(wrapped[:NONCE], wrapped[NONCE:], _bound_to(owner))
-        except InvalidTag as error:
+            return opened(key, wrapped, _bound_to(owner))
+        except NotOpened as error:
             raise WrongMasterKey(f"the wrapped key of {owner} was changed") from error
 
 

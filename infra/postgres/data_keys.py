@@ -11,12 +11,11 @@ from time import monotonic
 from typing import Any
 
 import psycopg
-from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from psycopg.rows import tuple_row
 
 from infra.errors import KehuError
-from infra.master_keys import NONCE, MasterKeyMissing, MasterKeys, NoMasterKey, configured
+from infra.master_keys import MasterKeyMissing, MasterKeys, NoMasterKey, configured
 from infra.postgres.arrays import lines
 
 Connection = psycopg.Connection[Any]
@@ -36,10 +35,6 @@ _KNOWN = """SELECT e.n, k.customer_id, k.master, k.wrapped FROM kehu.key_epoch e
 _MAKE = """INSERT INTO kehu.data_keys (customer_id, master, wrapped)
     SELECT customer_id, %b, wrapped FROM unnest(string_to_array(%b, chr(10)), %b::bytea[]) AS new (customer_id, wrapped)
     ON CONFLICT (customer_id) DO NOTHING RETURNING customer_id"""
-
-
-class NotOpened(KehuError):
-    """Something encrypted does not open under the key of its customer: it was changed, or moved from its place."""
 
 
 class DataKeyMissing(KehuError):
@@ -140,17 +135,3 @@ def of(conninfo: str) -> DataKeys:
 def for_reading(conninfo: str) -> DataKeys:
     """The same for those who only read."""
     return ReaderKeys(lambda: configured(conninfo))
-
-
-def box(key: AESGCM, plain: bytes, place: bytes) -> bytes:
-    """AES-256-GCM of bytes that opens only at its place: a nonce of 12 bytes, the ciphertext, a tag of 16 bytes."""
-    nonce = os.urandom(NONCE)
-    return nonce + key.encrypt(nonce, plain, place)
-
-
-def opened(key: AESGCM, boxed: bytes, place: bytes) -> bytes:
-    """What is in a box. Raises NotOpened."""
-    try:
-        return key.decrypt(boxed[:NONCE], boxed[NONCE:], place)
-    except InvalidTag as error:
-        raise NotOpened(place.replace(b"\0", b" ").decode(errors="replace")) from error

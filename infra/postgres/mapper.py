@@ -20,7 +20,8 @@ from eventsourcing.persistence import Mapper, StoredEvent
 from domain import contracts, personal, registry, upcasts
 from domain.errors import UnknownName
 from domain.values import Event, Meta, Position, Recorded, Value, encodable
-from infra.postgres.data_keys import NONE, DataKeyMissing, Keys, box, opened
+from infra.boxes import box, opened
+from infra.postgres.data_keys import NONE, DataKeyMissing, Keys
 
 D = TypeVar("D")
 EventRow = tuple[Any, ...]

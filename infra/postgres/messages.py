@@ -13,7 +13,8 @@ from msgspec.structs import replace
 
 from domain import customer
 from domain.ports import Batch, Conflict, DeadLetter, Message, Parked, Snapshot
-from infra.postgres.data_keys import SYSTEM, Keys, box, opened
+from infra.boxes import box, opened
+from infra.postgres.data_keys import SYSTEM, Keys
 from infra.postgres.naming import subjects_of
 
 _CUSTOMER = pattern(rb"[\w.:/@+-]{1,64}")

@@ -13,11 +13,12 @@ import psycopg
 from psycopg.rows import dict_row, tuple_row
 
 from domain import complaint
+from infra.boxes import NotOpened, box, opened
 from infra.errors import KehuError
 from infra.postgres import data_keys
 from infra.postgres.changes import Token
 from infra.postgres.connection import Connection
-from infra.postgres.data_keys import DataKeyMissing, DataKeys, Keys, NotOpened, box, opened
+from infra.postgres.data_keys import DataKeyMissing, DataKeys, Keys
 
 HANDOVER = timedelta(hours=24)
 """How long a former secret signs beside the new one."""

@@ -15,6 +15,7 @@ from domain.customer import CustomerRegistered
 from domain.ports import Batch
 from domain.values import Position, Recorded
 from infra import master_keys
+from infra.boxes import box, opened
 from infra.master_keys import LocalMasterKeys, MasterKeyMissing, NoMasterKey, WrongMasterKey
 from infra.postgres import data_keys, key_rotation
 from infra.postgres.data_keys import DataKeys
@@ -41,7 +42,7 @@ def same(one: data_keys.Keys, other: data_keys.Keys, customer: str = "c1") -> bo
     first, second = one[customer], other[customer]
     assert first is not None
     assert second is not None
-    return data_keys.opened(second, data_keys.box(first, b"said", b"place"), b"place") == b"said"
+    return opened(second, box(first, b"said", b"place"), b"place") == b"said"
 
 
 def registered(number: int) -> Recorded:

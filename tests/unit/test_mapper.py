@@ -14,7 +14,8 @@ from domain.customer import CustomerRegistered
 from domain.errors import UnknownName
 from domain.upcasts import UPCASTS
 from domain.values import Event, Recorded
-from infra.postgres.data_keys import DataKeyMissing, Keys, NotOpened
+from infra.boxes import NotOpened
+from infra.postgres.data_keys import DataKeyMissing, Keys
 from infra.postgres.mapper import KehuMapper, read_rows, reader_of, to_recorded, to_state
 from tests.support.builders import meta, smallest
 
