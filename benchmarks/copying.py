@@ -7,7 +7,9 @@ from typing import Any
 
 import psycopg
 
-COLUMNS = "originator_id, originator_version, topic, state, notification_id, recorded_at, customer_id"
+from infra.postgres.mapper import EVENT_COLUMNS
+
+COLUMNS = f"{EVENT_COLUMNS}, customer_id"
 TYPES = ["text", "int8", "text", "bytea", "int8", "timestamptz", "text"]
 Rows = list[tuple[Any, ...]]
 

@@ -14,6 +14,7 @@ from infra import bootstrap
 from infra.embedded.postgres import EmbeddedPostgres
 from infra.kafka.producer import Encoded
 from infra.postgres.log import PostgresLog
+from infra.postgres.mapper import EVENT_COLUMNS
 from infra.postgres.migrate import migrate
 from infra.postgres.read_models import PostgresReadModels
 from projections.catalogue import ALL
@@ -79,8 +80,7 @@ def _rebuild(settings: Settings, postgres: str) -> tuple[float, float]:
 def _read(postgres: str) -> tuple[float, float]:
     """Rows a second when the log is only read, in the projector's batches; nothing is made of the rows."""
     query = (
-        "SELECT originator_id, originator_version, topic, state, notification_id, recorded_at"
-        " FROM kehu.stored_events WHERE notification_id > %s ORDER BY notification_id LIMIT %s"
+        f"SELECT {EVENT_COLUMNS} FROM kehu.stored_events WHERE notification_id > %s ORDER BY notification_id LIMIT %s"
     )
     with psycopg.connect(postgres) as conn:
         started, position = time.perf_counter(), 0

@@ -19,7 +19,7 @@ from infra.errors import KehuError
 from infra.kafka import codec
 from infra.postgres import data_keys
 from infra.postgres.data_keys import DataKeys
-from infra.postgres.mapper import read_rows
+from infra.postgres.mapper import EVENT_COLUMNS, read_rows
 
 Conn = psycopg.Connection[Any]
 Group = list[tuple[Recorded, str, bytes | None, bytes | None]]
@@ -27,10 +27,9 @@ Group = list[tuple[Recorded, str, bytes | None, bytes | None]]
 AT_ONCE = 10_000
 SENT_BY_NOBODY = frozenset({"customer.restricted", "customer.erased"})
 """The events to which no message led: the command that forgets a customer writes them."""
-_EVENTS = """SELECT e.originator_id, e.originator_version, e.topic, e.state, e.notification_id, e.recorded_at,
-        i.key, i.content
+_EVENTS = f"""SELECT {EVENT_COLUMNS}, i.key, i.content
     FROM kehu.stored_events e LEFT JOIN kehu.inbox i ON i.stream = e.originator_id AND i.version = e.originator_version
-    ORDER BY e.originator_id, e.originator_version"""
+    ORDER BY e.originator_id, e.originator_version"""  # noqa: S608
 _STRAY = """SELECT i.stream, i.version FROM kehu.inbox i LEFT JOIN kehu.stored_events e
     ON e.originator_id = i.stream AND e.originator_version = i.version
     WHERE i.version IS NOT NULL AND e.originator_id IS NULL ORDER BY 1, 2"""

@@ -9,10 +9,10 @@ from domain.administration import ReadsRecorded, stream_name
 from domain.audit import Finding
 from domain.errors import DomainError
 from infra.postgres.access_log import digest_of
-from infra.postgres.mapper import to_recorded
+from infra.postgres.mapper import EVENT_COLUMNS, to_recorded
 
-_ACTS = """SELECT originator_id, originator_version, topic, state, notification_id FROM kehu.stored_events
-    WHERE originator_id = %s ORDER BY originator_version"""
+_ACTS = f"""SELECT {EVENT_COLUMNS} FROM kehu.stored_events WHERE originator_id = %s
+    ORDER BY originator_version"""  # noqa: S608
 
 
 def reads_findings(conn: "psycopg.Connection[Any]") -> Iterator[Finding]:

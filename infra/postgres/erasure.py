@@ -21,6 +21,7 @@ from infra.postgres import data_keys, mapper
 from infra.postgres.builds import COLUMNS, of_row
 from infra.postgres.data_keys import SYSTEM
 from infra.postgres.event_store import write
+from infra.postgres.mapper import EVENT_COLUMNS
 from infra.postgres.naming import naming
 from infra.postgres.ops import Row, message_of, shown
 from infra.postgres.webhooks import KEYS_OF
@@ -31,7 +32,6 @@ Connection = psycopg.Connection[Any]
 SOURCE = "/kehu/erasure"
 AT_ONCE = 500
 """Messages that are opened at once to see whom they are about."""
-_EVENT = "originator_id, originator_version, topic, state, notification_id, recorded_at"
 _MESSAGE = """topic, topic_id, partition, kafka_offset, kafka_timestamp, key, value, header_names, header_values,
     hidden_for"""
 
@@ -80,7 +80,7 @@ def _case(conn: Connection, stream: str) -> Case:
 def counted(conn: Connection, customer_id: str) -> Row:
     """What is there to be purged, and what is not: events that a former release stored in the clear."""
     found = conn.execute(
-        f"""SELECT {_EVENT} FROM (SELECT DISTINCT stream FROM customer_timeline WHERE customer_id = %(id)s
+        f"""SELECT {EVENT_COLUMNS} FROM (SELECT DISTINCT stream FROM customer_timeline WHERE customer_id = %(id)s
                 UNION SELECT %(own)s) own
             JOIN kehu.stored_events ON originator_id = own.stream WHERE customer_id = %(id)s""",  # noqa: S608
         {"id": customer_id, "own": customer.stream_name(customer_id)},
@@ -287,7 +287,7 @@ def end(conn: Connection, customer_id: str, now: datetime) -> Row:
 
 
 def _events(conn: Connection, stream: str) -> list[Recorded]:
-    query = f"SELECT {_EVENT} FROM kehu.stored_events WHERE originator_id = %s ORDER BY originator_version"  # noqa: S608
+    query = f"SELECT {EVENT_COLUMNS} FROM kehu.stored_events WHERE originator_id = %s ORDER BY originator_version"  # noqa: S608
     rows = [tuple(row.values()) for row in conn.execute(query, (stream,)).fetchall()]
     return mapper.read_rows(rows, partial(data_keys.for_reading(conn.info.dsn).known, conn))
 

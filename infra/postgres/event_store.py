@@ -18,7 +18,7 @@ from domain.ports import Batch, Conflict, DeadLetter, Fenced, InboxEntry, Move, 
 from infra.failpoints import reach
 from infra.postgres import messages
 from infra.postgres.data_keys import NONE, Keys
-from infra.postgres.mapper import KehuMapper, OwnedEvent
+from infra.postgres.mapper import EVENT_COLUMNS, KehuMapper, OwnedEvent
 
 EventRow = tuple[str, int, str, bytes, str | None]
 """Stream, version, topic, state, customer id."""
@@ -66,8 +66,7 @@ def _write_events(cur: "psycopg.Cursor[tuple[Any, ...]]", rows: Sequence[EventRo
     last, recorded_at = cast("tuple[int, int]", cur.fetchone())
     reach("numbered", cur.connection)
     half = last - len(rows) // 2
-    columns = "originator_id, originator_version, topic, state, notification_id, recorded_at, customer_id"
-    with cur.copy(f"COPY kehu.stored_events ({columns}) FROM STDIN (FORMAT BINARY)") as copy:
+    with cur.copy(f"COPY kehu.stored_events ({EVENT_COLUMNS}, customer_id) FROM STDIN (FORMAT BINARY)") as copy:
         copy.set_types(["text", "int8", "text", "bytea", "int8", "int8", "text"])
         for position, (stream, version, topic, state, customer) in enumerate(rows, last - len(rows) + 1):
             copy.write_row((stream, version, topic, state, position, recorded_at, customer))

@@ -16,21 +16,19 @@ from infra.postgres import connection, data_keys, messages, receipts
 from infra.postgres.arrays import Digests, lines
 from infra.postgres.data_keys import DataKeys
 from infra.postgres.event_store import EventRow, write
-from infra.postgres.mapper import read_rows, to_state
+from infra.postgres.mapper import EVENT_COLUMNS, read_rows, to_state
 
 T = TypeVar("T")
 Connection = psycopg.Connection[tuple[Any, ...]]
 
-_EVENT = "e.originator_id, e.originator_version, e.topic, e.state, e.notification_id, e.recorded_at"
-
 # Snapshots and the events after them in one statement, so that both are of one moment: another worker may replace a
 # snapshot between two. The subquery with its order keeps the planner at one look into the index per stream, whatever
 # it believes about a table that it has not analysed yet. The state of a snapshot comes with the first event after it.
-_LOAD = f"""SELECT wanted.stream, {_EVENT}, s.version, s.kind, s.hidden_for,
+_LOAD = f"""SELECT wanted.stream, e.*, s.version, s.kind, s.hidden_for,
         CASE WHEN e.originator_version IS NULL OR e.originator_version = s.version + 1 THEN s.state END
     FROM unnest(string_to_array(%b, chr(10))) AS wanted (stream)
     LEFT JOIN kehu.snapshots s ON s.stream = wanted.stream AND s.kind = ANY(%b::text[])
-    LEFT JOIN LATERAL (SELECT * FROM kehu.stored_events o WHERE o.originator_id = wanted.stream
+    LEFT JOIN LATERAL (SELECT {EVENT_COLUMNS} FROM kehu.stored_events o WHERE o.originator_id = wanted.stream
         AND o.originator_version > coalesce(s.version, 0) ORDER BY o.originator_version) AS e ON true
     WHERE s.version IS NOT NULL OR e.originator_version IS NOT NULL"""  # noqa: S608
 
@@ -207,7 +205,7 @@ class PostgresLog:
     ) -> Sequence[Recorded]:
         some, topics = ("", []) if names is None else (" AND topic = ANY(%s)", [registry.topics(names)])
         query = (
-            f"SELECT {_EVENT} FROM kehu.stored_events e"  # noqa: S608
+            f"SELECT {EVENT_COLUMNS} FROM kehu.stored_events"  # noqa: S608
             f" WHERE notification_id > %s AND notification_id <= %s{some} ORDER BY notification_id"
         )
         values = (after, after + limit, *topics)

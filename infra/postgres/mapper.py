@@ -26,6 +26,8 @@ from infra.postgres.data_keys import NONE, DataKeyMissing, Keys
 D = TypeVar("D")
 EventRow = tuple[Any, ...]
 """Stream, version, topic, state, and where they are asked for position and time of recording."""
+EVENT_COLUMNS = "originator_id, originator_version, topic, state, notification_id, recorded_at"
+"""The columns of a whole EventRow in `kehu.stored_events`."""
 Find = Callable[[Collection[str]], Keys]
 """The data keys of some customers."""
 Fields = Mapping[str, Any]

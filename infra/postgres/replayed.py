@@ -19,7 +19,7 @@ from infra.postgres.builds import Build, names
 from infra.postgres.changes import live_builds
 from infra.postgres.compare import Difference, Swept, count_differences, differences, digest_at
 from infra.postgres.few_rows import by_column
-from infra.postgres.mapper import to_recorded
+from infra.postgres.mapper import EVENT_COLUMNS, to_recorded
 from infra.postgres.past_tables import BEFORE, SCHEMA, TOUCHES
 from infra.postgres.risk_models import as_scored
 from projections.catalogue import ALL
@@ -194,8 +194,7 @@ def _events(conn: Conn, table: Table, keys: Sequence[Key]) -> Mapping[Key, tuple
 
 
 def _at(conn: Conn, positions: Sequence[int]) -> list[Recorded]:
-    query = """SELECT originator_id, originator_version, topic, state, notification_id, recorded_at
-        FROM kehu.stored_events WHERE notification_id = ANY(%s)"""
+    query = f"SELECT {EVENT_COLUMNS} FROM kehu.stored_events WHERE notification_id = ANY(%s)"  # noqa: S608
     with conn.cursor(row_factory=tuple_row) as cursor:
         return [to_recorded(*row) for row in cursor.execute(query, (list(positions),)).fetchall()]
 

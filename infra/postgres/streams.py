@@ -11,12 +11,12 @@ from psycopg.rows import tuple_row
 from domain import registry
 from domain.values import Position, Recorded
 from infra.postgres.data_keys import NONE
+from infra.postgres.mapper import EVENT_COLUMNS
 from infra.postgres.slices import decoded
 
 AT_ONCE = 2_000
 # Names of streams are ordered by their bytes, in which "." follows "-".
-_STREAMS = """SELECT originator_id, originator_version, topic, state, notification_id, recorded_at
-    FROM kehu.stored_events
+_STREAMS = """SELECT {columns} FROM kehu.stored_events
     WHERE originator_id >= {kind} || '-' AND originator_id < {kind} || '.'
         AND notification_id <= {upto} AND topic = ANY({topics})
     ORDER BY originator_id, originator_version"""
@@ -33,7 +33,9 @@ def streams(
 
     `told` hears how many events were read since. Raises CannotFold.
     """
-    query = sql.SQL(_STREAMS).format(kind=kind, upto=upto, topics=registry.topics(names))
+    query = sql.SQL(_STREAMS).format(
+        columns=sql.SQL(EVENT_COLUMNS), kind=kind, upto=upto, topics=registry.topics(names)
+    )
 
     def events(cursor: "psycopg.ServerCursor[Any]") -> Iterator[Recorded]:
         while rows := cursor.fetchmany(AT_ONCE):

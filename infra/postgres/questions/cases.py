@@ -10,11 +10,11 @@ from domain.complaint import stream_name
 from domain.values import Recorded
 from infra.errors import KehuError
 from infra.postgres import data_keys
-from infra.postgres.mapper import read_rows
+from infra.postgres.mapper import EVENT_COLUMNS, read_rows
 from infra.postgres.past import Moment
 
-_EVENTS = """SELECT originator_id, originator_version, topic, state, notification_id, recorded_at
-    FROM kehu.stored_events WHERE originator_id = %(stream)s ORDER BY originator_version"""
+_EVENTS = f"""SELECT {EVENT_COLUMNS} FROM kehu.stored_events WHERE originator_id = %(stream)s
+    ORDER BY originator_version"""  # noqa: S608
 
 
 class UnknownCase(KehuError):

@@ -10,7 +10,7 @@ from typing import Any
 
 from domain import registry
 from domain.values import Recorded
-from infra.postgres.mapper import to_recorded
+from infra.postgres.mapper import EVENT_COLUMNS, to_recorded
 from infra.postgres.ops import matching
 from infra.postgres.questions.answer import Answer, Held, Row
 from infra.postgres.questions.queues import as_case
@@ -115,7 +115,7 @@ def events_of(
         where += " AND topic = ANY(%(topics)s)"
     if upto is not None:
         where += " AND notification_id <= %(upto)s"
-    query = f"""SELECT originator_id, originator_version, topic, state, notification_id, recorded_at
+    query = f"""SELECT {EVENT_COLUMNS}
         FROM (SELECT DISTINCT stream FROM customer_timeline WHERE customer_id = ANY(%(ids)s)) own
         JOIN kehu.stored_events ON originator_id = own.stream WHERE {where} ORDER BY notification_id"""
     rows = answer.rows(query, {"ids": list(ids), "topics": registry.topics(names or ()), "upto": upto})

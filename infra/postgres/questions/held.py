@@ -15,7 +15,7 @@ from infra.postgres.questions.answer import Answer, Row
 from infra.postgres.webhooks import KEYS_OF
 from projections.catalogue import ALL
 
-_EVENTS = """SELECT originator_id, originator_version, topic, state, notification_id, recorded_at
+_EVENTS = f"""SELECT {mapper.EVENT_COLUMNS}
     FROM (SELECT DISTINCT stream FROM customer_timeline WHERE customer_id = ANY(%(ids)s)
         UNION SELECT unnest(%(own)s::text[])) own
     JOIN kehu.stored_events ON originator_id = own.stream WHERE customer_id = ANY(%(ids)s) ORDER BY notification_id"""
