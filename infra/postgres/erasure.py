@@ -22,6 +22,7 @@ from infra.postgres.builds import COLUMNS, of_row
 from infra.postgres.data_keys import SYSTEM
 from infra.postgres.event_store import write
 from infra.postgres.mapper import EVENT_COLUMNS
+from infra.postgres.messages import MESSAGE_COLUMNS
 from infra.postgres.naming import naming
 from infra.postgres.ops import Row, message_of, shown
 from infra.postgres.webhooks import KEYS_OF
@@ -32,8 +33,6 @@ Connection = psycopg.Connection[Any]
 SOURCE = "/kehu/erasure"
 AT_ONCE = 500
 """Messages that are opened at once to see whom they are about."""
-_MESSAGE = """topic, topic_id, partition, kafka_offset, kafka_timestamp, key, value, header_names, header_values,
-    hidden_for"""
 
 
 def known(conn: Connection, customer_id: str) -> bool:
@@ -204,7 +203,7 @@ def empty(conn: Connection, customer_id: str, at: datetime) -> None:
     unread = _naming(conn, customer_id)
     with conn.transaction():
         # Not locked here: as in a worker's batch the positions come first, and what left meanwhile is a Conflict.
-        query = f"SELECT seq, stream, {_MESSAGE} FROM kehu.parked WHERE {_OF_PARKED}"  # noqa: S608
+        query = f"SELECT seq, stream, {MESSAGE_COLUMNS} FROM kehu.parked WHERE {_OF_PARKED}"  # noqa: S608
         waiting = conn.execute(query, values).fetchall()
         _die(conn, waiting, customer_id, at)
         dead = conn.execute(f"{_EMPTY} WHERE {_OF_DEAD}", values).rowcount
@@ -240,8 +239,8 @@ def _die(conn: Connection, waiting: Sequence[Row], customer_id: str, at: datetim
 def _naming(conn: Connection, customer_id: str) -> list[int]:
     """The dead letters that nobody could read and that name a customer."""
     names, found, after = naming(customer_id), [], 0
-    query = f"""SELECT id, {_MESSAGE} FROM kehu.dead_letters WHERE hidden_for = %s AND value IS NOT NULL AND id > %s
-        ORDER BY id LIMIT %s"""  # noqa: S608
+    query = f"""SELECT id, {MESSAGE_COLUMNS} FROM kehu.dead_letters
+        WHERE hidden_for = %s AND value IS NOT NULL AND id > %s ORDER BY id LIMIT %s"""  # noqa: S608
     while page := conn.execute(query, (SYSTEM, after, AT_ONCE)).fetchall():
         after = page[-1]["id"]
         found += [row["id"] for row in shown(conn, page) if names(message_of(row))]

@@ -19,14 +19,12 @@ from infra.failpoints import reach
 from infra.postgres import messages
 from infra.postgres.data_keys import NONE, Keys
 from infra.postgres.mapper import EVENT_COLUMNS, KehuMapper, OwnedEvent
+from infra.postgres.messages import MESSAGE_COLUMNS
 
 EventRow = tuple[str, int, str, bytes, str | None]
 """Stream, version, topic, state, customer id."""
 
 CHANNEL = "kehu_events"
-_MESSAGE = (
-    "topic, topic_id, partition, kafka_offset, kafka_timestamp, key, value, header_names, header_values, hidden_for"
-)
 _WAKE = """UPDATE kehu.parked p SET next_try_at = parked_at
     FROM unnest(%s::text[]) AS changed (stream) CROSS JOIN LATERAL (SELECT stream, seq FROM kehu.parked q
         WHERE (q.stream, q.seq) > (changed.stream, 0) ORDER BY q.stream, q.seq LIMIT 1) AS oldest
@@ -175,7 +173,7 @@ def _message_values(of: Parked | DeadLetter, keys: Keys) -> tuple[object, ...]:
 
 def _copy_parked(cur: "psycopg.Cursor[tuple[Any, ...]]", parked: Sequence[Parked], keys: Keys) -> None:
     own = "stream, rule, detail, parked_at, expires_at, next_try_at, tries, identity"
-    with cur.copy(f"COPY kehu.parked ({_MESSAGE}, {own}) FROM STDIN (FORMAT BINARY)") as copy:
+    with cur.copy(f"COPY kehu.parked ({MESSAGE_COLUMNS}, {own}) FROM STDIN (FORMAT BINARY)") as copy:
         copy.set_types([*_MESSAGE_TYPES, "text", "text", "text", *["timestamptz"] * 3, "int4", "bytea"])
         for one in parked:
             copy.write_row(
@@ -189,7 +187,7 @@ def _copy_parked(cur: "psycopg.Cursor[tuple[Any, ...]]", parked: Sequence[Parked
 
 def _copy_dead(cur: "psycopg.Cursor[tuple[Any, ...]]", dead: Sequence[DeadLetter], keys: Keys) -> None:
     own = "rule, detail, stream, source, event_id, died_at"
-    with cur.copy(f"COPY kehu.dead_letters ({_MESSAGE}, {own}) FROM STDIN (FORMAT BINARY)") as copy:
+    with cur.copy(f"COPY kehu.dead_letters ({MESSAGE_COLUMNS}, {own}) FROM STDIN (FORMAT BINARY)") as copy:
         copy.set_types([*_MESSAGE_TYPES, *["text"] * 5, "timestamptz"])
         for one in dead:
             told = [

@@ -17,6 +17,7 @@ from infra.postgres.arrays import Digests, lines
 from infra.postgres.data_keys import DataKeys
 from infra.postgres.event_store import EventRow, write
 from infra.postgres.mapper import EVENT_COLUMNS, read_rows, to_state
+from infra.postgres.messages import MESSAGE_COLUMNS
 
 T = TypeVar("T")
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -35,16 +36,14 @@ _LOAD = f"""SELECT wanted.stream, e.*, s.version, s.kind, s.hidden_for,
 _VERSIONS = """SELECT stream, coalesce((SELECT originator_version FROM kehu.stored_events
         WHERE originator_id = stream ORDER BY originator_version DESC LIMIT 1), 0)
     FROM unnest(string_to_array(%b, chr(10))) AS wanted (stream)"""
-_WAITING = """p.stream, p.topic, p.topic_id, p.partition, p.kafka_offset, p.kafka_timestamp, p.key, p.value,
-    p.header_names, p.header_values, p.rule, p.detail, p.parked_at, p.expires_at, p.next_try_at, p.tries, p.seq,
-    p.identity, p.hidden_for"""
+_WAITING = f"stream, rule, detail, parked_at, expires_at, next_try_at, tries, seq, identity, {MESSAGE_COLUMNS}"
 _BYTES = 16 * 1024 * 1024
 """Bytes of waiting messages that are loaded at once: those that lie in front of a message."""
 # A queue is read by comparing (stream, seq) as one, whose order only one index has. Asked for the stream and ordered by
 # seq, the planner might walk through everybody's messages for those of a stream that has none.
 # Most streams have none, which is seen first. The oldest of each queue come first, so that large messages leave out
 # what is furthest behind. Of a queue that does not fit at all one comes without its value, to tell that there is one.
-_QUEUES = f"""SELECT {_WAITING.replace("p.value", f"CASE WHEN p.before < {_BYTES} THEN p.value END")},
+_QUEUES = f"""SELECT {_WAITING.replace(" value,", f" CASE WHEN p.before < {_BYTES} THEN p.value END,")},
         p.n, p.before < {_BYTES}
     FROM (SELECT q.*, coalesce(sum(octet_length(q.value)) OVER (ORDER BY q.place, q.seq), 0)
             - coalesce(octet_length(q.value), 0) AS before
@@ -293,7 +292,7 @@ def _load(conn: Connection, keys: DataKeys, streams: str, window: int) -> Mappin
 def _parked(conn: Connection, keys: DataKeys, rows: Sequence[Sequence[Any]]) -> list[Parked]:
     found = keys.known(conn, {row[-1] for row in rows if row[-1] is not None})
     parked = []
-    for stream, topic, topic_id, number, offset, stamp, key, value, names, values, *rest, hidden_for in rows:
+    for stream, *rest, topic, topic_id, number, offset, stamp, key, value, names, values, hidden_for in rows:
         message = Message(
             Partition(topic, topic_id, number), offset, stamp, key, value, tuple(zip(names, values, strict=True))
         )

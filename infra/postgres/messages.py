@@ -17,6 +17,12 @@ from infra.boxes import box, opened
 from infra.postgres.data_keys import SYSTEM, Keys
 from infra.postgres.naming import subjects_of
 
+PLACE_COLUMNS = "topic, topic_id, partition, kafka_offset, kafka_timestamp"
+"""Where a message came from."""
+SAID_COLUMNS = "key, value, header_names, header_values, hidden_for"
+"""What it says, and under whose key it is hidden."""
+MESSAGE_COLUMNS = f"{PLACE_COLUMNS}, {SAID_COLUMNS}"
+"""The columns of a whole message, in `kehu.parked` as in `kehu.dead_letters`."""
 _CUSTOMER = pattern(rb"[\w.:/@+-]{1,64}")
 _Headers = tuple[bytes | None, ...]
 _decode = msgpack.Decoder(tuple[bytes | None, bytes | None, _Headers]).decode

@@ -17,6 +17,7 @@ from domain.ports import Batch, DeadLetter, Message, Move, Partition
 from infra.postgres import data_keys, messages
 from infra.postgres.data_keys import Keys, for_reading
 from infra.postgres.event_store import write
+from infra.postgres.messages import PLACE_COLUMNS, SAID_COLUMNS
 
 Connection = psycopg.Connection[Any]
 Row = dict[str, Any]
@@ -24,10 +25,8 @@ Row = dict[str, Any]
 AT_ONCE = 1000
 """Rows that a stream fetches at once."""
 _numbers = count(1)
-_PLACE = "topic, topic_id, partition, kafka_offset, kafka_timestamp"
-_DEAD = f"id, {_PLACE}, rule, detail, stream, source, event_id, died_at, published, replayed_at, repaired_as"
-_PARKED = f"seq, stream, {_PLACE}, rule, detail, parked_at, next_try_at, expires_at, tries"
-_BYTES = "key, value, header_names, header_values, hidden_for"
+_DEAD = f"id, {PLACE_COLUMNS}, rule, detail, stream, source, event_id, died_at, published, replayed_at, repaired_as"
+_PARKED = f"seq, stream, {PLACE_COLUMNS}, rule, detail, parked_at, next_try_at, expires_at, tries"
 _EVENT = "position, recorded_at, stream, version, type, customer_id, meta, data"
 _QUOTED = "convert_to(to_jsonb({})::text, 'UTF8')"
 """A string as it stands in stored JSON: looking for it first spares parsing the rows without it."""
@@ -81,7 +80,7 @@ def get_dead_letters(conn: Connection, letter_ids: Sequence[int]) -> list[Row]:
 
     `unreadable` tells why that is not so: they are `hidden` without the master key, or `erased`.
     """
-    query = f"SELECT {_DEAD}, {_BYTES} FROM kehu.dead_letters WHERE id = ANY(%(ids)s) ORDER BY id"
+    query = f"SELECT {_DEAD}, {SAID_COLUMNS} FROM kehu.dead_letters WHERE id = ANY(%(ids)s) ORDER BY id"
     return shown(conn, _rows(conn, query, {"ids": list(letter_ids)}))
 
 
@@ -169,7 +168,7 @@ def get_parked(conn: Connection, seq: int) -> Row | None:
 
     `unreadable` is as in `get_dead_letters`.
     """
-    found = _rows(conn, f"SELECT {_PARKED}, {_BYTES} FROM kehu.parked WHERE seq = %(seq)s", {"seq": seq})
+    found = _rows(conn, f"SELECT {_PARKED}, {SAID_COLUMNS} FROM kehu.parked WHERE seq = %(seq)s", {"seq": seq})
     return shown(conn, found)[0] if found else None
 
 
@@ -236,7 +235,7 @@ def trace(conn: Connection, key: bytes, source: str, event_id: str) -> Row:
 def parked_with(conn: Connection, event_id: str) -> list[Row]:
     """The waiting messages in whose bytes or headers the id occurs, with their bytes. Opens all that wait."""
     said, found = event_id.encode(), []
-    query = f"SELECT {_PARKED}, {_BYTES} FROM kehu.parked ORDER BY seq"
+    query = f"SELECT {_PARKED}, {SAID_COLUMNS} FROM kehu.parked ORDER BY seq"
     waiting = streamed(conn, query)
     while page := list(islice(waiting, AT_ONCE)):
         found += [

@@ -10,6 +10,7 @@ import msgspec
 from domain import customer
 from domain.values import Recorded
 from infra.postgres import data_keys, mapper
+from infra.postgres.messages import MESSAGE_COLUMNS
 from infra.postgres.ops import shown
 from infra.postgres.questions.answer import Answer, Row
 from infra.postgres.webhooks import KEYS_OF
@@ -19,9 +20,6 @@ _EVENTS = f"""SELECT {mapper.EVENT_COLUMNS}
     FROM (SELECT DISTINCT stream FROM customer_timeline WHERE customer_id = ANY(%(ids)s)
         UNION SELECT unnest(%(own)s::text[])) own
     JOIN kehu.stored_events ON originator_id = own.stream WHERE customer_id = ANY(%(ids)s) ORDER BY notification_id"""
-_BYTES = (
-    "topic, topic_id, partition, kafka_offset, kafka_timestamp, key, value, header_names, header_values, hidden_for"
-)
 _WHOSE = "(hidden_for = ANY(%(ids)s) OR (hidden_for IS NULL AND key = ANY(%(keys)s)))"
 
 # Not who among the staff asked: that is theirs.
@@ -38,12 +36,12 @@ def held_on(answer: Answer, ids: Sequence[str]) -> Row:
         "events": list(_events(answer, ids)),
         "waiting": _messages(
             answer,
-            f"SELECT seq, stream, rule, parked_at, {_BYTES} FROM kehu.parked WHERE {_WHOSE} ORDER BY seq",
+            f"SELECT seq, stream, rule, parked_at, {MESSAGE_COLUMNS} FROM kehu.parked WHERE {_WHOSE} ORDER BY seq",
             values,
         ),
         "dead_letters": _messages(
             answer,
-            f"SELECT id, stream, rule, died_at, {_BYTES} FROM kehu.dead_letters WHERE {_WHOSE} ORDER BY id",
+            f"SELECT id, stream, rule, died_at, {MESSAGE_COLUMNS} FROM kehu.dead_letters WHERE {_WHOSE} ORDER BY id",
             values,
         ),
         "read_models": _rows(answer, ids),
