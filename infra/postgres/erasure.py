@@ -14,7 +14,6 @@ from domain import complaint, customer, handling, personal, registry
 from domain.complaint.state import OVER
 from domain.customer import CustomerErased, CustomerIsErased, CustomerRestricted
 from domain.erasure import Case, Restricted, Standing
-from domain.ports import Batch, DeadLetter, Move, Partition
 from domain.values import CustomerId, Fact, Meta, Recorded
 from infra.failpoints import reach
 from infra.postgres import data_keys, mapper
@@ -24,7 +23,7 @@ from infra.postgres.event_store import write
 from infra.postgres.mapper import EVENT_COLUMNS
 from infra.postgres.messages import MESSAGE_COLUMNS
 from infra.postgres.naming import naming
-from infra.postgres.ops import Row, message_of, shown
+from infra.postgres.ops import Row, dying, message_of, shown
 from infra.postgres.webhooks import KEYS_OF
 from projections.customers import ALIASES, CUSTOMERS, PERSONAL, RESTRICTIONS
 
@@ -225,15 +224,10 @@ _ANSWERED = f"UPDATE kehu.webhook_letters SET error = %(erased)s WHERE cardinali
 
 def _die(conn: Connection, waiting: Sequence[Row], customer_id: str, at: datetime) -> None:
     """Waiting messages become dead letters; without a key nothing of what they say is kept."""
-    rule, story = CustomerIsErased().rule, "the customer was forgotten while it waited"
-    batch, left = Batch(unpark=[row["seq"] for row in waiting]), Counter[Partition]()
-    for row in waiting:
-        headers = [(name, None) for name in row["header_names"]]
-        message = message_of({**row, "key": customer_id.encode(), "value": None, "headers": headers})
-        batch.dead.append(DeadLetter(message, rule, story, row["stream"], None, None, at))
-        left[message.partition] += 1
-    batch.moves = [Move(partition, None, None, parked=-n, dead=n) for partition, n in left.items()]
-    write(conn, [], batch, {customer_id: None})
+    left = {"key": customer_id.encode(), "value": None}
+    rows = [{**row, **left, "headers": [(name, None) for name in row["header_names"]]} for row in waiting]
+    story = "the customer was forgotten while it waited"
+    write(conn, [], dying(rows, CustomerIsErased().rule, lambda _row: story, at), {customer_id: None})
 
 
 def _naming(conn: Connection, customer_id: str) -> list[int]:

@@ -4,7 +4,7 @@ about it. Rows are plain dicts."""
 # ruff: noqa: S608 (what is put together are lists of our own columns; values are always parameters)
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import datetime
 from itertools import count, islice
@@ -136,18 +136,31 @@ def retry_parked(
 def release_parked(conn: Connection, waiting: Sequence[Row], rule: str, detail: str, at: datetime) -> None:
     """Waiting messages, as `get_parked` gives them, become dead letters: all in the caller's transaction or none.
 
-    `source` and `event_id` are kept where a row has them. Raises Conflict when one does not wait any more.
+    Raises Conflict when one does not wait any more.
+    """
+
+    def story(row: Row) -> str:
+        return f"{detail}; it waited since {row['parked_at']:%Y-%m-%d %H:%M:%S %Z} for {row['rule']}"
+
+    batch = dying(waiting, rule, story, at)
+    write(conn, [], batch, _keys_for(conn, batch))
+
+
+def dying(waiting: Sequence[Row], rule: str, story: Callable[[Row], str], at: datetime) -> Batch:
+    """A batch that makes dead letters of waiting messages, each with its story.
+
+    `source` and `event_id` are kept where a row has them.
     """
     batch = Batch(unpark=[row["seq"] for row in waiting])
     leaving: Counter[Partition] = Counter()
     for row in waiting:
         message = message_of(row)
         leaving[message.partition] += 1
-        story = f"{detail}; it waited since {row['parked_at']:%Y-%m-%d %H:%M:%S %Z} for {row['rule']}"
-        batch.dead.append(DeadLetter(message, rule, story, row["stream"], row.get("source"), row.get("event_id"), at))
+        told = (rule, story(row), row["stream"], row.get("source"), row.get("event_id"))
+        batch.dead.append(DeadLetter(message, *told, at))
     # Whoever owns the partitions goes on with their positions: only counters move.
     batch.moves = [Move(partition, None, None, parked=-n, dead=n) for partition, n in leaving.items()]
-    write(conn, [], batch, _keys_for(conn, batch))
+    return batch
 
 
 def skip(
