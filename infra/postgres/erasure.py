@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 import orjson
@@ -280,9 +279,10 @@ def end(conn: Connection, customer_id: str, now: datetime) -> Row:
 
 
 def _events(conn: Connection, stream: str) -> list[Recorded]:
+    """With HIDDEN for what is personal: asked is what happened, and what is known, never what that is."""
     query = f"SELECT {EVENT_COLUMNS} FROM kehu.stored_events WHERE originator_id = %s ORDER BY originator_version"  # noqa: S608
-    rows = [tuple(row.values()) for row in conn.execute(query, (stream,)).fetchall()]
-    return mapper.read_rows(rows, partial(data_keys.for_reading(conn.info.dsn).known, conn))
+    rows = conn.execute(query, (stream,)).fetchall()
+    return [mapper.to_recorded(*row.values()) for row in rows]
 
 
 def _row(conn: Connection, query: str, values: Row) -> Row:
