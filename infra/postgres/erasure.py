@@ -231,12 +231,12 @@ def _die(conn: Connection, waiting: Sequence[Row], customer_id: str, at: datetim
 
 def _naming(conn: Connection, customer_id: str) -> list[int]:
     """The dead letters that nobody could read and that name a customer."""
-    names, found, after = naming(customer_id), [], 0
+    names, keys, found, after = naming(customer_id), data_keys.for_reading(conn.info.dsn), [], 0
     query = f"""SELECT id, {MESSAGE_COLUMNS} FROM kehu.dead_letters
         WHERE hidden_for = %s AND value IS NOT NULL AND id > %s ORDER BY id LIMIT %s"""  # noqa: S608
     while page := conn.execute(query, (SYSTEM, after, AT_ONCE)).fetchall():
         after = page[-1]["id"]
-        found += [row["id"] for row in shown(conn, page) if names(message_of(row))]
+        found += [row["id"] for row in shown(conn, page, keys) if names(message_of(row))]
     return found
 
 

@@ -15,7 +15,7 @@ from psycopg.rows import dict_row
 
 from domain.ports import Batch, DeadLetter, Message, Move, Partition
 from infra.postgres import data_keys, messages
-from infra.postgres.data_keys import Keys, for_reading
+from infra.postgres.data_keys import DataKeys, Keys, for_reading
 from infra.postgres.event_store import write
 from infra.postgres.messages import PLACE_COLUMNS, SAID_COLUMNS
 
@@ -81,7 +81,7 @@ def get_dead_letters(conn: Connection, letter_ids: Sequence[int]) -> list[Row]:
     `unreadable` tells why that is not so: they are `hidden` without the master key, or `erased`.
     """
     query = f"SELECT {_DEAD}, {SAID_COLUMNS} FROM kehu.dead_letters WHERE id = ANY(%(ids)s) ORDER BY id"
-    return shown(conn, _rows(conn, query, {"ids": list(letter_ids)}))
+    return shown(conn, _rows(conn, query, {"ids": list(letter_ids)}), for_reading(conn.info.dsn))
 
 
 def mark_replayed(conn: Connection, letter_ids: Sequence[int]) -> int:
@@ -182,7 +182,7 @@ def get_parked(conn: Connection, seq: int) -> Row | None:
     `unreadable` is as in `get_dead_letters`.
     """
     found = _rows(conn, f"SELECT {_PARKED}, {SAID_COLUMNS} FROM kehu.parked WHERE seq = %(seq)s", {"seq": seq})
-    return shown(conn, found)[0] if found else None
+    return shown(conn, found, for_reading(conn.info.dsn))[0] if found else None
 
 
 def positions(conn: Connection) -> list[Row]:
@@ -249,11 +249,11 @@ def parked_with(conn: Connection, event_id: str) -> list[Row]:
     """The waiting messages in whose bytes or headers the id occurs, with their bytes. Opens all that wait."""
     said, found = event_id.encode(), []
     query = f"SELECT {_PARKED}, {SAID_COLUMNS} FROM kehu.parked ORDER BY seq"
-    waiting = streamed(conn, query)
+    waiting, keys = streamed(conn, query), for_reading(conn.info.dsn)
     while page := list(islice(waiting, AT_ONCE)):
         found += [
             row
-            for row in shown(conn, page)
+            for row in shown(conn, page, keys)
             if said in (row["value"] or b"") or any(value == said for _, value in row["headers"])
         ]
     return found
@@ -338,9 +338,12 @@ def _rows(conn: Connection, query: str, values: Mapping[str, object]) -> list[Ro
         return cur.execute(query.encode(), values).fetchall()
 
 
-def shown(conn: Connection, rows: Sequence[Row]) -> list[Row]:
-    """Rows of messages with `key`, `value` and `headers` as they came, or with the reason in `unreadable`."""
-    keys = for_reading(conn.info.dsn).known(conn, {row["hidden_for"] for row in rows if row["hidden_for"] is not None})
+def shown(conn: Connection, rows: Sequence[Row], of: DataKeys) -> list[Row]:
+    """Rows of messages with `key`, `value` and `headers` as they came, or with the reason in `unreadable`.
+
+    Who shows several pages passes the same data keys, which are remembered.
+    """
+    keys = of.known(conn, {row["hidden_for"] for row in rows if row["hidden_for"] is not None})
     found = []
     for row in rows:
         names, values, whose = (row.pop(name) for name in ("header_names", "header_values", "hidden_for"))

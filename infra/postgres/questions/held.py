@@ -10,6 +10,7 @@ import msgspec
 from domain import customer
 from domain.values import Recorded
 from infra.postgres import data_keys, mapper
+from infra.postgres.data_keys import DataKeys
 from infra.postgres.messages import MESSAGE_COLUMNS
 from infra.postgres.ops import shown
 from infra.postgres.questions.answer import Answer, Row
@@ -32,17 +33,20 @@ _NOT_TOLD = f"""SELECT * FROM (SELECT id, webhook, {KEYS_OF} AS rows, given_up_a
 def held_on(answer: Answer, ids: Sequence[str]) -> Row:
     """All that is stored about the person who has these ids; `events` is the log, from which the rest follows."""
     values = {"ids": list(ids), "keys": [one.encode() for one in ids]}
+    keys = answer.ask(lambda conn: data_keys.for_reading(conn.info.dsn))
     return {
-        "events": list(_events(answer, ids)),
+        "events": list(_events(answer, ids, keys)),
         "waiting": _messages(
             answer,
             f"SELECT seq, stream, rule, parked_at, {MESSAGE_COLUMNS} FROM kehu.parked WHERE {_WHOSE} ORDER BY seq",
             values,
+            keys,
         ),
         "dead_letters": _messages(
             answer,
             f"SELECT id, stream, rule, died_at, {MESSAGE_COLUMNS} FROM kehu.dead_letters WHERE {_WHOSE} ORDER BY id",
             values,
+            keys,
         ),
         "read_models": _rows(answer, ids),
         "accesses": answer.rows(_ACCESSES, values),
@@ -51,13 +55,11 @@ def held_on(answer: Answer, ids: Sequence[str]) -> Row:
     }
 
 
-def _events(answer: Answer, ids: Sequence[str]) -> Iterator[Row]:
+def _events(answer: Answer, ids: Sequence[str], keys: DataKeys) -> Iterator[Row]:
     own = [customer.stream_name(one) for one in ids]
     rows = answer.rows(_EVENTS, {"ids": list(ids), "own": own})
     recorded: list[Recorded] = answer.ask(
-        lambda conn: mapper.read_rows(
-            [tuple(row.values()) for row in rows], partial(data_keys.for_reading(conn.info.dsn).known, conn)
-        )
+        lambda conn: mapper.read_rows([tuple(row.values()) for row in rows], partial(keys.known, conn))
     )
     for event in recorded:
         yield {
@@ -74,8 +76,8 @@ def _events(answer: Answer, ids: Sequence[str]) -> Iterator[Row]:
         }
 
 
-def _messages(answer: Answer, query: str, values: Row) -> list[Row]:
-    found = answer.ask(lambda conn: shown(conn, answer.rows(query, values)))
+def _messages(answer: Answer, query: str, values: Row, keys: DataKeys) -> list[Row]:
+    found = answer.ask(lambda conn: shown(conn, answer.rows(query, values), keys))
     return [{name: value for name, value in row.items() if name != "topic_id"} for row in found]
 
 
