@@ -23,6 +23,7 @@ from infra.postgres.mapper import EVENT_COLUMNS
 from infra.postgres.messages import MESSAGE_COLUMNS
 from infra.postgres.naming import naming
 from infra.postgres.ops import Row, dying, message_of, shown
+from infra.postgres.questions.customers import EVENTS_ABOUT
 from infra.postgres.webhooks import KEYS_OF
 from projections.customers import ALIASES, CUSTOMERS, PERSONAL, RESTRICTIONS
 
@@ -76,12 +77,8 @@ def _case(conn: Connection, stream: str) -> Case:
 
 def counted(conn: Connection, customer_id: str) -> Row:
     """What is there to be purged, and what is not: events that a former release stored in the clear."""
-    found = conn.execute(
-        f"""SELECT {EVENT_COLUMNS} FROM (SELECT DISTINCT stream FROM customer_timeline WHERE customer_id = %(id)s
-                UNION SELECT %(own)s) own
-            JOIN kehu.stored_events ON originator_id = own.stream WHERE customer_id = %(id)s""",  # noqa: S608
-        {"id": customer_id, "own": customer.stream_name(customer_id)},
-    ).fetchall()
+    about = {"ids": [customer_id], "own": [customer.stream_name(customer_id)]}
+    found = conn.execute(EVENTS_ABOUT, about).fetchall()
     hidden = clear = 0
     for row in found:
         stored = mapper.reader_of(row["topic"]).read(row["state"])

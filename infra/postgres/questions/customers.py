@@ -31,6 +31,10 @@ LAST = datetime.max.replace(tzinfo=UTC)
 BANDS = ("high", "medium", "low", "unknown", "closed")
 """In the order in which customers are listed; the first three are ranges of the probability."""
 NOTHING: Mapping[str, object] = {}
+EVENTS_ABOUT = f"""SELECT {EVENT_COLUMNS} FROM (
+        SELECT stream FROM customer_timeline WHERE customer_id = ANY(%(ids)s) UNION SELECT unnest(%(own)s::text[])) own
+    JOIN kehu.stored_events ON originator_id = own.stream WHERE customer_id = ANY(%(ids)s)"""
+"""The events about the customers `ids`, in the streams that the timeline names and in their `own`, where it may not."""
 Place = tuple[str, float | None, str]
 """Where a customer stands among the others: band, probability and id."""
 
@@ -110,15 +114,13 @@ def events_of(
     Of these names only, and up to a position only, where these are given; what is personal is hidden. The timeline
     names the streams: there is no index of the log by customer.
     """
-    where = "customer_id = ANY(%(ids)s)"
+    query = EVENTS_ABOUT
     if names is not None:
-        where += " AND topic = ANY(%(topics)s)"
+        query += " AND topic = ANY(%(topics)s)"
     if upto is not None:
-        where += " AND notification_id <= %(upto)s"
-    query = f"""SELECT {EVENT_COLUMNS}
-        FROM (SELECT DISTINCT stream FROM customer_timeline WHERE customer_id = ANY(%(ids)s)) own
-        JOIN kehu.stored_events ON originator_id = own.stream WHERE {where} ORDER BY notification_id"""
-    rows = answer.rows(query, {"ids": list(ids), "topics": registry.topics(names or ()), "upto": upto})
+        query += " AND notification_id <= %(upto)s"
+    values = {"ids": list(ids), "own": [], "topics": registry.topics(names or ()), "upto": upto}
+    rows = answer.rows(f"{query} ORDER BY notification_id", values)
     return [to_recorded(*row.values()) for row in rows]
 
 

@@ -14,13 +14,10 @@ from infra.postgres.data_keys import DataKeys
 from infra.postgres.messages import MESSAGE_COLUMNS
 from infra.postgres.ops import shown
 from infra.postgres.questions.answer import Answer, Row
+from infra.postgres.questions.customers import EVENTS_ABOUT
 from infra.postgres.webhooks import KEYS_OF
 from projections.catalogue import ALL
 
-_EVENTS = f"""SELECT {mapper.EVENT_COLUMNS}
-    FROM (SELECT DISTINCT stream FROM customer_timeline WHERE customer_id = ANY(%(ids)s)
-        UNION SELECT unnest(%(own)s::text[])) own
-    JOIN kehu.stored_events ON originator_id = own.stream WHERE customer_id = ANY(%(ids)s) ORDER BY notification_id"""
 _WHOSE = "(hidden_for = ANY(%(ids)s) OR (hidden_for IS NULL AND key = ANY(%(keys)s)))"
 
 # Not who among the staff asked: that is theirs.
@@ -57,7 +54,7 @@ def held_on(answer: Answer, ids: Sequence[str]) -> Row:
 
 def _events(answer: Answer, ids: Sequence[str], keys: DataKeys) -> Iterator[Row]:
     own = [customer.stream_name(one) for one in ids]
-    rows = answer.rows(_EVENTS, {"ids": list(ids), "own": own})
+    rows = answer.rows(f"{EVENTS_ABOUT} ORDER BY notification_id", {"ids": list(ids), "own": own})
     recorded: list[Recorded] = answer.ask(
         lambda conn: mapper.read_rows([tuple(row.values()) for row in rows], partial(keys.known, conn))
     )
