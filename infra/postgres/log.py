@@ -14,7 +14,7 @@ from domain.values import Position, Recorded
 from infra.failpoints import reach
 from infra.postgres import connection, data_keys, messages, receipts
 from infra.postgres.arrays import Digests, lines
-from infra.postgres.data_keys import DataKeys
+from infra.postgres.data_keys import NONE, DataKeys, Keys
 from infra.postgres.event_store import EventRow, write
 from infra.postgres.mapper import EVENT_COLUMNS, read_rows, to_state
 from infra.postgres.messages import MESSAGE_COLUMNS
@@ -163,7 +163,8 @@ class PostgresLog:
         query = (stream, after, limit)
 
         def behind(conn: Connection) -> Sequence[Parked]:
-            return _parked(conn, self._keys, conn.execute(_BEHIND, query, binary=True).fetchall())
+            rows = conn.execute(_BEHIND, query, binary=True).fetchall()
+            return _parked(rows, self._keys.known(conn, _hidden_for(rows)))
 
         return self._with(behind)
 
@@ -264,12 +265,6 @@ def _load(conn: Connection, keys: DataKeys, streams: str, window: int) -> Mappin
         if event[0] is not None:
             rows.append(tuple(event))
 
-    find = partial(keys.known, conn)
-    if hidden:
-        snapshots |= messages.opened_snapshots(snapshots, hidden, find(set(hidden.values())))
-    events: dict[str, list[Recorded]] = {}
-    for recorded in read_rows(rows, find):
-        events.setdefault(recorded.originator_id, []).append(recorded)
     waiting: list[list[Any]] = []
     parked: dict[str, list[Parked]] = {}
     more: dict[str, int] = {}
@@ -278,7 +273,21 @@ def _load(conn: Connection, keys: DataKeys, streams: str, window: int) -> Mappin
         more[message[0]] = n
         if fits:
             waiting.append(message)
-    for one in _parked(conn, keys, waiting):
+    # One look for all of it, behind the rows: of whoever is forgotten in them nothing is read any more.
+    found: Keys = NONE
+    others = {*hidden.values(), *_hidden_for(waiting)}
+
+    def find(customers: Collection[str]) -> Keys:
+        nonlocal found
+        found = keys.known(conn, {*customers, *others})
+        return found
+
+    events: dict[str, list[Recorded]] = {}
+    for recorded in read_rows(rows, find):
+        events.setdefault(recorded.originator_id, []).append(recorded)
+    found = found or find(())
+    snapshots |= messages.opened_snapshots(snapshots, hidden, found)
+    for one in _parked(waiting, found):
         parked[one.stream].append(one)
     loaded = {}
     for stream in {*snapshots, *events, *parked}:
@@ -289,12 +298,15 @@ def _load(conn: Connection, keys: DataKeys, streams: str, window: int) -> Mappin
     return loaded
 
 
-def _parked(conn: Connection, keys: DataKeys, rows: Sequence[Sequence[Any]]) -> list[Parked]:
-    found = keys.known(conn, {row[-1] for row in rows if row[-1] is not None})
+def _hidden_for(rows: Sequence[Sequence[Any]]) -> set[str]:
+    return {row[-1] for row in rows if row[-1] is not None}
+
+
+def _parked(rows: Sequence[Sequence[Any]], keys: Keys) -> list[Parked]:
     parked = []
     for stream, *rest, topic, topic_id, number, offset, stamp, key, value, names, values, hidden_for in rows:
         message = Message(
             Partition(topic, topic_id, number), offset, stamp, key, value, tuple(zip(names, values, strict=True))
         )
-        parked.append(Parked(stream, messages.shown(message, hidden_for, found), *rest))
+        parked.append(Parked(stream, messages.shown(message, hidden_for, keys), *rest))
     return parked

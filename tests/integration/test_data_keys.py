@@ -1,8 +1,9 @@
 """Data keys: made once, whoever needs them first; remembered while they are; forgotten by all when one is destroyed."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from threading import Event as Signal
 from typing import Any
@@ -10,17 +11,18 @@ from typing import Any
 import psycopg
 import pytest
 
+from domain import handling
 from domain.complaint import ComplaintOpened
-from domain.customer import CustomerRegistered
-from domain.ports import Batch
+from domain.customer import CustomerProfileChanged, CustomerRegistered
+from domain.ports import Batch, Parked, Snapshot
 from domain.values import Position, Recorded
 from infra import master_keys
 from infra.boxes import box, opened
-from infra.master_keys import LocalMasterKeys, MasterKeyMissing, NoMasterKey, WrongMasterKey
+from infra.master_keys import LocalMasterKeys, MasterKeyMissing, MasterKeys, NoMasterKey, WrongMasterKey
 from infra.postgres import data_keys, key_rotation
 from infra.postgres.data_keys import DataKeys
 from infra.postgres.log import PostgresLog
-from tests.support.builders import meta
+from tests.support.builders import NOON, message, meta
 from tests.support.cli import kehu
 
 MASTER = LocalMasterKeys([b"m" * 32])
@@ -43,6 +45,19 @@ def same(one: data_keys.Keys, other: data_keys.Keys, customer: str = "c1") -> bo
     assert first is not None
     assert second is not None
     return opened(second, box(first, b"said", b"place"), b"place") == b"said"
+
+
+class Looks(DataKeys):
+    """Data keys that remember for whom they were asked."""
+
+    def __init__(self, master: Callable[[], MasterKeys]) -> None:
+        super().__init__(master)
+        self.asked: list[set[str]] = []
+
+    def known(self, conn: Connection, customers: Collection[str]) -> data_keys.Keys:
+        if customers:
+            self.asked.append(set(customers))
+        return super().known(conn, customers)
 
 
 def registered(number: int) -> Recorded:
@@ -116,6 +131,25 @@ def test_what_a_worker_writes_of_somebody_forgotten_holds_nothing(database: str,
         assert [one.event.description for one in log.read(Position(0), 10)] == ["[erased]", "[erased]"]  # type: ignore[attr-defined]
     row = conn.execute("SELECT data, hidden FROM kehu.event_log WHERE position = 2").fetchone()
     assert row == ({"complaint_id": "p2", "channel": "app"}, ["description"])
+
+
+def test_a_stream_is_loaded_with_one_look_for_keys(database: str) -> None:
+    """Given a snapshot, an event and a waiting message, each hidden, when all are loaded, then keys are asked once."""
+    snapshot = Snapshot("customer-c1", 1, handling.snapshot_kinds()["customer"], b"{}")
+    changed = Recorded("customer-c1", 2, CustomerProfileChanged(name="Ford"), meta(), "customer.profile-changed")
+    waits = Parked("customer-c3", message(0, b"of c1"), "too-early", "waits", NOON, NOON + timedelta(days=1), None)
+    with closing(PostgresLog(database, keys())) as log:
+        log.append(Batch(events=[registered(1), changed, registered(2)], snapshots=[snapshot], park=[waits]))
+    looks = Looks(lambda: MASTER)
+    with closing(PostgresLog(database, looks)) as log:
+        loaded = log.load(["customer-c1", "customer-c3"])
+        assert looks.asked == [{"c1"}]
+        assert loaded["customer-c1"].snapshot == snapshot
+        assert [one.event for one in loaded["customer-c1"].events] == [changed.event]
+        assert [one.message for one in loaded["customer-c3"].parked] == [waits.message]
+        # So it is where no event has anything hidden.
+        assert [one.message for one in log.load(["customer-c3"])["customer-c3"].parked] == [waits.message]
+        assert looks.asked == [{"c1"}, {"c1"}]
 
 
 def test_no_more_keys_are_remembered_than_asked_for(conn: Connection) -> None:
