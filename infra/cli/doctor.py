@@ -107,6 +107,7 @@ def examine(postgres: str, kafka: str, now: datetime) -> Iterator[Check]:
         yield from _guarded("dead letters", lambda: _dead_letters(conn, now))
         yield from _guarded("seals", lambda: _seals(conn, now))
         yield from _guarded("master key", lambda: _keys(conn, postgres))
+        yield from _guarded("erasures", lambda: _erasures(conn))
         yield from _guarded("transactions", lambda: _transactions(conn))
 
 
@@ -178,11 +179,17 @@ def _keys(conn: Connection, postgres: str) -> Iterator[Check]:
         yield Check("master key", WARNING, detail, "Run `kehu keys rotate`; keep the former key until then.")
     else:
         yield Check("master key", OK, f"{current} wraps all of {sum(row['keys'] for row in rows)} data keys")
+
+
+def _erasures(conn: Connection) -> Iterator[Check]:
+    """Whether somebody is forgotten in part only."""
     unfinished = conn.execute("SELECT customer_id FROM kehu.erasures WHERE ended_at IS NULL ORDER BY 1").fetchall()
     if unfinished:
         named = ", ".join(row["customer_id"] for row in unfinished[:5])
         remedy = "Run `kehu erase` for them again: it goes on where it stopped."
         yield Check("erasures", WRONG, f"{len(unfinished)} were interrupted: {named}", remedy)
+    else:
+        yield Check("erasures", OK, "none was interrupted")
 
 
 def _postgres(conn: Connection) -> Iterator[Check]:

@@ -434,6 +434,22 @@ def test_while_an_erasure_is_interrupted_a_worker_goes_on(database: str, monkeyp
         assert row["purged"]["states"] == {"snapshots": 1}
 
 
+def test_the_doctor_names_an_interrupted_erasure_also_without_the_master_key(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told() -> tuple[str, str]:
+        rows = kehu("doctor", "--postgres", database, "--kafka", "", "--json").rows
+        ((verdict, detail),) = [(row["verdict"], row["detail"]) for row in rows if row["check"] == "erasures"]
+        return verdict, detail
+
+    assert told() == ("ok", "none was interrupted")
+    with psycopg.connect(database) as conn:
+        erasure.begin(conn, "gone", "request dr-1", "desk", {})
+    for key in (new_key(), "wrong"):
+        monkeypatch.setenv("KEHU_MASTER_KEY", key)
+        assert told() == ("wrong", "1 were interrupted: gone")
+
+
 def test_without_the_master_key_nobody_is_forgotten(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
     """What nobody could read would stay, and the certificate would not say so."""
     with monkeypatch.context() as other:
