@@ -18,6 +18,11 @@ class NotHeads(KehuError):
     exit_code = 2
 
 
+class AnchorNotWritten(KehuError):
+    """Heads cannot be added to the anchor file. Let this process write it and see that its disk has room, or name
+    another file in KEHU_ANCHOR_FILE (`--anchor`); what was sealed meanwhile is told then."""
+
+
 @dataclass(frozen=True, slots=True)
 class FileAnchor:
     """Appends to a file, best on another machine's disk or one where nothing can be overwritten."""
@@ -30,9 +35,12 @@ class FileAnchor:
         return f"file:{self.path}"
 
     def tell(self, told: Sequence[Head]) -> None:
-        """Append and wait for the disk. Raises OSError."""
+        """Append and wait for the disk. Raises AnchorNotWritten."""
         # What a process began to write when it ended is told again.
-        append(self.path, (orjson.dumps(head.as_json()) for head in told))
+        try:
+            append(self.path, (orjson.dumps(head.as_json()) for head in told))
+        except OSError as error:
+            raise AnchorNotWritten(f"{self.path}: {error.strerror or error}") from error
 
 
 def read(path: Path) -> Sequence[Head]:

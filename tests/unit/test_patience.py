@@ -1,6 +1,7 @@
 """A server that is away: one line says so and one that it is back, however many services wait for it."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from structlog.testing import capture_logs
 
 from consumers.patience import Patience, Server, Servers
 from domain.ports import Fenced, Unavailable
+from infra.anchors import AnchorNotWritten, FileAnchor
 from infra.errors import ServerUnavailable
 
 AWAY = Unavailable("no answer")
@@ -50,6 +52,16 @@ def test_a_service_that_finds_the_store_does_not_speak_for_the_others(lines: lis
     other.succeeded(servers.store)
     assert servers.store.away is not None
     assert events(lines) == ["waiting for PostgreSQL"]
+
+
+def test_a_file_that_heads_cannot_be_added_to_is_no_fault_of_a_server(lines: list[Any], tmp_path: Path) -> None:
+    path = tmp_path / "not" / "there" / "heads.jsonl"
+    with pytest.raises(AnchorNotWritten) as error:
+        FileAnchor(path).tell([])
+    patience(Servers.of("broker:9092")).failed("work", error.value)
+    assert events(lines) == ["waiting: work"]
+    assert f"{path}: No such file or directory" in lines[0]["error"]
+    assert "KEHU_ANCHOR_FILE" in lines[0]["error"]
 
 
 def test_store_and_broker_are_told_apart(lines: list[Any]) -> None:
