@@ -93,7 +93,7 @@ class SealerService(Service):
     async def _seal(self) -> None:
         damaged = False
         while not self.should_stop:
-            pause = self._every
+            pause, rests = self._every, True
             try:
                 await self.loop.run_in_executor(self._thread, self._sealer.run_once)
                 self._patience.succeeded(self._servers.store)
@@ -104,9 +104,10 @@ class SealerService(Service):
                 damaged, pause = True, max(pause, POLL)
             except (DomainError, KehuError, OSError) as error:
                 self._patience.failed("the sealer needs the store and its anchors", error)
-                pause = self._patience.wait
+                # Tried again then, and not when the log has moved.
+                pause, rests = self._patience.wait, False
             await self.sleep(pause)
-            if not self.should_stop and not self._patience.wait:
+            if rests and not self.should_stop:
                 await self.loop.run_in_executor(self._thread, self._rest)
 
     def _rest(self) -> None:

@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +15,7 @@ import pytest
 
 from consumers.patience import Servers
 from consumers.sealer import Sealer, SealerService
+from domain.heads import Head
 from infra import anchors, bootstrap, kehu_verify, signing
 from infra.embedded.postgres import EmbeddedPostgres
 from infra.kafka.heads import TopicAnchor
@@ -209,6 +210,40 @@ def test_a_sealer_seals_when_the_log_moved_and_tells_what_a_topic_does_not_have(
         assert [head.size for head in asyncio.run(read_topic(topics))] == [bank.size, bank.size + 1]
         done = bank.verify("--from-topic", "--kafka", topics, "--no-inbox", "--public-key", str(bank.public))
         assert done.rows == [], done.err
+
+
+class Tried:
+    """An anchor that counts how often it was tried."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = anchors.FileAnchor(path)
+        self.name = self._file.name
+        self.times = 0
+
+    def tell(self, heads: Sequence[Head]) -> None:
+        self.times += 1
+        self._file.tell(heads)
+
+
+def test_an_anchor_that_failed_is_tried_again_without_waiting_for_the_log(bank: Sealed, tmp_path: Path) -> None:
+    heads = tmp_path / "mounted" / "heads.jsonl"
+    anchor = Tried(heads)
+    rested: list[bool] = []
+
+    async def run() -> None:
+        sealer = Sealer(Seals(bank.url), signing.signer(bank.key).sign, [anchor], bootstrap.now)
+        service = SealerService(
+            sealer, timedelta(milliseconds=10), lambda _seconds: rested.append(heads.exists()), Servers.of("nowhere")
+        )
+        async with service:
+            await asyncio.to_thread(until, lambda: anchor.times >= 3)
+            heads.parent.mkdir()
+            await asyncio.to_thread(until, lambda: bool(rested))
+
+    with bank.tampered(*UNSEALED):
+        asyncio.run(run())
+    assert all(rested)
+    assert [head.size for head in anchors.read(heads)] == [bank.size]
 
 
 def test_a_line_that_a_kill_cut_off_is_told_again(bank: Sealed, tmp_path: Path) -> None:
