@@ -13,11 +13,13 @@ from psycopg.rows import tuple_row
 from domain import registry
 from domain.values import Position, Recorded
 from infra.postgres import data_keys
+from infra.postgres.mapper import EVENT_COLUMNS
 from infra.postgres.slices import AT_ONCE, decoded, of_slice
 from projections.customer_timeline import CUSTOMER_TIMELINE
 
-_COUNTS = """SELECT originator_id, originator_version, topic, state, notification_id, recorded_at, customer_id
+_COUNTS = """SELECT {columns}, customer_id
     FROM kehu.stored_events WHERE notification_id <= {last} AND topic = ANY({topics})"""
+_COLUMNS = sql.SQL(EVENT_COLUMNS)
 FEW = 1000
 """Customers up to which their streams are looked up; of more the whole log is read."""
 # One statement, so one moment: which streams the timeline knows, and how far it is folded. It leaves out derived events
@@ -71,10 +73,9 @@ class Past:
         Personal fields are read of events of the names `personal`, where there is a master key. `told` hears how many
         were read since.
         """
-        query = sql.SQL(
-            "SELECT originator_id, originator_version, topic, state, notification_id, recorded_at FROM ({}) counted"
-            " ORDER BY customer_id, notification_id"
-        ).format(self._query(conn, wanted))
+        query = sql.SQL("SELECT {} FROM ({}) counted ORDER BY customer_id, notification_id").format(
+            _COLUMNS, self._query(conn, wanted)
+        )
         find = partial(data_keys.for_reading(conn.info.dsn).known, conn)
         conn.execute("SET LOCAL work_mem = '128MB'")
         with conn.cursor("replayed", binary=True, row_factory=tuple_row) as cursor:
@@ -95,7 +96,7 @@ class Past:
         What it has not folded yet is looked through, and the whole log where it names none: the bank's own events, and
         those of customers whom it does not show any more.
         """
-        counts = sql.SQL(_COUNTS).format(last=self.last, topics=registry.topics(wanted))
+        counts = sql.SQL(_COUNTS).format(columns=_COLUMNS, last=self.last, topics=registry.topics(wanted))
         if self.slices > 1:
             counts += sql.SQL(" AND ") + of_slice(self.number, self.slices)
         if not self.customers:

@@ -22,7 +22,7 @@ from infra.postgres import data_keys
 from infra.postgres.builds import Build
 from infra.postgres.copying import add_up_all, write_new
 from infra.postgres.data_keys import DataKeys
-from infra.postgres.mapper import EventRow, Find, read_rows
+from infra.postgres.mapper import EVENT_COLUMNS, EventRow, Find, read_rows
 from infra.postgres.read_models import count
 from projections.completeness import Folded
 from projections.declare import CannotFold, Changes, Projection
@@ -31,7 +31,7 @@ AT_ONCE = 10_000
 """Rows of the log that are fetched and folded together."""
 # Each slice reads the whole log and sorts its part: with one slice for each process that costs less than the sending of
 # the rows. There is no index by customer, which every append would have to pay for.
-LOG = """SELECT originator_id, originator_version, topic, state, notification_id, recorded_at
+LOG = """SELECT {columns}
     FROM kehu.stored_events WHERE notification_id <= {upto} AND topic = ANY({topics}) AND {ours}
     ORDER BY customer_id, notification_id"""
 MOST = 2_000_000
@@ -83,7 +83,9 @@ class Slice:
         Personal fields are read of events of the names `personal`. `told` hears how many were read since.
         """
         topics = registry.topics(names)
-        query = sql.SQL(LOG).format(upto=upto, topics=topics, ours=of_slice(number, slices))
+        query = sql.SQL(LOG).format(
+            columns=sql.SQL(EVENT_COLUMNS), upto=upto, topics=topics, ours=of_slice(number, slices)
+        )
         with self.conn.cursor("by_customer", binary=True) as cursor:
             cursor.execute(query)
             while rows := cursor.fetchmany(AT_ONCE):
