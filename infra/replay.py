@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import psycopg
+from psycopg import sql
 from psycopg.rows import dict_row
 
 from consumers.filling import fill
@@ -47,6 +48,8 @@ class How:
     told: Told = _quietly
     postgres: str = ""
     processes: int = 1
+    snapshot: str = ""
+    """What the others see of the database, where it shall be the same: a snapshot that this connection exported."""
 
 
 ALONE = How()
@@ -131,15 +134,21 @@ def _make(conn: "psycopg.Connection[Any]", part: _Part, tables: Sequence[Table],
             return
         slices = slices_of(part.past.last, how.processes)
         parts = (replace(part, past=replace(part.past, number=n, slices=slices)) for n in range(slices))
-        for found in spread([partial(_fold_elsewhere, how.postgres, one) for one in parts], how.processes):
+        for found in spread(
+            [partial(_fold_elsewhere, how.postgres, how.snapshot, one) for one in parts], how.processes
+        ):
             send(found)
 
 
-def _fold_elsewhere(postgres: str, part: _Part, send: Send) -> None:
+def _fold_elsewhere(postgres: str, snapshot: str, part: _Part, send: Send) -> None:
     """The same in a process of its own."""
     assert handling.AGGREGATES  # the aggregates register their events when they are imported
     with psycopg.connect(postgres, application_name="kehu-replay", row_factory=dict_row, options=_OPTIONS) as conn:
-        _fold(conn, part, send)
+        conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        with conn.transaction():
+            if snapshot:
+                conn.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(snapshot))
+            _fold(conn, part, send)
 
 
 def _fold(conn: "psycopg.Connection[Any]", part: _Part, send: Send) -> None:
@@ -159,6 +168,12 @@ def _fold(conn: "psycopg.Connection[Any]", part: _Part, send: Send) -> None:
             projections = [sent.touches.noting(first)]
         names = frozenset[str]().union(*(one.handles for one in projections))
         fill(projections, part.past.events(conn, names, personal_for(projections), send), sent)
+
+
+def _exported(conn: Conn) -> str:
+    row = conn.execute("SELECT pg_export_snapshot() AS id").fetchone()
+    assert row is not None
+    return str(row["id"])
 
 
 @dataclass(slots=True)
@@ -237,6 +252,7 @@ def table_beside_live(conn: Conn, wanted: Wanted, now: datetime, how: How = ALON
     if projection.selection is not None and table is projection.selection.table:
         raise NothingLive(f"{table.name} follows from {projection.tables[0].name}: compare that one")
     with conn.transaction():
+        how = replace(how, snapshot=_exported(conn)) if how.processes > 1 else how
         build = live_build(conn, projection)
         of = AsOf(position=build.position).resolved(conn, now)
         replay_table(conn, wanted, of, how)

@@ -1,7 +1,7 @@
 """Read models as they stood: what is replayed in the database is the fold of the events that counted then."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,12 +23,13 @@ from infra.embedded.postgres import EmbeddedPostgres
 from infra.kafka import codec
 from infra.kafka.topics import topic_of
 from infra.postgres.as_of import EVER, AsOf, NoSuchMoment
+from infra.postgres.builds import Build
 from infra.postgres.log import PostgresLog
 from infra.postgres.migrate import migrate
 from infra.postgres.past import Moment, Past, known_position
 from infra.postgres.questions.answer import Answer
 from infra.postgres.read_models import PostgresReadModels
-from infra.postgres.replayed import TABLES, NothingLive, changes, counted_changes, digest_of
+from infra.postgres.replayed import TABLES, NothingLive, changes, counted_changes, digest_of, live_build
 from infra.postgres.replayed import rows_of as replayed_rows
 from infra.replay import How, Replayed, Wanted, replay, table_at, table_beside_live, table_between
 from projections.catalogue import ALL
@@ -345,6 +346,22 @@ def test_an_event_that_cannot_be_folded_stops_all_processes_that_share_a_replay(
     wanted, bad = Wanted(CUSTOMER_TIMELINE, TIMELINE), pytest.raises(CannotFold, match="position 700")
     with closing(connected(stored.url)) as conn, spoiled(stored, 700), bad:
         table_at(conn, wanted, AsOf(), END, how)
+
+
+def test_processes_that_share_a_replay_see_the_log_as_it_was_when_the_comparison_began(
+    stored: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infra.replay.FROM", 0)
+    with ExitStack() as held, closing(connected(stored.url)) as conn:
+
+        def while_it_runs(conn: Connection, projection: Projection) -> Build:
+            held.enter_context(spoiled(stored, 700))
+            return live_build(conn, projection)
+
+        monkeypatch.setattr("infra.replay.live_build", while_it_runs)
+        wanted, how = Wanted(CUSTOMER_TIMELINE, TIMELINE), How(postgres=stored.url, processes=2)
+        found = table_beside_live(conn, wanted, END, how)
+    assert found.digests[0] == found.digests[1]
 
 
 @contextmanager
