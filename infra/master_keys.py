@@ -1,7 +1,7 @@
 """Master keys: under them the data keys of customers are wrapped. The database never sees one.
 
-A file for development and for a secret that is mounted, variables of the environment, or an adapter of the bank's own
-for a key management service: whatever keeps `MasterKeys`.
+A file, for development and for a secret that is mounted, or whose keys AWS KMS opens; variables of the environment; or
+an adapter of the bank's own for another key management service: whatever keeps `MasterKeys`.
 """
 
 import os
@@ -18,6 +18,7 @@ from typing import Protocol
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from psycopg.conninfo import conninfo_to_dict
 
+from infra import aws_kms
 from infra.appending import append
 from infra.boxes import NotOpened, box, opened
 from infra.errors import KehuError
@@ -154,12 +155,16 @@ def _is_near(host: str) -> bool:
         return False
 
 
-def make_file(path: Path) -> bool:
-    """Make a file with a new master key that only its owner can read; False when there is one."""
+def make_file(path: Path, kms: str | None = None) -> bool:
+    """Make a file with a new master key that only its owner can read; False when there is one.
+
+    With `kms` it is encrypted under the key of that name in AWS KMS. Raises KmsRefused.
+    """
+    line = _new_line(kms)
     # Written whole before it has its name, since two processes may want it at once.
     beside = path.with_name(f"{path.name}.{os.getpid()}")
     with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(f"{new_key()}\n")
+        file.write(f"{line}\n")
     try:
         os.link(beside, path)
     except FileExistsError:
@@ -170,20 +175,31 @@ def make_file(path: Path) -> bool:
 
 
 def add_to_file(path: Path) -> None:
-    """Add a new master key, which is the current one from now on."""
-    append(path, [new_key().encode()])
+    """Add a new master key, which is the current one from now on; guarded as the one before is.
+
+    Raises WrongMasterKey where what is there is no key file, and KmsRefused.
+    """
+    append(path, [_new_line(aws_kms.name_of(_lines(path)[-1])).encode()])
 
 
 def read_file(path: Path) -> list[bytes]:
-    """The master keys of a file, one in a line, the current one last. Raises WrongMasterKey."""
+    """The master keys of a file, one in a line, the current one last. Raises WrongMasterKey and KmsRefused."""
+    return [_key(line) for line in _lines(path)]
+
+
+def _lines(path: Path) -> list[str]:
     try:
         lines = path.read_text("utf-8").splitlines()
-    except OSError as error:
-        raise WrongMasterKey(str(error)) from error
-    keys = [_key(line) for line in lines if line.strip() and not line.startswith("#")]
+    except (OSError, UnicodeDecodeError) as error:
+        raise WrongMasterKey(f"{path}: {error}") from error
+    keys = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
     if not keys:
         raise WrongMasterKey(f"{path} holds none")
     return keys
+
+
+def _new_line(kms: str | None) -> str:
+    return new_key() if kms is None else aws_kms.made(kms, BYTES)
 
 
 def new_key() -> str:
@@ -193,7 +209,8 @@ def new_key() -> str:
 
 def _key(text: str) -> bytes:
     try:
-        key = b64decode(text.strip(), validate=True)
+        guarded = aws_kms.name_of(text) is not None
+        key = aws_kms.opened(text) if guarded else b64decode(text.strip(), validate=True)
     except (NotBase64, ValueError) as error:
         raise WrongMasterKey("it is not base64") from error
     if len(key) != BYTES:

@@ -24,15 +24,20 @@ class NothingToAddTo(KehuError):
     exit_code = 2
 
 
-def make(file: Annotated[Path, typer.Argument(metavar="FILE", help="A file that does not exist.")]) -> None:
+def make(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file that does not exist.")],
+    kms: Annotated[
+        str | None, typer.Option(metavar="KEY", help="Encrypt it under this key of AWS KMS: an ARN, id or alias/name.")
+    ] = None,
+) -> None:
     """Make a master key in a file that only its owner can read.
 
     Keep a copy of it where the backups of the database are not: without it personal data is lost, and with both
-    everything can be read.
+    everything can be read. With --kms the file opens only where AWS KMS allows it.
 
-    Example: kehu keys make /etc/kehu/master.key
+    Example: kehu keys make /etc/kehu/master.key --kms alias/kehu
     """
-    if not master_keys.make_file(file):
+    if not master_keys.make_file(file, kms):
         raise NotMade(str(file))
     say(f"a master key was made in {file}: set KEHU_MASTER_KEY_FILE={file}")
 
@@ -63,7 +68,7 @@ def rotate(
         file = checked(MasterKeySettings).master_key_file
         if file is None:
             raise NothingToAddTo
-        master_keys.read_file(file)  # what is no key file is not added to
+        master_keys.read_file(file)  # what is no key file, or does not open, is not added to
         master_keys.add_to_file(file)
     master = master_keys.configured(postgres)
     with connected(postgres) as conn:
