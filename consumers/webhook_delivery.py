@@ -256,7 +256,7 @@ class WebhookDelivery(Service):
             for message in batches(webhook.name, [(one.key, structured(view, epoch_of(live), one)) for one in told]):
                 await self._send(webhook, message)
         except NotTold as error:
-            log.warning("a dead letter was not taken", webhook=webhook.name, letter=letter.id, error=error.detail)
+            log.warning("a dead letter was not taken", webhook=webhook.name, letter=letter.id, error=error.why)
             await self._in_thread(self._webhooks.not_taken, letter)
         else:
             await self._in_thread(self._webhooks.taken, letter, keys)
@@ -273,7 +273,7 @@ class WebhookDelivery(Service):
         except NotTold as error:
             attempts = webhook.attempts + 1
             if attempts == 1:
-                log.warning("a webhook does not take what it is told", webhook=webhook.name, error=error.detail)
+                log.warning("a webhook does not take what it is told", webhook=webhook.name, error=error.why)
             if attempts >= self._tries:
                 log.error("rows became a dead letter of a webhook", webhook=webhook.name, rows=len(message.keys))
                 keys = [key for key in message.keys if key]

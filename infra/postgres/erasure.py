@@ -205,6 +205,7 @@ def empty(conn: Connection, customer_id: str, at: datetime) -> None:
         chosen = {**values, "ids": unread}
         dead += conn.execute(f"{_EMPTY} WHERE id = ANY(%(ids)s) AND value IS NOT NULL", chosen).rowcount
         answers = conn.execute(_ANSWERED, {"ids": [customer_id], "erased": personal.ERASED}).rowcount
+        answers += conn.execute(_LAST_ANSWERED, (personal.ERASED, personal.ERASED)).rowcount
         purged = {"parked": len(waiting), "dead_letters": dead, "answers": answers}
         keep(conn, customer_id, "messages", purged)
         reach("emptying", conn)
@@ -216,6 +217,9 @@ _EMPTY = """UPDATE kehu.dead_letters SET value = NULL, hidden_for = %(id)s,
 
 # What a receiver answered may name them. The keys stay: by them it is told that the rows are gone.
 _ANSWERED = f"UPDATE kehu.webhook_letters SET error = %(erased)s WHERE cardinality({KEYS_OF}) > 0"  # noqa: S608
+
+# Of which rows it was is not kept; when they are sent again, it answers anew.
+_LAST_ANSWERED = "UPDATE kehu.webhooks SET error = %s WHERE error <> %s"
 
 
 def _die(conn: Connection, waiting: Sequence[Row], customer_id: str, at: datetime) -> None:

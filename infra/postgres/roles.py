@@ -237,6 +237,9 @@ def grant(conn: "psycopg.Connection[Any]") -> None:
             conn.execute(sql.SQL("REVOKE INSERT ON kehu.access_log FROM {}").format(name))
             # All but the id: whoever chose one could keep a read out of what is sealed.
             conn.execute(sql.SQL("GRANT INSERT ({}) ON kehu.access_log TO {}").format(columns, name))
+    if "kehu_eraser" in roles:
+        # What a receiver answered last, and neither where it is nor what signs.
+        conn.execute("GRANT SELECT (error), UPDATE (error) ON kehu.webhooks TO kehu_eraser")
     if "kehu_reader" in roles:
         columns = sql.SQL(", ").join(map(sql.Identifier, TIMES))
         conn.execute(sql.SQL("GRANT SELECT ({}) ON kehu.stored_events TO kehu_reader").format(columns))
