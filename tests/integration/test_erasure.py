@@ -1,11 +1,12 @@
-"""Whoever is forgotten is nowhere: no byte of what was personal is found in any table or file, and figures stay."""
+"""Whoever is forgotten is nowhere: no byte of what was personal is found in any table, file or topic; figures stay."""
 
+import asyncio
 import json
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -17,12 +18,15 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from consumers.deadline_watch import outgoing as reported
 from consumers.ingest import Ingest
 from consumers.outcome import Outcome
 from consumers.projector import Projector
+from consumers.publisher import AT_ONCE, outgoing
+from consumers.view_publisher import ViewPublisher
 from domain import registry
 from domain.account import TransactionPosted
-from domain.complaint import ComplaintClosed, ComplaintOpened, ComplaintResolved
+from domain.complaint import ComplaintClosed, ComplaintOpened, ComplaintReopened, ComplaintResolved
 from domain.contact import ContactAbandoned, ContactQueued
 from domain.customer import (
     CustomerClosed,
@@ -38,7 +42,11 @@ from infra import bootstrap, kehu_verify
 from infra.embedded.postgres import EmbeddedPostgres, binaries
 from infra.erasing import Erasing, tried
 from infra.kafka import codec
-from infra.kafka.topics import topic_of
+from infra.kafka.heads import HEADS
+from infra.kafka.producer import Headers, publish
+from infra.kafka.reading import held
+from infra.kafka.topics import DEAD_LETTERS, topic_of
+from infra.kafka.views import VIEW_TOPICS
 from infra.master_keys import new_key
 from infra.postgres import erasure, webhooks
 from infra.postgres.changes import Feed, connection
@@ -47,6 +55,7 @@ from infra.postgres.following import step
 from infra.postgres.log import PostgresLog
 from infra.postgres.migrate import migrate
 from infra.postgres.read_models import PostgresReadModels
+from infra.postgres.running_deadlines import RunningDeadlines
 from infra.webhooks.signing import new_secret
 from projections.catalogue import ALL
 from projections.customers import CUSTOMERS
@@ -61,6 +70,8 @@ THEN = datetime(2015, 3, 2, 12, 0, tzinfo=UTC)
 """Long enough ago that nothing must be kept."""
 DAY = timedelta(days=1)
 HASH = "a1" * 16
+OURS = (DEAD_LETTERS, HEADS, topic_of("complaint.deadline-missed"), *VIEW_TOPICS)
+"""The topics that Kehu writes to. To the last but the views channels do, too, and nobody does here."""
 _numbers = count(1)
 
 
@@ -92,7 +103,7 @@ class Bank:
     def broken(self, key: bytes | None, value: bytes) -> None:
         assert self._take("kehu.surveys", (key, value, [("x-from", self.word.encode())])) == Outcome.DEAD
 
-    def _take(self, topic: str, encoded: tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]) -> Outcome:
+    def _take(self, topic: str, encoded: tuple[bytes | None, bytes | None, Headers]) -> Outcome:
         partition = Partition(topic, f"{topic}-1", 0)
         if partition not in self._offsets:
             self._offsets[partition] = 0
@@ -130,6 +141,23 @@ class Bank:
         for days, data in enumerate(facts):
             assert self.take(data, customer, days) == Outcome.APPENDED, data
 
+    def trouble(self, customer: str, word: str) -> None:
+        """What alerts tell of: a deadline that was missed, and a customer who is likely to leave."""
+        overdue, case = f"{customer}-1", f"{customer}-2"
+        rejected = ComplaintResolved(complaint_id=case, outcome="rejected", reasons=word, onward_rights=word)
+        reopened = ComplaintReopened(complaint_id=case, reason=word)
+        facts: list[Event] = [
+            ComplaintOpened(complaint_id=overdue, channel="app", description=word),
+            ComplaintOpened(complaint_id=case, channel="app", description=word),
+            *[rejected, reopened, rejected, reopened],
+            SurveyInvited(invitation_id=overdue, metric="csat", scale=5, channel="app"),
+            SurveyInvited(invitation_id=case, metric="nps", scale=10, channel="app"),
+            *(SurveyAnswered(invitation_id=one, score=1, comment=word) for one in (overdue, case)),
+        ]
+        for days, data in enumerate(facts):
+            assert self.take(data, customer, days) == Outcome.APPENDED, data
+        self.fold()
+
     def whole(self) -> "Bank":
         """With what waits and what died, and all of it folded."""
         self.story("gone", self.word)
@@ -143,6 +171,7 @@ class Bank:
         self.fold()
         with psycopg.connect(self.database) as conn:
             webhooks.add(conn, "crm", "https://crm.example/", "customers", None, new_secret(), None)
+            conn.execute("UPDATE kehu.webhooks SET error = %s", (f"400: {self.word} is unknown",))
             query = "INSERT INTO kehu.webhook_letters (webhook, keys, error, attempts) VALUES ('crm', %s, %s, 20)"
             for key in ("gone", "complaint-gone-1", '["gone-1", "service"]'):
                 conn.execute(query, (["stays", key], f"400: {self.word} is unknown"))
@@ -181,10 +210,45 @@ class Bank:
                 if conn.execute(query.format(sql.Identifier(schema, name)), (forms,)).fetchone() == (True,)
             }
 
+    async def publish(self, kafka: str) -> None:
+        """What a worker publishes by itself: missed deadlines, dead letters, and views with their tombstones."""
+        with closing(RunningDeadlines(self.database)) as running:
+            missed = [reported(one) for one in running.over(bootstrap.now(), THEN, 10)]
+        await publish(kafka, missed)
+        for topic, key, value, headers in missed:
+            assert self._take(topic, (key, value, headers)) == Outcome.APPENDED
+        self.fold()
+        with closing(DeadLetterOutbox(self.database)) as outbox:
+            while letters := outbox.pending(AT_ONCE):
+                await publish(kafka, map(outgoing, letters))
+                outbox.done(letters)
+        views = ViewPublisher(self.database, kafka, lambda _seconds: None)
+        try:
+            while (await views.once())[1]:
+                pass
+        finally:
+            await views.on_stop()
+
     def sees(self, customer: str) -> list[Any]:
         """What the log says in personal fields of a customer's registrations."""
         events = self.log.read(Position(0), 1000, ["customer.registered"])
         return [getattr(one.event, "name", None) for one in events if one.meta.customer_id == customer]
+
+
+async def records(kafka: str) -> dict[str, list[bytes]]:
+    """Every record of the topics of ours, from the first: key, value and headers in one, by topic."""
+    found: dict[str, list[bytes]] = {topic: [] for topic in OURS}
+    async for some in held(kafka, *OURS):
+        for one in some:
+            headers = (part for name, value in one.headers for part in (name.encode(), value))
+            found[one.topic].append(b"\0".join(part or b"" for part in (one.key, one.value, *headers)))
+    return found
+
+
+def naming(told: dict[str, list[bytes]], *words: str) -> set[str]:
+    """The topics with a record in which one of the words stands, as text or as bytes in hex."""
+    forms = [form for word in words for form in (word.encode(), word.encode().hex().encode())]
+    return {topic for topic, found in told.items() if any(form in one for one in found for form in forms)}
 
 
 @pytest.fixture(scope="module")
@@ -207,17 +271,30 @@ def bank(whole: Bank, postgres_server: EmbeddedPostgres) -> Iterator[Bank]:
 
 def test_before_an_erasure_only_the_read_model_of_customers_holds_personal_data_in_the_clear(bank: Bank) -> None:
     # And what others answered, who know them by name.
-    assert bank.found() == {"customer_personal", "webhook_letters"}
+    assert bank.found() == {"customer_personal", "webhook_letters", "webhooks"}
     assert bank.sees("gone") == [bank.word]
     shown = {letter["value"] for letter in dead_letters(bank.database)}
     assert f"{{not json of {bank.word}".encode() in shown
 
 
 def test_after_an_erasure_nothing_personal_is_found_and_figures_stay(
-    bank: Bank, postgres_server: EmbeddedPostgres, tmp_path: Path
+    bank: Bank, postgres_server: EmbeddedPostgres, topics: str, tmp_path: Path
 ) -> None:
+    bank.trouble("claims", "Trillian")
+    with psycopg.connect(bank.database, autocommit=True) as conn:
+        conn.execute("ANALYZE")  # as PostgreSQL does by itself, which keeps values of columns to plan by them
+    key, file = tmp_path / "seal.pem", tmp_path / "certificate.json"
+    assert kehu("audit", "key", "--out", str(key)).code == 0
+    seal = ("audit", "seal", "--key", str(key), "--postgres", bank.database, "--kafka", topics, "--to-topic")
+    assert kehu(*seal).code == 0
+    asyncio.run(bank.publish(topics))
+    told = asyncio.run(records(topics))
+    # Records of each tell of customers, of this one or of another, and none ever said who they are.
+    assert {topic for topic in OURS if told[topic]} == set(OURS)
+    views = {f"kehu.views.{name}" for name in ("customers", "retention-risk", "service-queues")}
+    assert naming(told, "gone") == {DEAD_LETTERS, *views}
     before = bank.digests()
-    file = tmp_path / "certificate.json"
+    assert naming(told, bank.word, "Trillian") == set()
     done = bank.erase("gone", "--certificate", str(file))
     assert done.code == 0, done.err
     assert bank.found() == set()
@@ -238,13 +315,25 @@ def test_after_an_erasure_nothing_personal_is_found_and_figures_stay(
     dump = subprocess.run([binaries() / "pg_dump", bank.database], capture_output=True, check=True, timeout=60).stdout
     assert b"Trillian" in dump
     assert not any(form in dump for form in (bank.word.encode(), bank.word.encode().hex().encode()))
+    # Nor in a record of our topics, from their beginning on: whether a broker compacts them makes no difference.
+    assert kehu(*seal).code == 0
+    asyncio.run(bank.publish(topics))
+    told, published = asyncio.run(records(topics)), told
+    more = {topic: len(found) - len(published[topic]) for topic, found in told.items()}
+    assert {topic: n for topic, n in more.items() if n} == {
+        DEAD_LETTERS: 1,
+        HEADS: 1,
+        "kehu.views.customers": 1,
+        "kehu.views.retention-risk": 1,
+    }
+    assert naming(told, bank.word, "Trillian") == set()
     # Of the read models only those change that show who somebody is; the others as if nothing had happened.
     bank.fold()
     after = bank.digests()
     assert {name for name in after if after[name] != before[name]} == {"customers", "retention_risk"}
     told = json.loads(file.read_bytes())
     assert (told["customer"], told["outcome"], told["head_after"]) == ("gone", "erased", None)
-    assert told["purged"]["messages"] == {"parked": 1, "dead_letters": 3, "answers": 3}
+    assert told["purged"]["messages"] == {"parked": 1, "dead_letters": 3, "answers": 4}
     assert {letter["value"] for letter in dead_letters(bank.database)} == {
         None,
         b"{nobody knows whose, and it names gone-10",
@@ -252,6 +341,60 @@ def test_after_an_erasure_nothing_personal_is_found_and_figures_stay(
     assert told["purged"]["found"]["personal_rows"] == 7
     assert told["left"]["events_in_the_clear"] == 0
     assert kehu("show", "reconciliation", "--postgres", bank.database).code == 0
+
+
+def test_the_journal_of_postgresql_holds_in_the_clear_what_the_read_model_does_until_it_is_removed(
+    bank: Bank, postgres_server: EmbeddedPostgres
+) -> None:
+    word = f"Arthur{uuid4().hex}"
+    with psycopg.connect(postgres_server.url(), autocommit=True) as conn, removing(conn):
+        taken = since(conn)
+        bank.story("other", word)
+        assert bank.take(SurveyAnswered(invitation_id="unasked", score=3, comment=word), "other") == Outcome.PARKED
+        bank.broken(b"other", f"{{not json of {word}".encode())
+        folded = since(conn)
+        bank.fold()
+        end = since(conn)
+        assert word.encode() not in journal(postgres_server, taken, folded)
+        assert word.encode() in journal(postgres_server, folded, end)
+        assert bank.erase("other").code == 0
+        conn.execute("SELECT pg_switch_wal()")
+        conn.execute("CHECKPOINT")
+    files = [path for path in (postgres_server.data_dir / "pg_wal").iterdir() if path.is_file()]
+    assert files
+    assert [path.name for path in files if word.encode() in path.read_bytes()] == []
+
+
+@contextmanager
+def removing(conn: "psycopg.Connection[tuple[Any, ...]]") -> Iterator[None]:
+    """A server that removes files of its journal which it needs no more, and does not use them again as they are."""
+    conn.execute("ALTER SYSTEM SET wal_recycle = off")
+    conn.execute("SELECT pg_reload_conf()")
+    try:
+        yield
+    finally:
+        conn.execute("ALTER SYSTEM RESET wal_recycle")
+        conn.execute("SELECT pg_reload_conf()")
+
+
+def since(conn: "psycopg.Connection[tuple[Any, ...]]") -> int:
+    """The byte of the journal at which what happens from now on begins; what happened before is in its files."""
+    conn.execute("SELECT pg_switch_wal()")
+    (at,) = conn.execute("SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint").fetchone() or (0,)
+    return int(at)
+
+
+SEGMENT, PAGE = 16 * 1024 * 1024, 8192
+
+
+def journal(server: EmbeddedPostgres, start: int, end: int) -> bytes:
+    """What stands in the journal from one byte to another, without the heads of its pages, which would split words."""
+    found = []
+    for segment in range(start // SEGMENT, end // SEGMENT):
+        file = server.data_dir / "pg_wal" / f"00000001{segment >> 8:08X}{segment & 255:08X}"
+        whole = file.read_bytes()
+        found += [whole[at + (24 if at else 40) : at + PAGE] for at in range(0, SEGMENT, PAGE)]
+    return b"".join(found)
 
 
 def test_a_certificate_is_proven_by_the_sealed_log_and_proofs_from_before_stay_valid(
