@@ -200,14 +200,13 @@ class Bank:
 
     def found(self, word: str | None = None) -> set[str]:
         """The tables in which a word stands, as text or as bytes."""
-        said = word or self.word
-        forms = [f"%{said}%", f"%{said.encode().hex()}%"]
+        wanted = [f"%{form.decode()}%" for form in forms(word or self.word)]
         with psycopg.connect(self.database) as conn:
             query = sql.SQL("SELECT EXISTS (SELECT FROM {} t WHERE t::text LIKE ANY(%s))")
             return {
                 name
                 for schema, name in self.tables()
-                if conn.execute(query.format(sql.Identifier(schema, name)), (forms,)).fetchone() == (True,)
+                if conn.execute(query.format(sql.Identifier(schema, name)), (wanted,)).fetchone() == (True,)
             }
 
     async def publish(self, kafka: str) -> None:
@@ -245,10 +244,21 @@ async def records(kafka: str) -> dict[str, list[bytes]]:
     return found
 
 
+def forms(word: str) -> list[bytes]:
+    """A word as it is said, as it is compared, and as a telephone number of it is; each also as bytes in hex."""
+    digits = "".join(filter(str.isdigit, word))
+    said = [word.encode(), word.lower().encode(), *([digits.encode()] if len(digits) > 9 else [])]
+    return [*said, *(one.hex().encode() for one in said)]
+
+
+def stands(word: str, where: bytes) -> bool:
+    """Whether a word stands somewhere, in one of its forms."""
+    return any(form in where for form in forms(word))
+
+
 def naming(told: dict[str, list[bytes]], *words: str) -> set[str]:
-    """The topics with a record in which one of the words stands, as text or as bytes in hex."""
-    forms = [form for word in words for form in (word.encode(), word.encode().hex().encode())]
-    return {topic for topic, found in told.items() if any(form in one for one in found for form in forms)}
+    """The topics with a record in which one of the words stands."""
+    return {topic for topic, found in told.items() if any(stands(word, one) for one in found for word in words)}
 
 
 @pytest.fixture(scope="module")
@@ -309,12 +319,12 @@ def test_after_an_erasure_nothing_personal_is_found_and_figures_stay(
     folder = postgres_server.data_dir / "base" / str(oid)
     files = [path for path in folder.iterdir() if path.is_file()]
     assert len(files) > 100
-    assert [path.name for path in files if bank.word.encode() in path.read_bytes()] == []
-    assert bank.word not in (postgres_server.data_dir / "server.log").read_text()
+    assert [path.name for path in files if stands(bank.word, path.read_bytes())] == []
+    assert not stands(bank.word, (postgres_server.data_dir / "server.log").read_bytes())
     # Nor in a backup that is made from now on.
     dump = subprocess.run([binaries() / "pg_dump", bank.database], capture_output=True, check=True, timeout=60).stdout
     assert b"Trillian" in dump
-    assert not any(form in dump for form in (bank.word.encode(), bank.word.encode().hex().encode()))
+    assert not stands(bank.word, dump)
     # Nor in a record of our topics, from their beginning on: whether a broker compacts them makes no difference.
     assert kehu(*seal).code == 0
     asyncio.run(bank.publish(topics))
@@ -355,14 +365,14 @@ def test_the_journal_of_postgresql_holds_in_the_clear_what_the_read_model_does_u
         folded = since(conn)
         bank.fold()
         end = since(conn)
-        assert word.encode() not in journal(postgres_server, taken, folded)
-        assert word.encode() in journal(postgres_server, folded, end)
+        assert not stands(word, journal(postgres_server, taken, folded))
+        assert stands(word, journal(postgres_server, folded, end))
         assert bank.erase("other").code == 0
         conn.execute("SELECT pg_switch_wal()")
         conn.execute("CHECKPOINT")
     files = [path for path in (postgres_server.data_dir / "pg_wal").iterdir() if path.is_file()]
     assert files
-    assert [path.name for path in files if word.encode() in path.read_bytes()] == []
+    assert [path.name for path in files if stands(word, path.read_bytes())] == []
 
 
 @contextmanager
@@ -423,6 +433,38 @@ def test_a_certificate_is_proven_by_the_sealed_log_and_proofs_from_before_stay_v
     assert unsigned == {name: value for name, value in first.items() if name not in ("key_id", "signature")}
 
 
+FIGURES = ("satisfaction", "satisfaction_causes", "queue_flow", "queue_items", "customer_answers", "customer_timeline")
+
+
+def test_a_replay_of_a_moment_before_an_erasure_shows_erased_and_all_figures_as_they_were(bank: Bank) -> None:
+    def replayed(view: str, *asked: str) -> Any:
+        done = kehu("audit", "replay", view, *asked, "--json", "--limit", "0", "--postgres", bank.database)
+        assert done.code == 0, done.err
+        return json.loads(done.out)
+
+    then, of_one = ("--as-of-position", "30"), ("--customer", "gone")
+    before = {view: replayed(view, *then) for view in FIGURES}
+    said = replayed("customer_personal", *then, *of_one)["rows"]
+    assert {(row["field"], stands(bank.word, row["value"].encode())) for row in said} >= {
+        ("name", True),
+        ("email", True),
+    }
+    assert bank.erase().code == 0
+    # The same rows with the same digests: nothing that is counted by was erased.
+    assert {view: replayed(view, *then) for view in FIGURES} == before
+    # Where something personal was is that it was: the same rows of the same events, and nobody reads what they said.
+    erased, again = (replayed("customer_personal", *then, *of_one) for _ in range(2))
+    assert erased == again
+    names = ("field", "occurred_at", "event_id", "position")
+    assert [[row[name] for name in names] for row in erased["rows"]] == [[row[name] for name in names] for row in said]
+    assert {row["value"] for row in erased["rows"]} == {"[erased]", '["[erased]"]'}
+    assert {row["matched"] for row in erased["rows"]} == {None}
+    # As of now they are gone; others are as they were.
+    assert replayed("customer_personal", *of_one)["rows"] == []
+    assert "Trillian" in str(replayed("customer_personal", "--customer", "stays")["rows"])
+    assert not stands(bank.word, str(replayed("customer_timeline", *of_one)).encode())
+
+
 def test_a_rebuild_after_an_erasure_gives_the_same_rows(bank: Bank) -> None:
     assert bank.erase().code == 0
     bank.fold()
@@ -476,19 +518,20 @@ def test_what_comes_later_of_somebody_who_was_forgotten_holds_nothing_personal(b
 
 def test_all_ids_of_a_person_are_forgotten_together_and_each_has_its_own_key(database: str) -> None:
     with closing(Bank(database)) as bank:
-        for customer in ("a", "b", "c"):
-            bank.story(customer, f"{bank.word}-{customer}")
+        words = {customer: f"Ford{uuid4().hex}" for customer in ("a", "b", "c")}
+        for customer, word in words.items():
+            bank.story(customer, word)
         # With ids of the survivor: they are compared, and not kept under the key of the other.
         merged = CustomerMerged(into="b", reason=f"both {bank.word}", by="desk", tax_id_hash="b2" * 16)
         assert bank.take(merged, "a", 50) == Outcome.APPENDED
         bank.fold()
         assert bank.erase("a", "--dry-run", "--json").rows[0]["customers"][0]["customer"] == "b"
-        assert bank.sees("b") == [f"{bank.word}-b"]
+        assert bank.sees("b") == [words["b"]]
         done = bank.erase("a", "--json")
         assert sorted(one["customer"] for one in done.rows) == ["a", "b"]
-        assert [bank.sees(one) for one in ("a", "b", "c")] == [["[erased]"], ["[erased]"], [f"{bank.word}-c"]]
-        assert bank.found(f"{bank.word}-a") | bank.found(f"{bank.word}-b") | bank.found("both") == set()
-        assert bank.found(f"{bank.word}-c") == {"customer_personal"}
+        assert [bank.sees(one) for one in ("a", "b", "c")] == [["[erased]"], ["[erased]"], [words["c"]]]
+        assert bank.found(words["a"]) | bank.found(words["b"]) | bank.found("both") == set()
+        assert bank.found(words["c"]) == {"customer_personal"}
 
 
 STEPS = ("erasing", "forgetting", "forgotten", "emptying", "emptied", "purging", "purged", "sealing", "sealed")
