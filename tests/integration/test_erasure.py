@@ -577,6 +577,13 @@ def test_an_erasure_that_was_killed_at_any_step_is_finished(database: str, tmp_p
         assert said == (len(ends), len(ends))
 
 
+def looked_at(database: str) -> list[tuple[str, str]]:
+    """What the doctor says of erasures; each that is not well has the command that mends it."""
+    told = [one for one in kehu("doctor", "--postgres", database, "--json").rows if one["check"] == "erasures"]
+    assert all((one["verdict"] == "ok") != ("`kehu erase --due`" in one["remedy"]) for one in told)
+    return [(one["verdict"], one["detail"]) for one in told]
+
+
 def test_an_erasure_that_was_begun_is_ended_and_told_whatever_came_since(bank: Bank, tmp_path: Path) -> None:
     """Given an erasure that was interrupted, when a case is opened then, it is ended all the same, also by --due."""
     told = tmp_path / "told.jsonl"
@@ -584,6 +591,7 @@ def test_an_erasure_that_was_begun_is_ended_and_told_whatever_came_since(bank: B
     with closing(Erasing(bank.database, bootstrap.now)) as erasing:
         begun = erasure.begin(erasing.conn, "gone", "request dr-1", "desk", {})
         erasure.forget(erasing.conn, begun, bootstrap.now())
+    assert looked_at(bank.database) == [("wrong", "1 were interrupted: gone")]
     late = ComplaintOpened(complaint_id="late", channel="app", regime="uk_disp_standard")
     assert bank.take(late, "gone", 30) == Outcome.APPENDED
     bank.fold()
@@ -714,8 +722,13 @@ def test_what_must_be_kept_is_restricted_until_a_date_and_a_bank_sets_its_own_ru
     # Nobody is due before the date has come; then everybody is for whom nothing else stands against it.
     due = ("erase", "--due", "--postgres", bank.database)
     assert kehu(*due, "--json").rows == []
+    assert looked_at(bank.database) == [("ok", "none was interrupted, and nobody is due")]
     with psycopg.connect(bank.database) as conn:
         conn.execute("UPDATE kehu.customer_restrictions SET until = current_date")
+    # Without the master key, too.
+    with monkeypatch.context() as without:
+        without.setenv("KEHU_MASTER_KEY", "none")
+        assert looked_at(bank.database) == [("warning", "1 need be kept no longer: gone")]
     later = kehu(*due)
     assert (later.code, "until 2315-03-13" in later.err) == (5, True)
     monkeypatch.delenv("KEHU_ERASURE_RULES")
