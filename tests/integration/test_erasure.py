@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -49,7 +50,7 @@ from infra.kafka.topics import DEAD_LETTERS, topic_of
 from infra.kafka.views import VIEW_TOPICS
 from infra.master_keys import new_key
 from infra.postgres import erasure, webhooks
-from infra.postgres.changes import Feed, connection
+from infra.postgres.changes import KEPT, Feed, connection
 from infra.postgres.dead_letters import DeadLetterOutbox
 from infra.postgres.following import step
 from infra.postgres.log import PostgresLog
@@ -485,7 +486,7 @@ def test_a_former_build_does_not_keep_what_the_live_one_forgot(bank: Bank) -> No
 def test_an_erased_customer_leaves_the_views(bank: Bank) -> None:
     """Whoever follows the views, by topic, by webhook or over HTTP, is told that the rows are gone."""
     with closing(connection(bank.database)) as shared:
-        feed = Feed(shared)
+        feed = Feed(shared, places=True)
         live, before = feed.live(), {}
         for view in VIEWS:
             seen = step(feed, view, None, live[view.projection.name], 1000)
@@ -499,6 +500,16 @@ def test_an_erased_customer_leaves_the_views(bank: Bank) -> None:
         }
     gone = {name: [(one.key, one.row) for one in updates] for name, updates in told.items() if updates}
     assert gone == {"customers": [("gone", None)], "retention-risk": [("gone", None)]}
+    # Whoever may see the rows of some branches only hears of it by the place that was left. It is kept for as long as
+    # somebody may ask: without it the row would stay with them.
+    left = {name: [one.left for one in updates] for name, updates in told.items() if updates}
+    assert left == {name: [[{"branch": "Harbour", "segment": None}]] for name in gone}
+    with closing(connection(bank.database)) as shared:
+        feed = Feed(shared)
+        for view in VIEWS:
+            stands_at = live[view.projection.name]
+            feed.forget(view, replace(stands_at, at=stands_at.at + KEPT + DAY))
+    assert "places" not in bank.found("Harbour")
 
 
 def test_what_comes_later_of_somebody_who_was_forgotten_holds_nothing_personal(bank: Bank) -> None:
