@@ -90,7 +90,8 @@ class WebhookDelivery(Service):
     ) -> None:
         super().__init__()
         shared = connection(postgres)
-        self._feed, self._marks, self._webhooks = Feed(shared), Marks(shared), Webhooks(shared, data_keys.of(postgres))
+        self._feed, self._marks = Feed(shared), Marks(shared)
+        self._webhooks = Webhooks(shared, data_keys.of_webhooks(postgres))
         self._sender = sender
         self._clock = clock
         self._tries = tries
