@@ -211,7 +211,8 @@ def empty(conn: Connection, customer_id: str, at: datetime) -> None:
         reach("emptying", conn)
 
 
-_EMPTY = """UPDATE kehu.dead_letters SET value = NULL, hidden_for = %(id)s,
+# A key that is not the id was of no use as one, and who sent it may have meant a name. A former release kept it so.
+_EMPTY = """UPDATE kehu.dead_letters SET value = NULL, hidden_for = %(id)s, key = CASE WHEN key = %(key)s THEN key END,
     header_values = array_fill(NULL::bytea, ARRAY[cardinality(header_names)])"""
 
 
@@ -230,14 +231,20 @@ def _die(conn: Connection, waiting: Sequence[Row], customer_id: str, at: datetim
     write(conn, [], dying(rows, CustomerIsErased().rule, lambda _row: story, at), {customer_id: None})
 
 
+_UNREAD = ("hidden_for = %(system)s", "hidden_for IS NULL AND stream IS NULL")
+"""Letters that nobody could read and so are nobody's: hidden, and those that a former release kept in the clear."""
+
+
 def _naming(conn: Connection, customer_id: str) -> list[int]:
     """The dead letters that nobody could read and that name a customer."""
-    names, keys, found, after = naming(customer_id), data_keys.for_reading(conn.info.dsn), [], 0
-    query = f"""SELECT id, {MESSAGE_COLUMNS} FROM kehu.dead_letters
-        WHERE hidden_for = %s AND value IS NOT NULL AND id > %s ORDER BY id LIMIT %s"""  # noqa: S608
-    while page := conn.execute(query, (SYSTEM, after, AT_ONCE)).fetchall():
-        after = page[-1]["id"]
-        found += [row["id"] for row in shown(conn, page, keys) if names(message_of(row))]
+    names, keys, found = naming(customer_id), data_keys.for_reading(conn.info.dsn), []
+    for unread in _UNREAD:
+        query = f"""SELECT id, {MESSAGE_COLUMNS} FROM kehu.dead_letters
+            WHERE {unread} AND value IS NOT NULL AND id > %(after)s ORDER BY id LIMIT %(most)s"""  # noqa: S608
+        values = {"system": SYSTEM, "after": 0, "most": AT_ONCE}
+        while page := conn.execute(query, values).fetchall():
+            values["after"] = page[-1]["id"]
+            found += [row["id"] for row in shown(conn, page, keys) if names(message_of(row))]
     return found
 
 

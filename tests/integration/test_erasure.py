@@ -764,6 +764,30 @@ def test_a_log_of_a_former_release_is_told_to_hold_personal_data_in_the_clear(ba
     assert told["left"]["events_in_the_clear"] == 2
 
 
+def test_dead_letters_of_a_former_release_are_forgotten_where_they_name_the_customer(bank: Bank) -> None:
+    """Given letters in the clear, when a customer is erased, those that nobody could read are searched as well."""
+    letters = {
+        (None, None): b'{"subject": "gone", "said": "%b"' % bank.word.encode(),
+        (bank.word.encode(), None): b"{gone said it",
+        (b"gone", "customer-gone"): b'{"said": "%b"}' % bank.word.encode(),
+        # Of others: one that was read, and one that names another.
+        (b"stays", "complaint-stays-1"): b'{"complaint_id": "stays-1", "said": "like gone"}',
+        (None, ""): b"{gone-10 said something",
+    }
+    with psycopg.connect(bank.database) as conn:
+        for offset, ((key, stream), value) in enumerate(letters.items(), 100):
+            conn.execute(
+                """INSERT INTO kehu.dead_letters (topic, topic_id, partition, kafka_offset, kafka_timestamp, key, value,
+                    header_names, header_values, rule, detail, stream, died_at)
+                VALUES ('kehu.surveys', 'former', 0, %s, 0, %s, %s, '{}', '{}', 'r', 'd', %s, now())""",
+                (offset, key, value, stream or None),
+            )
+    assert bank.erase().code == 0
+    assert bank.found() == set()
+    kept = {letter["value"] for letter in dead_letters(bank.database) if letter["topic_id"] == "former"}
+    assert kept == {None, letters[b"stays", "complaint-stays-1"], letters[None, ""]}
+
+
 def test_a_person_sees_everything_that_is_held_on_them_and_nothing_of_others(bank: Bank) -> None:
     def asked(form: str) -> Done:
         return kehu("subject-access", "gone", "--format", form, "--postgres", bank.database)
