@@ -588,13 +588,6 @@ def test_an_erasure_that_was_killed_at_any_step_is_finished(database: str, tmp_p
         assert said == (len(ends), len(ends))
 
 
-def looked_at(database: str) -> list[tuple[str, str]]:
-    """What the doctor says of erasures; each that is not well has the command that mends it."""
-    told = [one for one in kehu("doctor", "--postgres", database, "--json").rows if one["check"] == "erasures"]
-    assert all((one["verdict"] == "ok") != ("`kehu erase --due`" in one["remedy"]) for one in told)
-    return [(one["verdict"], one["detail"]) for one in told]
-
-
 def test_an_erasure_that_was_begun_is_ended_and_told_whatever_came_since(bank: Bank, tmp_path: Path) -> None:
     """Given an erasure that was interrupted, when a case is opened then, it is ended all the same, also by --due."""
     told = tmp_path / "told.jsonl"
@@ -602,7 +595,6 @@ def test_an_erasure_that_was_begun_is_ended_and_told_whatever_came_since(bank: B
     with closing(Erasing(bank.database, bootstrap.now)) as erasing:
         begun = erasure.begin(erasing.conn, "gone", "request dr-1", "desk", {})
         erasure.forget(erasing.conn, begun, bootstrap.now())
-    assert looked_at(bank.database) == [("wrong", "1 were interrupted: gone")]
     late = ComplaintOpened(complaint_id="late", channel="app", regime="uk_disp_standard")
     assert bank.take(late, "gone", 30) == Outcome.APPENDED
     bank.fold()
@@ -639,20 +631,26 @@ def test_while_an_erasure_is_interrupted_a_worker_goes_on(database: str, monkeyp
         assert row["purged"]["states"] == {"snapshots": 1}
 
 
+def looked_at(database: str) -> list[tuple[str, str]]:
+    """What the doctor says of erasures; each that is not well has the command that mends it."""
+    told = [
+        one
+        for one in kehu("doctor", "--postgres", database, "--kafka", "", "--json").rows
+        if one["check"] == "erasures"
+    ]
+    assert all((one["verdict"] == "ok") != ("`kehu erase --due`" in one["remedy"]) for one in told)
+    return [(one["verdict"], one["detail"]) for one in told]
+
+
 def test_the_doctor_names_an_interrupted_erasure_also_without_the_master_key(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def told() -> tuple[str, str]:
-        rows = kehu("doctor", "--postgres", database, "--kafka", "", "--json").rows
-        ((verdict, detail),) = [(row["verdict"], row["detail"]) for row in rows if row["check"] == "erasures"]
-        return verdict, detail
-
-    assert told() == ("ok", "none was interrupted")
+    assert looked_at(database) == [("ok", "none was interrupted, and nobody is due")]
     with psycopg.connect(database) as conn:
         erasure.begin(conn, "gone", "request dr-1", "desk", {})
     for key in (new_key(), "wrong"):
         monkeypatch.setenv("KEHU_MASTER_KEY", key)
-        assert told() == ("wrong", "1 were interrupted: gone")
+        assert looked_at(database) == [("wrong", "1 were interrupted: gone")]
 
 
 def test_without_the_master_key_nobody_is_forgotten(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
