@@ -90,7 +90,8 @@ class WebhookDelivery(Service):
     ) -> None:
         super().__init__()
         shared = connection(postgres)
-        self._feed, self._marks, self._webhooks = Feed(shared), Marks(shared), Webhooks(shared, data_keys.of(postgres))
+        self._feed, self._marks = Feed(shared), Marks(shared)
+        self._webhooks = Webhooks(shared, data_keys.of_webhooks(postgres))
         self._sender = sender
         self._clock = clock
         self._tries = tries
@@ -256,7 +257,7 @@ class WebhookDelivery(Service):
             for message in batches(webhook.name, [(one.key, structured(view, epoch_of(live), one)) for one in told]):
                 await self._send(webhook, message)
         except NotTold as error:
-            log.warning("a dead letter was not taken", webhook=webhook.name, letter=letter.id, error=error.detail)
+            log.warning("a dead letter was not taken", webhook=webhook.name, letter=letter.id, error=error.why)
             await self._in_thread(self._webhooks.not_taken, letter)
         else:
             await self._in_thread(self._webhooks.taken, letter, keys)
@@ -273,7 +274,7 @@ class WebhookDelivery(Service):
         except NotTold as error:
             attempts = webhook.attempts + 1
             if attempts == 1:
-                log.warning("a webhook does not take what it is told", webhook=webhook.name, error=error.detail)
+                log.warning("a webhook does not take what it is told", webhook=webhook.name, error=error.why)
             if attempts >= self._tries:
                 log.error("rows became a dead letter of a webhook", webhook=webhook.name, rows=len(message.keys))
                 keys = [key for key in message.keys if key]

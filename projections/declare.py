@@ -42,6 +42,7 @@ class Table:
     Of a `followed` table is published what changes (`projections.views`): it has an index on `changed_at`, and the keys
     of rows that are dropped stay for a while in a table beside it (docs/adr/0016), and so does
     where a row was before it moved to another branch or segment.
+    Of its `personal` columns PostgreSQL keeps no values to plan by, where nobody could forget them.
     A table is itself only: two declarations are two tables.
     """
 
@@ -53,6 +54,7 @@ class Table:
     summed: bool = False
     clear_after: int | None = None
     followed: bool = False
+    personal: frozenset[str] = frozenset()
 
     @property
     def every_index(self) -> tuple[Index, ...]:

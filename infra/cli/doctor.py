@@ -14,7 +14,7 @@ from infra.cli.servers import Connection, Held, OptionalKafka, OptionalPostgres,
 from infra.errors import KehuError, ServerUnavailable
 from infra.kafka.topics import TOPICS, Topics
 from infra.master_keys import configured
-from infra.postgres import key_rotation, migrate, ops
+from infra.postgres import erasure, key_rotation, migrate, ops
 from infra.postgres.builds import of_row
 from infra.postgres.completeness import first_hole
 from infra.postgres.running_deadlines import unknown_presets
@@ -107,7 +107,7 @@ def examine(postgres: str, kafka: str, now: datetime) -> Iterator[Check]:
         yield from _guarded("dead letters", lambda: _dead_letters(conn, now))
         yield from _guarded("seals", lambda: _seals(conn, now))
         yield from _guarded("master key", lambda: _keys(conn, postgres))
-        yield from _guarded("erasures", lambda: _erasures(conn))
+        yield from _guarded("erasures", lambda: _erasures(conn, now))
         yield from _guarded("transactions", lambda: _transactions(conn))
 
 
@@ -181,15 +181,25 @@ def _keys(conn: Connection, postgres: str) -> Iterator[Check]:
         yield Check("master key", OK, f"{current} wraps all of {sum(row['keys'] for row in rows)} data keys")
 
 
-def _erasures(conn: Connection) -> Iterator[Check]:
-    """Whether somebody is forgotten in part only."""
+def _erasures(conn: Connection, now: datetime) -> Iterator[Check]:
+    """Whose erasure was interrupted, and who may be forgotten by now. Their keys are not needed to say so."""
     unfinished = conn.execute("SELECT customer_id FROM kehu.erasures WHERE ended_at IS NULL ORDER BY 1").fetchall()
     if unfinished:
-        named = ", ".join(row["customer_id"] for row in unfinished[:5])
-        remedy = "Run `kehu erase` for them again: it goes on where it stopped."
-        yield Check("erasures", WRONG, f"{len(unfinished)} were interrupted: {named}", remedy)
-    else:
-        yield Check("erasures", OK, "none was interrupted")
+        remedy = "Run `kehu erase --due`, or `kehu erase` for them again: it goes on where it stopped."
+        yield Check("erasures", WRONG, f"{len(unfinished)} were interrupted: {_first(unfinished)}", remedy)
+    there = conn.execute("SELECT to_regclass('kehu.customer_restrictions') IS NOT NULL AS there").fetchone()
+    begun = {row["customer_id"] for row in unfinished}
+    asked = erasure.due(conn, now) if there and there["there"] else []
+    if over := [row for row in asked if row["customer_id"] not in begun]:
+        remedy = "Run `kehu erase --due`, once a day from a timer: it asks again for each of them."
+        yield Check("erasures", WARNING, f"{len(over)} need be kept no longer: {_first(over)}", remedy)
+    if not unfinished and not over:
+        yield Check("erasures", OK, "none was interrupted, and nobody is due")
+
+
+def _first(rows: list[dict[str, Any]]) -> str:
+    """The first customers of these, by id; that there are more."""
+    return ", ".join(row["customer_id"] for row in rows[:5]) + (" …" if len(rows) > 5 else "")
 
 
 def _postgres(conn: Connection) -> Iterator[Check]:

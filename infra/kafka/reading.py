@@ -1,4 +1,4 @@
-"""Reads what a topic holds now, and ends."""
+"""Reads what topics hold now, and ends."""
 
 from collections.abc import AsyncIterator, Sequence
 
@@ -13,12 +13,12 @@ AT_ONCE = 10_000
 """Messages that are read together."""
 
 
-async def held(bootstrap: str, topic: str) -> "AsyncIterator[Sequence[ConsumerRecord[bytes, bytes]]]":
-    """The messages that a topic holds when it is asked, some at a time; in order within a partition.
+async def held(bootstrap: str, *topics: str) -> "AsyncIterator[Sequence[ConsumerRecord[bytes, bytes]]]":
+    """The messages that topics hold when they are asked, some at a time; in order within a partition.
 
     Raises ServerUnavailable.
     """
-    ends = {tp: extent.following for tp, extent in (await extents(bootstrap, [topic])).items() if extent.messages}
+    ends = {tp: extent.following for tp, extent in (await extents(bootstrap, topics)).items() if extent.messages}
     if not ends:
         return
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, **security.options(), enable_auto_commit=False)

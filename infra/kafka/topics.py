@@ -179,7 +179,11 @@ async def extents(bootstrap: str, topics: Sequence[str]) -> Mapping[TopicPartiti
     if not tps:
         return {}
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap, **security.options(), enable_auto_commit=False, max_partition_fetch_bytes=1
+        bootstrap_servers=bootstrap,
+        **security.options(),
+        enable_auto_commit=False,
+        max_partition_fetch_bytes=1,
+        fetch_max_wait_ms=10,  # of a topic that holds nothing the end is known at once
     )
     try:
         await consumer.start()

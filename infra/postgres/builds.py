@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
-from psycopg.rows import dict_row
+from psycopg.rows import dict_row, tuple_row
 
 from domain.administration import ProjectionPaused, ProjectionSwitched
 from domain.ports import Unavailable
@@ -56,6 +56,8 @@ class Build:
 _FIELDS = ("name", "version", "build", "state", "position", "error", "paused", "model", "serial")
 COLUMNS = ", ".join(_FIELDS)
 Conn = psycopg.Connection[dict[str, Any]]
+CLEARS_SAMPLES = 180_000
+"""From this version on PostgreSQL removes samples of one column when it is told to. Before, they go with the table."""
 
 
 def of_row(row: Mapping[str, Any]) -> Build:
@@ -236,6 +238,7 @@ def make_table(conn: psycopg.Connection[Any], schema: str, table: Table, *, keye
         )
     )
     _add_changed_at(conn, schema, table)
+    _keep_no_samples(conn, schema, table)
 
 
 def _make_removed(conn: Conn, schema: str, table: Table, name: str) -> None:
@@ -285,6 +288,20 @@ def _add_changed_at(conn: psycopg.Connection[Any], schema: str, table: Table) ->
         # Before every mark that anybody has: whoever has all rows up to one does not get the whole table again.
         add = sql.SQL("ALTER TABLE {} ADD COLUMN changed_at timestamptz NOT NULL DEFAULT 'epoch'")
         conn.execute(add.format(sql.Identifier(schema, table.name)))
+
+
+def _keep_no_samples(conn: psycopg.Connection[Any], schema: str, table: Table) -> None:
+    """Let ANALYZE keep no values of personal columns. Looked for first, since to say so waits for an ANALYZE."""
+    query = """SELECT attname AS name FROM pg_attribute
+        WHERE attrelid = %s::regclass AND attname = ANY(%s) AND attstattarget IS DISTINCT FROM 0 ORDER BY 1"""
+    target = f"{schema}.{table.name}"
+    with conn.cursor(row_factory=tuple_row) as cursor:
+        sampled = [name for (name,) in cursor.execute(query, (target, sorted(table.personal))).fetchall()]
+    for name in sampled:
+        keep = sql.SQL("ALTER TABLE {} ALTER COLUMN {} SET STATISTICS 0")
+        conn.execute(keep.format(sql.Identifier(schema, table.name), sql.Identifier(name)))
+        if conn.info.server_version >= CLEARS_SAMPLES:
+            conn.execute("SELECT pg_clear_attribute_stats(%s, %s, %s, false)", (schema, table.name, name))
 
 
 def index_of(schema: str, table: Table, index: Index, *, primary: bool = False) -> sql.Composed:

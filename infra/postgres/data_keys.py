@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Collection, Mapping
 from itertools import islice
 from time import monotonic
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -29,9 +29,10 @@ REMEMBERED = 50_000
 ASK_AGAIN = 30.0
 """Seconds after which the master keys are asked for again."""
 
-_KNOWN = """SELECT e.n, k.customer_id, k.master, k.wrapped FROM kehu.key_epoch e
+_KNOWN: LiteralString = """SELECT e.n, k.customer_id, k.master, k.wrapped FROM kehu.key_epoch e
     LEFT JOIN (SELECT k.* FROM unnest(string_to_array(%b, chr(10))) AS asked (customer)
         JOIN kehu.data_keys k ON k.customer_id = asked.customer) AS k ON true"""
+_KNOWN_OF_WEBHOOKS = _KNOWN.replace("kehu.data_keys", "kehu.webhook_data_keys")
 _MAKE = """INSERT INTO kehu.data_keys (customer_id, master, wrapped)
     SELECT customer_id, %b, wrapped FROM unnest(string_to_array(%b, chr(10)), %b::bytea[]) AS new (customer_id, wrapped)
     ON CONFLICT (customer_id) DO NOTHING RETURNING customer_id"""
@@ -43,6 +44,8 @@ class DataKeyMissing(KehuError):
 
 class DataKeys:
     """The data keys of one database. Not thread-safe: as the connection that it is used with."""
+
+    _known = _KNOWN
 
     def __init__(self, master: Callable[[], MasterKeys], *, most: int = REMEMBERED) -> None:
         """`master` is asked when it is first needed; `most` keys are remembered."""
@@ -102,7 +105,7 @@ class DataKeys:
 
     def _read(self, conn: Connection, customers: Collection[str]) -> tuple[int, dict[str, AESGCM | None]]:
         with conn.cursor(row_factory=tuple_row, binary=True) as cur:
-            rows = cur.execute(_KNOWN, (lines(customers),)).fetchall()
+            rows = cur.execute(self._known, (lines(customers),)).fetchall()
         found: dict[str, AESGCM | None] = {}
         for _, customer, master, wrapped in rows:
             if customer is not None:
@@ -127,6 +130,12 @@ class ReaderKeys(DataKeys):
             return NONE
 
 
+class WebhookKeys(DataKeys):
+    """The data key of webhooks alone, for those who may read no other."""
+
+    _known = _KNOWN_OF_WEBHOOKS
+
+
 def of(conninfo: str) -> DataKeys:
     """The data keys of a database, with the master keys that the environment names."""
     return DataKeys(lambda: configured(conninfo))
@@ -135,3 +144,8 @@ def of(conninfo: str) -> DataKeys:
 def for_reading(conninfo: str) -> DataKeys:
     """The same for those who only read."""
     return ReaderKeys(lambda: configured(conninfo))
+
+
+def of_webhooks(conninfo: str) -> DataKeys:
+    """That of webhooks, for those who deliver."""
+    return WebhookKeys(lambda: configured(conninfo))

@@ -205,17 +205,22 @@ def empty(conn: Connection, customer_id: str, at: datetime) -> None:
         chosen = {**values, "ids": unread}
         dead += conn.execute(f"{_EMPTY} WHERE id = ANY(%(ids)s) AND value IS NOT NULL", chosen).rowcount
         answers = conn.execute(_ANSWERED, {"ids": [customer_id], "erased": personal.ERASED}).rowcount
+        answers += conn.execute(_LAST_ANSWERED, (personal.ERASED, personal.ERASED)).rowcount
         purged = {"parked": len(waiting), "dead_letters": dead, "answers": answers}
         keep(conn, customer_id, "messages", purged)
         reach("emptying", conn)
 
 
-_EMPTY = """UPDATE kehu.dead_letters SET value = NULL, hidden_for = %(id)s,
+# A key that is not the id was of no use as one, and who sent it may have meant a name. A former release kept it so.
+_EMPTY = """UPDATE kehu.dead_letters SET value = NULL, hidden_for = %(id)s, key = CASE WHEN key = %(key)s THEN key END,
     header_values = array_fill(NULL::bytea, ARRAY[cardinality(header_names)])"""
 
 
 # What a receiver answered may name them. The keys stay: by them it is told that the rows are gone.
 _ANSWERED = f"UPDATE kehu.webhook_letters SET error = %(erased)s WHERE cardinality({KEYS_OF}) > 0"  # noqa: S608
+
+# Of which rows it was is not kept; when they are sent again, it answers anew.
+_LAST_ANSWERED = "UPDATE kehu.webhooks SET error = %s WHERE error <> %s"
 
 
 def _die(conn: Connection, waiting: Sequence[Row], customer_id: str, at: datetime) -> None:
@@ -226,14 +231,20 @@ def _die(conn: Connection, waiting: Sequence[Row], customer_id: str, at: datetim
     write(conn, [], dying(rows, CustomerIsErased().rule, lambda _row: story, at), {customer_id: None})
 
 
+_UNREAD = ("hidden_for = %(system)s", "hidden_for IS NULL AND stream IS NULL")
+"""Letters that nobody could read and so are nobody's: hidden, and those that a former release kept in the clear."""
+
+
 def _naming(conn: Connection, customer_id: str) -> list[int]:
     """The dead letters that nobody could read and that name a customer."""
-    names, keys, found, after = naming(customer_id), data_keys.for_reading(conn.info.dsn), [], 0
-    query = f"""SELECT id, {MESSAGE_COLUMNS} FROM kehu.dead_letters
-        WHERE hidden_for = %s AND value IS NOT NULL AND id > %s ORDER BY id LIMIT %s"""  # noqa: S608
-    while page := conn.execute(query, (SYSTEM, after, AT_ONCE)).fetchall():
-        after = page[-1]["id"]
-        found += [row["id"] for row in shown(conn, page, keys) if names(message_of(row))]
+    names, keys, found = naming(customer_id), data_keys.for_reading(conn.info.dsn), []
+    for unread in _UNREAD:
+        query = f"""SELECT id, {MESSAGE_COLUMNS} FROM kehu.dead_letters
+            WHERE {unread} AND value IS NOT NULL AND id > %(after)s ORDER BY id LIMIT %(most)s"""  # noqa: S608
+        values = {"system": SYSTEM, "after": 0, "most": AT_ONCE}
+        while page := conn.execute(query, values).fetchall():
+            values["after"] = page[-1]["id"]
+            found += [row["id"] for row in shown(conn, page, keys) if names(message_of(row))]
     return found
 
 

@@ -14,6 +14,7 @@ from psycopg import sql
 
 from infra.errors import KehuError
 from infra.postgres import access_log
+from projections.views import VIEWS
 
 READ = ("SELECT",)
 ADD = ("SELECT", "INSERT")
@@ -21,6 +22,8 @@ KEEP = ("SELECT", "INSERT", "UPDATE")
 ALL = ("SELECT", "INSERT", "UPDATE", "DELETE")
 MODELS = "read models"
 """Stands for the tables of every build of a read model, and for the views that show the live ones."""
+FOLLOWED = "followed tables"
+"""Stands for those of them whose changes are told, and the keys of what was dropped: none has a personal column."""
 Rights = Mapping[str, tuple[str, ...]]
 
 MAY: Mapping[str, Rights] = {
@@ -71,11 +74,11 @@ MAY: Mapping[str, Rights] = {
         "webhooks": ("SELECT", "UPDATE"),
         "webhook_keys": ALL,
         "webhook_letters": ALL,
-        "data_keys": READ,
+        "webhook_data_keys": READ,
         "key_epoch": READ,
         "projection_builds": READ,
         "log_head": READ,
-        MODELS: READ,
+        FOLLOWED: READ,
     },
     "kehu_operator": {
         "webhooks": ALL,
@@ -178,7 +181,8 @@ _BUILDS = """SELECT n.nspname AS schema, c.relname AS name FROM pg_class c JOIN 
     JOIN kehu.projection_builds b ON n.nspname = b.name || '_v' || b.version || CASE WHEN b.build > 1
         THEN '_b' || b.build ELSE '' END WHERE c.relkind = 'r'"""
 _VIEWS = """SELECT 'kehu' AS schema, c.relname AS name FROM pg_class c
-    WHERE c.relnamespace = 'kehu'::regnamespace AND c.relkind = 'v' AND c.relname NOT IN ('event_log', 'projections')"""
+    WHERE c.relnamespace = 'kehu'::regnamespace AND c.relkind = 'v'
+        AND c.relname NOT IN ('event_log', 'projections', 'webhook_data_keys')"""
 
 
 class NoRightToMakeRoles(KehuError):
@@ -214,6 +218,8 @@ def grant(conn: "psycopg.Connection[Any]") -> None:
         for query in (_BUILDS, _VIEWS)
         for row in conn.execute(query.encode()).fetchall()
     ]
+    told = {name for view in VIEWS for name in (view.table.name, view.table.removed)}
+    meant = {MODELS: models, FOLLOWED: [one for one in models if one[1] in told]}
     for role in sorted(roles):
         name = sql.Identifier(role)
         for schema in sorted({"kehu", *(schema for schema, _ in models)}):
@@ -221,7 +227,7 @@ def grant(conn: "psycopg.Connection[Any]") -> None:
             revoke = sql.SQL("REVOKE ALL ON ALL TABLES IN SCHEMA {} FROM {}")
             conn.execute(revoke.format(sql.Identifier(schema), name))
         for table, rights in MAY[role].items():
-            for target in models if table == MODELS else [("kehu", table)]:
+            for target in meant.get(table, [("kehu", table)]):
                 conn.execute(
                     sql.SQL("GRANT {} ON {} TO {}").format(
                         sql.SQL(", ").join(map(sql.SQL, rights)), sql.Identifier(*target), name
@@ -237,6 +243,9 @@ def grant(conn: "psycopg.Connection[Any]") -> None:
             conn.execute(sql.SQL("REVOKE INSERT ON kehu.access_log FROM {}").format(name))
             # All but the id: whoever chose one could keep a read out of what is sealed.
             conn.execute(sql.SQL("GRANT INSERT ({}) ON kehu.access_log TO {}").format(columns, name))
+    if "kehu_eraser" in roles:
+        # What a receiver answered last, and neither where it is nor what signs.
+        conn.execute("GRANT SELECT (error), UPDATE (error) ON kehu.webhooks TO kehu_eraser")
     if "kehu_reader" in roles:
         columns = sql.SQL(", ").join(map(sql.Identifier, TIMES))
         conn.execute(sql.SQL("GRANT SELECT ({}) ON kehu.stored_events TO kehu_reader").format(columns))

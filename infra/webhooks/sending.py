@@ -24,6 +24,11 @@ BATCH = "application/cloudevents-batch+json; charset=UTF-8"
 class NotTold(KehuError):
     """A webhook did not take a message. It is tried again."""
 
+    def __init__(self, why: str, answered: str = "") -> None:
+        """`answered`: what the receiver said, who may know the customer by name. It belongs in no log."""
+        super().__init__(f"{why}: {answered}" if answered else why)
+        self.why = why
+
 
 class Gone(NotTold):
     """A webhook answered 410: whoever runs it does not want to be told any more. `kehu webhooks resume` tries again."""
@@ -100,7 +105,7 @@ class Sender:
             raise Gone(url)
         if not 200 <= status < 300:
             followed = "; redirects are not followed" if 300 <= status < 400 else ""
-            raise NotTold(f"{status}{followed}: {_shown(said)}".rstrip(": "))
+            raise NotTold(f"{status}{followed}", _shown(said))
 
     async def close(self) -> None:
         """End the connections."""

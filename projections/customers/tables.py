@@ -39,6 +39,7 @@ PERSONAL = Table(
         "event_id": "text",
     },
     indexes=(Index(("matched", "field", "customer_id")),),
+    personal=frozenset({"item", "value", "matched"}),
 )
 """Personal data: the only table with a name, an address or an id of a person, one row for each.
 
@@ -100,6 +101,7 @@ ALIASES = Table(
         "ended_by": "text",
     },
     indexes=(Index(("into_id", "customer_id"), only="active"),),
+    personal=frozenset({"reason", "ended_reason"}),
 )
 """The last merge of an absorbed customer, `active` until it is undone; `merged_at` is the position of the merge."""
 

@@ -9,8 +9,14 @@ from pathlib import Path
 import httpx
 import pytest
 
+from domain.complaint import ComplaintOpened
+from infra.kafka import codec
+from infra.kafka.envelopes import STRUCTURED
+from tests.support.builders import fact
 from tests.support.cli import free_port, kehu
 from tests.support.processes import KEHU, ROOT, Kehu, until
+
+SAID = "I am Zaphod"
 
 
 def test_a_development_token_opens_a_server_of_this_machine_until_it_ends(kehu: Kehu) -> None:
@@ -21,12 +27,19 @@ def test_a_development_token_opens_a_server_of_this_machine_until_it_ends(kehu: 
         server = subprocess.Popen([*KEHU, "serve"], cwd=ROOT, env=env, stdout=log, stderr=log)
     try:
         until(lambda: _ready(f"http://127.0.0.1:{port}"))
-        command = [*KEHU, "token", "--scope", "views:read", "--branch", "Leeds"]
+        scopes = ("--scope", "views:read", "--scope", "events:write")
+        command = [*KEHU, "token", *scopes, "--branch", "Leeds"]
         token = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=True).stdout.strip()
         headers = {"authorization": f"Bearer {token}"}
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers) as client:
             assert client.get("/v1/cases").status_code == 200
             assert client.get("/v1/parked").status_code == 403
+            # What is published is nowhere in its log, whether it was taken, refused, or not understood at all.
+            known = codec.structured(fact(ComplaintOpened(complaint_id="p1", channel="app", description=SAID)))[1]
+            for body, status in ((known, 202), (known.replace(b"complaint_id", b"case"), 422), (SAID.encode(), 422)):
+                assert (
+                    client.post("/v1/events", content=body, headers={"content-type": STRUCTURED}).status_code == status
+                )
             assert "server" not in client.get("/health/live").headers
         assert "NO OPENID PROVIDER" in told.read_text()
         assert stat.S_IMODE(key.stat().st_mode) == 0o600
@@ -34,6 +47,7 @@ def test_a_development_token_opens_a_server_of_this_machine_until_it_ends(kehu: 
         server.send_signal(signal.SIGTERM)
         assert server.wait(20) in (0, -signal.SIGTERM)
     assert "Traceback" not in told.read_text()
+    assert SAID not in told.read_text()
 
 
 def _ready(url: str) -> bool:

@@ -7,7 +7,9 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
+from msgspec.structs import replace
 
+from domain.survey import SurveyAnswered
 from infra.embedded.broker import EmbeddedBroker, free_port
 from infra.kafka import codec
 from infra.kafka.topics import TOPICS
@@ -18,8 +20,18 @@ from tests.support.own_postgres import own_postgres
 from tests.support.processes import Kehu, until
 
 SURVEYS = "kehu.surveys"
-GOOD = [codec.structured(one) for number in range(100) for one in survey(number)]
+SAID = "Zaphod was not amused"
 
+
+def commented(number: int) -> list[tuple[bytes, bytes, list[tuple[str, bytes]]]]:
+    """An invitation and its answer, in which somebody says something personal."""
+    invited, answered = survey(number)
+    assert isinstance(answered.data, SurveyAnswered)
+    said = replace(answered.data, comment=SAID)
+    return [codec.structured(invited), codec.structured(replace(answered, data=said))]
+
+
+GOOD = [one for number in range(100) for one in commented(number)]
 
 PARTITIONS = 2 * len(TOPICS)
 
@@ -114,6 +126,9 @@ def test_while_a_server_is_away_the_metrics_say_so_and_the_log_says_it_once(tmp_
         assert lines(log) == ["waiting for PostgreSQL", "going on with PostgreSQL", away_again]
         assert kehu.one("SELECT sum(appended)::int FROM kehu.positions") == len(GOOD)
         assert kehu.one("SELECT count(*) FROM kehu.stored_events") == 300
+        # Whatever went wrong, neither of them says what was in the messages.
+        for told in (log, server.data_dir / "server.log"):
+            assert SAID not in told.read_text()
 
 
 def lines(log: Path) -> list[str]:

@@ -1,9 +1,10 @@
 """The contract with the channels: CloudEvents in both modes, also from the SDK; the rest is refused by a rule."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
+from typing import Any
 
 import orjson
 import pytest
@@ -61,6 +62,29 @@ def test_messages_of_the_official_sdk_are_accepted(golden: Golden, make: Callabl
     assert {**said(decoded.data), **golden.data} == said(decoded.data)
     assert decoded.meta.occurred_at == attributes["time"]
     assert decoded.meta.traceparent == attributes["traceparent"]
+
+
+def wrongly_said(fields: dict[str, Any], word: str) -> Iterator[dict[str, Any]]:
+    """The fields, with a word in each place where a value stands, as it is and where it does not belong."""
+    for name, value in fields.items():
+        yield from ({**fields, name: wrong} for wrong in (word, [word], {"first": word}))
+        if isinstance(value, dict):
+            yield from ({**fields, name: wrong} for wrong in wrongly_said(value, word))
+    yield {**fields, "unknown": word}
+
+
+@pytest.mark.parametrize("golden", PUBLISHED, ids=lambda golden: golden.topic)
+def test_why_a_message_is_refused_repeats_no_value_of_its_data(golden: Golden) -> None:
+    """The reason is kept and published in the clear, and what is said in the data may be personal."""
+    reasons = []
+    for data in wrongly_said(golden.data, "Zaphod"):
+        value = orjson.dumps({**golden.event, "data": data})
+        try:
+            codec.decode(as_message((golden.key, value, []), topic_of(golden.topic)), NOON)
+        except Unreadable as error:
+            reasons.append(error.detail)
+    assert len(reasons) > len(golden.data)
+    assert [one for one in reasons if "Zaphod" in one] == []
 
 
 @pytest.mark.parametrize("golden", PUBLISHED, ids=lambda golden: golden.topic)

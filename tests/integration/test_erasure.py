@@ -1,11 +1,13 @@
-"""Whoever is forgotten is nowhere: no byte of what was personal is found in any table or file, and figures stay."""
+"""Whoever is forgotten is nowhere: no byte of what was personal is found in any table, file or topic; figures stay."""
 
+import asyncio
 import json
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -17,12 +19,15 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from consumers.deadline_watch import outgoing as reported
 from consumers.ingest import Ingest
 from consumers.outcome import Outcome
 from consumers.projector import Projector
+from consumers.publisher import AT_ONCE, outgoing
+from consumers.view_publisher import ViewPublisher
 from domain import registry
 from domain.account import TransactionPosted
-from domain.complaint import ComplaintClosed, ComplaintOpened, ComplaintResolved
+from domain.complaint import ComplaintClosed, ComplaintOpened, ComplaintReopened, ComplaintResolved
 from domain.contact import ContactAbandoned, ContactQueued
 from domain.customer import (
     CustomerClosed,
@@ -38,15 +43,20 @@ from infra import bootstrap, kehu_verify
 from infra.embedded.postgres import EmbeddedPostgres, binaries
 from infra.erasing import Erasing, tried
 from infra.kafka import codec
-from infra.kafka.topics import topic_of
+from infra.kafka.heads import HEADS
+from infra.kafka.producer import Headers, publish
+from infra.kafka.reading import held
+from infra.kafka.topics import DEAD_LETTERS, topic_of
+from infra.kafka.views import VIEW_TOPICS
 from infra.master_keys import new_key
 from infra.postgres import erasure, webhooks
-from infra.postgres.changes import Feed, connection
+from infra.postgres.changes import KEPT, Feed, connection
 from infra.postgres.dead_letters import DeadLetterOutbox
 from infra.postgres.following import step
 from infra.postgres.log import PostgresLog
 from infra.postgres.migrate import migrate
 from infra.postgres.read_models import PostgresReadModels
+from infra.postgres.running_deadlines import RunningDeadlines
 from infra.webhooks.signing import new_secret
 from projections.catalogue import ALL
 from projections.customers import CUSTOMERS
@@ -61,6 +71,8 @@ THEN = datetime(2015, 3, 2, 12, 0, tzinfo=UTC)
 """Long enough ago that nothing must be kept."""
 DAY = timedelta(days=1)
 HASH = "a1" * 16
+OURS = (DEAD_LETTERS, HEADS, topic_of("complaint.deadline-missed"), *VIEW_TOPICS)
+"""The topics that Kehu writes to. To the last but the views channels do, too, and nobody does here."""
 _numbers = count(1)
 
 
@@ -92,7 +104,7 @@ class Bank:
     def broken(self, key: bytes | None, value: bytes) -> None:
         assert self._take("kehu.surveys", (key, value, [("x-from", self.word.encode())])) == Outcome.DEAD
 
-    def _take(self, topic: str, encoded: tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]) -> Outcome:
+    def _take(self, topic: str, encoded: tuple[bytes | None, bytes | None, Headers]) -> Outcome:
         partition = Partition(topic, f"{topic}-1", 0)
         if partition not in self._offsets:
             self._offsets[partition] = 0
@@ -130,6 +142,23 @@ class Bank:
         for days, data in enumerate(facts):
             assert self.take(data, customer, days) == Outcome.APPENDED, data
 
+    def trouble(self, customer: str, word: str) -> None:
+        """What alerts tell of: a deadline that was missed, and a customer who is likely to leave."""
+        overdue, case = f"{customer}-1", f"{customer}-2"
+        rejected = ComplaintResolved(complaint_id=case, outcome="rejected", reasons=word, onward_rights=word)
+        reopened = ComplaintReopened(complaint_id=case, reason=word)
+        facts: list[Event] = [
+            ComplaintOpened(complaint_id=overdue, channel="app", description=word),
+            ComplaintOpened(complaint_id=case, channel="app", description=word),
+            *[rejected, reopened, rejected, reopened],
+            SurveyInvited(invitation_id=overdue, metric="csat", scale=5, channel="app"),
+            SurveyInvited(invitation_id=case, metric="nps", scale=10, channel="app"),
+            *(SurveyAnswered(invitation_id=one, score=1, comment=word) for one in (overdue, case)),
+        ]
+        for days, data in enumerate(facts):
+            assert self.take(data, customer, days) == Outcome.APPENDED, data
+        self.fold()
+
     def whole(self) -> "Bank":
         """With what waits and what died, and all of it folded."""
         self.story("gone", self.word)
@@ -143,6 +172,7 @@ class Bank:
         self.fold()
         with psycopg.connect(self.database) as conn:
             webhooks.add(conn, "crm", "https://crm.example/", "customers", None, new_secret(), None)
+            conn.execute("UPDATE kehu.webhooks SET error = %s", (f"400: {self.word} is unknown",))
             query = "INSERT INTO kehu.webhook_letters (webhook, keys, error, attempts) VALUES ('crm', %s, %s, 20)"
             for key in ("gone", "complaint-gone-1", '["gone-1", "service"]'):
                 conn.execute(query, (["stays", key], f"400: {self.word} is unknown"))
@@ -171,20 +201,65 @@ class Bank:
 
     def found(self, word: str | None = None) -> set[str]:
         """The tables in which a word stands, as text or as bytes."""
-        said = word or self.word
-        forms = [f"%{said}%", f"%{said.encode().hex()}%"]
+        wanted = [f"%{form.decode()}%" for form in forms(word or self.word)]
         with psycopg.connect(self.database) as conn:
             query = sql.SQL("SELECT EXISTS (SELECT FROM {} t WHERE t::text LIKE ANY(%s))")
             return {
                 name
                 for schema, name in self.tables()
-                if conn.execute(query.format(sql.Identifier(schema, name)), (forms,)).fetchone() == (True,)
+                if conn.execute(query.format(sql.Identifier(schema, name)), (wanted,)).fetchone() == (True,)
             }
+
+    async def publish(self, kafka: str) -> None:
+        """What a worker publishes by itself: missed deadlines, dead letters, and views with their tombstones."""
+        with closing(RunningDeadlines(self.database)) as running:
+            missed = [reported(one) for one in running.over(bootstrap.now(), THEN, 10)]
+        await publish(kafka, missed)
+        for topic, key, value, headers in missed:
+            assert self._take(topic, (key, value, headers)) == Outcome.APPENDED
+        self.fold()
+        with closing(DeadLetterOutbox(self.database)) as outbox:
+            while letters := outbox.pending(AT_ONCE):
+                await publish(kafka, map(outgoing, letters))
+                outbox.done(letters)
+        views = ViewPublisher(self.database, kafka, lambda _seconds: None)
+        try:
+            while (await views.once())[1]:
+                pass
+        finally:
+            await views.on_stop()
 
     def sees(self, customer: str) -> list[Any]:
         """What the log says in personal fields of a customer's registrations."""
         events = self.log.read(Position(0), 1000, ["customer.registered"])
         return [getattr(one.event, "name", None) for one in events if one.meta.customer_id == customer]
+
+
+async def records(kafka: str) -> dict[str, list[bytes]]:
+    """Every record of the topics of ours, from the first: key, value and headers in one, by topic."""
+    found: dict[str, list[bytes]] = {topic: [] for topic in OURS}
+    async for some in held(kafka, *OURS):
+        for one in some:
+            headers = (part for name, value in one.headers for part in (name.encode(), value))
+            found[one.topic].append(b"\0".join(part or b"" for part in (one.key, one.value, *headers)))
+    return found
+
+
+def forms(word: str) -> list[bytes]:
+    """A word as it is said, as it is compared, and as a telephone number of it is; each also as bytes in hex."""
+    digits = "".join(filter(str.isdigit, word))
+    said = [word.encode(), word.lower().encode(), *([digits.encode()] if len(digits) > 9 else [])]
+    return [*said, *(one.hex().encode() for one in said)]
+
+
+def stands(word: str, where: bytes) -> bool:
+    """Whether a word stands somewhere, in one of its forms."""
+    return any(form in where for form in forms(word))
+
+
+def naming(told: dict[str, list[bytes]], *words: str) -> set[str]:
+    """The topics with a record in which one of the words stands."""
+    return {topic for topic, found in told.items() if any(stands(word, one) for one in found for word in words)}
 
 
 @pytest.fixture(scope="module")
@@ -207,17 +282,30 @@ def bank(whole: Bank, postgres_server: EmbeddedPostgres) -> Iterator[Bank]:
 
 def test_before_an_erasure_only_the_read_model_of_customers_holds_personal_data_in_the_clear(bank: Bank) -> None:
     # And what others answered, who know them by name.
-    assert bank.found() == {"customer_personal", "webhook_letters"}
+    assert bank.found() == {"customer_personal", "webhook_letters", "webhooks"}
     assert bank.sees("gone") == [bank.word]
     shown = {letter["value"] for letter in dead_letters(bank.database)}
     assert f"{{not json of {bank.word}".encode() in shown
 
 
 def test_after_an_erasure_nothing_personal_is_found_and_figures_stay(
-    bank: Bank, postgres_server: EmbeddedPostgres, tmp_path: Path
+    bank: Bank, postgres_server: EmbeddedPostgres, topics: str, tmp_path: Path
 ) -> None:
+    bank.trouble("claims", "Trillian")
+    with psycopg.connect(bank.database, autocommit=True) as conn:
+        conn.execute("ANALYZE")  # as PostgreSQL does by itself, which keeps values of columns to plan by them
+    key, file = tmp_path / "seal.pem", tmp_path / "certificate.json"
+    assert kehu("audit", "key", "--out", str(key)).code == 0
+    seal = ("audit", "seal", "--key", str(key), "--postgres", bank.database, "--kafka", topics, "--to-topic")
+    assert kehu(*seal).code == 0
+    asyncio.run(bank.publish(topics))
+    told = asyncio.run(records(topics))
+    # Records of each tell of customers, of this one or of another, and none ever said who they are.
+    assert {topic for topic in OURS if told[topic]} == set(OURS)
+    views = {f"kehu.views.{name}" for name in ("customers", "retention-risk", "service-queues")}
+    assert naming(told, "gone") == {DEAD_LETTERS, *views}
     before = bank.digests()
-    file = tmp_path / "certificate.json"
+    assert naming(told, bank.word, "Trillian") == set()
     done = bank.erase("gone", "--certificate", str(file))
     assert done.code == 0, done.err
     assert bank.found() == set()
@@ -232,19 +320,31 @@ def test_after_an_erasure_nothing_personal_is_found_and_figures_stay(
     folder = postgres_server.data_dir / "base" / str(oid)
     files = [path for path in folder.iterdir() if path.is_file()]
     assert len(files) > 100
-    assert [path.name for path in files if bank.word.encode() in path.read_bytes()] == []
-    assert bank.word not in (postgres_server.data_dir / "server.log").read_text()
+    assert [path.name for path in files if stands(bank.word, path.read_bytes())] == []
+    assert not stands(bank.word, (postgres_server.data_dir / "server.log").read_bytes())
     # Nor in a backup that is made from now on.
     dump = subprocess.run([binaries() / "pg_dump", bank.database], capture_output=True, check=True, timeout=60).stdout
     assert b"Trillian" in dump
-    assert not any(form in dump for form in (bank.word.encode(), bank.word.encode().hex().encode()))
+    assert not stands(bank.word, dump)
+    # Nor in a record of our topics, from their beginning on: whether a broker compacts them makes no difference.
+    assert kehu(*seal).code == 0
+    asyncio.run(bank.publish(topics))
+    told, published = asyncio.run(records(topics)), told
+    more = {topic: len(found) - len(published[topic]) for topic, found in told.items()}
+    assert {topic: n for topic, n in more.items() if n} == {
+        DEAD_LETTERS: 1,
+        HEADS: 1,
+        "kehu.views.customers": 1,
+        "kehu.views.retention-risk": 1,
+    }
+    assert naming(told, bank.word, "Trillian") == set()
     # Of the read models only those change that show who somebody is; the others as if nothing had happened.
     bank.fold()
     after = bank.digests()
     assert {name for name in after if after[name] != before[name]} == {"customers", "retention_risk"}
     told = json.loads(file.read_bytes())
     assert (told["customer"], told["outcome"], told["head_after"]) == ("gone", "erased", None)
-    assert told["purged"]["messages"] == {"parked": 1, "dead_letters": 3, "answers": 3}
+    assert told["purged"]["messages"] == {"parked": 1, "dead_letters": 3, "answers": 4}
     assert {letter["value"] for letter in dead_letters(bank.database)} == {
         None,
         b"{nobody knows whose, and it names gone-10",
@@ -252,6 +352,60 @@ def test_after_an_erasure_nothing_personal_is_found_and_figures_stay(
     assert told["purged"]["found"]["personal_rows"] == 7
     assert told["left"]["events_in_the_clear"] == 0
     assert kehu("show", "reconciliation", "--postgres", bank.database).code == 0
+
+
+def test_the_journal_of_postgresql_holds_in_the_clear_what_the_read_model_does_until_it_is_removed(
+    bank: Bank, postgres_server: EmbeddedPostgres
+) -> None:
+    word = f"Arthur{uuid4().hex}"
+    with psycopg.connect(postgres_server.url(), autocommit=True) as conn, removing(conn):
+        taken = since(conn)
+        bank.story("other", word)
+        assert bank.take(SurveyAnswered(invitation_id="unasked", score=3, comment=word), "other") == Outcome.PARKED
+        bank.broken(b"other", f"{{not json of {word}".encode())
+        folded = since(conn)
+        bank.fold()
+        end = since(conn)
+        assert not stands(word, journal(postgres_server, taken, folded))
+        assert stands(word, journal(postgres_server, folded, end))
+        assert bank.erase("other").code == 0
+        conn.execute("SELECT pg_switch_wal()")
+        conn.execute("CHECKPOINT")
+    files = [path for path in (postgres_server.data_dir / "pg_wal").iterdir() if path.is_file()]
+    assert files
+    assert [path.name for path in files if stands(word, path.read_bytes())] == []
+
+
+@contextmanager
+def removing(conn: "psycopg.Connection[tuple[Any, ...]]") -> Iterator[None]:
+    """A server that removes files of its journal which it needs no more, and does not use them again as they are."""
+    conn.execute("ALTER SYSTEM SET wal_recycle = off")
+    conn.execute("SELECT pg_reload_conf()")
+    try:
+        yield
+    finally:
+        conn.execute("ALTER SYSTEM RESET wal_recycle")
+        conn.execute("SELECT pg_reload_conf()")
+
+
+def since(conn: "psycopg.Connection[tuple[Any, ...]]") -> int:
+    """The byte of the journal at which what happens from now on begins; what happened before is in its files."""
+    conn.execute("SELECT pg_switch_wal()")
+    (at,) = conn.execute("SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint").fetchone() or (0,)
+    return int(at)
+
+
+SEGMENT, PAGE = 16 * 1024 * 1024, 8192
+
+
+def journal(server: EmbeddedPostgres, start: int, end: int) -> bytes:
+    """What stands in the journal from one byte to another, without the heads of its pages, which would split words."""
+    found = []
+    for segment in range(start // SEGMENT, end // SEGMENT):
+        file = server.data_dir / "pg_wal" / f"00000001{segment >> 8:08X}{segment & 255:08X}"
+        whole = file.read_bytes()
+        found += [whole[at + (24 if at else 40) : at + PAGE] for at in range(0, SEGMENT, PAGE)]
+    return b"".join(found)
 
 
 def test_a_certificate_is_proven_by_the_sealed_log_and_proofs_from_before_stay_valid(
@@ -280,6 +434,38 @@ def test_a_certificate_is_proven_by_the_sealed_log_and_proofs_from_before_stay_v
     assert unsigned == {name: value for name, value in first.items() if name not in ("key_id", "signature")}
 
 
+FIGURES = ("satisfaction", "satisfaction_causes", "queue_flow", "queue_items", "customer_answers", "customer_timeline")
+
+
+def test_a_replay_of_a_moment_before_an_erasure_shows_erased_and_all_figures_as_they_were(bank: Bank) -> None:
+    def replayed(view: str, *asked: str) -> Any:
+        done = kehu("audit", "replay", view, *asked, "--json", "--limit", "0", "--postgres", bank.database)
+        assert done.code == 0, done.err
+        return json.loads(done.out)
+
+    then, of_one = ("--as-of-position", "30"), ("--customer", "gone")
+    before = {view: replayed(view, *then) for view in FIGURES}
+    said = replayed("customer_personal", *then, *of_one)["rows"]
+    assert {(row["field"], stands(bank.word, row["value"].encode())) for row in said} >= {
+        ("name", True),
+        ("email", True),
+    }
+    assert bank.erase().code == 0
+    # The same rows with the same digests: nothing that is counted by was erased.
+    assert {view: replayed(view, *then) for view in FIGURES} == before
+    # Where something personal was is that it was: the same rows of the same events, and nobody reads what they said.
+    erased, again = (replayed("customer_personal", *then, *of_one) for _ in range(2))
+    assert erased == again
+    names = ("field", "occurred_at", "event_id", "position")
+    assert [[row[name] for name in names] for row in erased["rows"]] == [[row[name] for name in names] for row in said]
+    assert {row["value"] for row in erased["rows"]} == {"[erased]", '["[erased]"]'}
+    assert {row["matched"] for row in erased["rows"]} == {None}
+    # As of now they are gone; others are as they were.
+    assert replayed("customer_personal", *of_one)["rows"] == []
+    assert "Trillian" in str(replayed("customer_personal", "--customer", "stays")["rows"])
+    assert not stands(bank.word, str(replayed("customer_timeline", *of_one)).encode())
+
+
 def test_a_rebuild_after_an_erasure_gives_the_same_rows(bank: Bank) -> None:
     assert bank.erase().code == 0
     bank.fold()
@@ -300,7 +486,7 @@ def test_a_former_build_does_not_keep_what_the_live_one_forgot(bank: Bank) -> No
 def test_an_erased_customer_leaves_the_views(bank: Bank) -> None:
     """Whoever follows the views, by topic, by webhook or over HTTP, is told that the rows are gone."""
     with closing(connection(bank.database)) as shared:
-        feed = Feed(shared)
+        feed = Feed(shared, places=True)
         live, before = feed.live(), {}
         for view in VIEWS:
             seen = step(feed, view, None, live[view.projection.name], 1000)
@@ -314,6 +500,16 @@ def test_an_erased_customer_leaves_the_views(bank: Bank) -> None:
         }
     gone = {name: [(one.key, one.row) for one in updates] for name, updates in told.items() if updates}
     assert gone == {"customers": [("gone", None)], "retention-risk": [("gone", None)]}
+    # Whoever may see the rows of some branches only hears of it by the place that was left. It is kept for as long as
+    # somebody may ask: without it the row would stay with them.
+    left = {name: [one.left for one in updates] for name, updates in told.items() if updates}
+    assert left == {name: [[{"branch": "Harbour", "segment": None}]] for name in gone}
+    with closing(connection(bank.database)) as shared:
+        feed = Feed(shared)
+        for view in VIEWS:
+            stands_at = live[view.projection.name]
+            feed.forget(view, replace(stands_at, at=stands_at.at + KEPT + DAY))
+    assert "places" not in bank.found("Harbour")
 
 
 def test_what_comes_later_of_somebody_who_was_forgotten_holds_nothing_personal(bank: Bank) -> None:
@@ -333,19 +529,20 @@ def test_what_comes_later_of_somebody_who_was_forgotten_holds_nothing_personal(b
 
 def test_all_ids_of_a_person_are_forgotten_together_and_each_has_its_own_key(database: str) -> None:
     with closing(Bank(database)) as bank:
-        for customer in ("a", "b", "c"):
-            bank.story(customer, f"{bank.word}-{customer}")
+        words = {customer: f"Ford{uuid4().hex}" for customer in ("a", "b", "c")}
+        for customer, word in words.items():
+            bank.story(customer, word)
         # With ids of the survivor: they are compared, and not kept under the key of the other.
         merged = CustomerMerged(into="b", reason=f"both {bank.word}", by="desk", tax_id_hash="b2" * 16)
         assert bank.take(merged, "a", 50) == Outcome.APPENDED
         bank.fold()
         assert bank.erase("a", "--dry-run", "--json").rows[0]["customers"][0]["customer"] == "b"
-        assert bank.sees("b") == [f"{bank.word}-b"]
+        assert bank.sees("b") == [words["b"]]
         done = bank.erase("a", "--json")
         assert sorted(one["customer"] for one in done.rows) == ["a", "b"]
-        assert [bank.sees(one) for one in ("a", "b", "c")] == [["[erased]"], ["[erased]"], [f"{bank.word}-c"]]
-        assert bank.found(f"{bank.word}-a") | bank.found(f"{bank.word}-b") | bank.found("both") == set()
-        assert bank.found(f"{bank.word}-c") == {"customer_personal"}
+        assert [bank.sees(one) for one in ("a", "b", "c")] == [["[erased]"], ["[erased]"], [words["c"]]]
+        assert bank.found(words["a"]) | bank.found(words["b"]) | bank.found("both") == set()
+        assert bank.found(words["c"]) == {"customer_personal"}
 
 
 STEPS = ("erasing", "forgetting", "forgotten", "emptying", "emptied", "purging", "purged", "sealing", "sealed")
@@ -434,20 +631,26 @@ def test_while_an_erasure_is_interrupted_a_worker_goes_on(database: str, monkeyp
         assert row["purged"]["states"] == {"snapshots": 1}
 
 
+def looked_at(database: str) -> list[tuple[str, str]]:
+    """What the doctor says of erasures; each that is not well has the command that mends it."""
+    told = [
+        one
+        for one in kehu("doctor", "--postgres", database, "--kafka", "", "--json").rows
+        if one["check"] == "erasures"
+    ]
+    assert all((one["verdict"] == "ok") != ("`kehu erase --due`" in one["remedy"]) for one in told)
+    return [(one["verdict"], one["detail"]) for one in told]
+
+
 def test_the_doctor_names_an_interrupted_erasure_also_without_the_master_key(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def told() -> tuple[str, str]:
-        rows = kehu("doctor", "--postgres", database, "--kafka", "", "--json").rows
-        ((verdict, detail),) = [(row["verdict"], row["detail"]) for row in rows if row["check"] == "erasures"]
-        return verdict, detail
-
-    assert told() == ("ok", "none was interrupted")
+    assert looked_at(database) == [("ok", "none was interrupted, and nobody is due")]
     with psycopg.connect(database) as conn:
         erasure.begin(conn, "gone", "request dr-1", "desk", {})
     for key in (new_key(), "wrong"):
         monkeypatch.setenv("KEHU_MASTER_KEY", key)
-        assert told() == ("wrong", "1 were interrupted: gone")
+        assert looked_at(database) == [("wrong", "1 were interrupted: gone")]
 
 
 def test_without_the_master_key_nobody_is_forgotten(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -528,8 +731,13 @@ def test_what_must_be_kept_is_restricted_until_a_date_and_a_bank_sets_its_own_ru
     # Nobody is due before the date has come; then everybody is for whom nothing else stands against it.
     due = ("erase", "--due", "--postgres", bank.database)
     assert kehu(*due, "--json").rows == []
+    assert looked_at(bank.database) == [("ok", "none was interrupted, and nobody is due")]
     with psycopg.connect(bank.database) as conn:
         conn.execute("UPDATE kehu.customer_restrictions SET until = current_date")
+    # Without the master key, too.
+    with monkeypatch.context() as without:
+        without.setenv("KEHU_MASTER_KEY", "none")
+        assert looked_at(bank.database) == [("warning", "1 need be kept no longer: gone")]
     later = kehu(*due)
     assert (later.code, "until 2315-03-13" in later.err) == (5, True)
     monkeypatch.delenv("KEHU_ERASURE_RULES")
@@ -552,6 +760,30 @@ def test_a_log_of_a_former_release_is_told_to_hold_personal_data_in_the_clear(ba
         )
     (told,) = bank.erase("gone", "--json").rows
     assert told["left"]["events_in_the_clear"] == 2
+
+
+def test_dead_letters_of_a_former_release_are_forgotten_where_they_name_the_customer(bank: Bank) -> None:
+    """Given letters in the clear, when a customer is erased, those that nobody could read are searched as well."""
+    letters = {
+        (None, None): b'{"subject": "gone", "said": "%b"' % bank.word.encode(),
+        (bank.word.encode(), None): b"{gone said it",
+        (b"gone", "customer-gone"): b'{"said": "%b"}' % bank.word.encode(),
+        # Of others: one that was read, and one that names another.
+        (b"stays", "complaint-stays-1"): b'{"complaint_id": "stays-1", "said": "like gone"}',
+        (None, ""): b"{gone-10 said something",
+    }
+    with psycopg.connect(bank.database) as conn:
+        for offset, ((key, stream), value) in enumerate(letters.items(), 100):
+            conn.execute(
+                """INSERT INTO kehu.dead_letters (topic, topic_id, partition, kafka_offset, kafka_timestamp, key, value,
+                    header_names, header_values, rule, detail, stream, died_at)
+                VALUES ('kehu.surveys', 'former', 0, %s, 0, %s, %s, '{}', '{}', 'r', 'd', %s, now())""",
+                (offset, key, value, stream or None),
+            )
+    assert bank.erase().code == 0
+    assert bank.found() == set()
+    kept = {letter["value"] for letter in dead_letters(bank.database) if letter["topic_id"] == "former"}
+    assert kept == {None, letters[b"stays", "complaint-stays-1"], letters[None, ""]}
 
 
 def test_a_person_sees_everything_that_is_held_on_them_and_nothing_of_others(bank: Bank) -> None:

@@ -16,13 +16,16 @@ from domain.values import Position
 from infra import signing
 from infra.kafka import codec
 from infra.postgres import data_keys, roles
-from infra.postgres.changes import connection
+from infra.postgres.changes import Feed, connection
+from infra.postgres.following import step
 from infra.postgres.log import PostgresLog
 from infra.postgres.read_models import PostgresReadModels
-from infra.postgres.webhooks import Webhooks
+from infra.postgres.webhooks import OWNER, Webhooks
 from infra.settings import Settings
 from projections.catalogue import ALL
+from projections.customers import CUSTOMERS
 from projections.satisfaction import SATISFACTION
+from projections.views import VIEWS
 from tests.support.cli import kehu
 from tests.support.ingesting import ingesting, publish, survey
 from tests.support.own_postgres import guarded_database
@@ -34,8 +37,10 @@ STATEMENTS = {
     "DELETE": "DELETE FROM {} WHERE false",
     "TRUNCATE": "TRUNCATE {}",
 }
-MODELS = (f"satisfaction_v{SATISFACTION.version}.satisfaction_daily", "kehu.satisfaction_daily")
-"""A table of a build, and the view that shows it."""
+FOLLOWED = (f"satisfaction_v{SATISFACTION.version}.satisfaction_daily", "kehu.satisfaction_daily")
+"""A table of a build whose changes are told, and the view that shows it."""
+OTHERS = (f"customers_v{CUSTOMERS.version}.customer_personal", "kehu.customer_personal")
+"""One that stays here."""
 
 
 @pytest.fixture(scope="module")
@@ -46,18 +51,20 @@ def guarded() -> Iterator[str]:
 
 
 def tables(conn: "psycopg.Connection[tuple[str, ...]]") -> list[str]:
-    """Every table and view of the schema `kehu`, with a table of a build instead of all of them."""
+    """Every table and view of the schema `kehu`, with two tables of builds instead of all of them."""
     rows = conn.execute(
         "SELECT relname FROM pg_class WHERE relnamespace = 'kehu'::regnamespace AND relkind IN ('r', 'v') ORDER BY 1"
     ).fetchall()
     views = {table.name for projection in ALL for table in projection.tables}
-    return [f"kehu.{name}" for (name,) in rows if name not in views] + list(MODELS)
+    return [f"kehu.{name}" for (name,) in rows if name not in views] + [*FOLLOWED, *OTHERS]
 
 
 def allowed(role: str, table: str) -> set[str]:
     """What the declaration says."""
     rights = roles.MAY[role]
-    return set(rights.get(roles.MODELS if table in MODELS else table.removeprefix("kehu."), ()))
+    if table in FOLLOWED:
+        return set(rights.get(roles.MODELS, ())) | set(rights.get(roles.FOLLOWED, ()))
+    return set(rights.get(roles.MODELS if table in OTHERS else table.removeprefix("kehu."), ()))
 
 
 @pytest.mark.parametrize("role", roles.MAY)
@@ -83,8 +90,7 @@ def test_a_role_can_do_what_is_declared_and_nothing_else(guarded: str, role: str
 
 def may(conn: "psycopg.Connection[tuple[str, ...]]", table: str, what: str, column: tuple[str, ...] | None) -> bool:
     """Whether PostgreSQL lets the statement through to the table; what the table says to it is another matter."""
-    assert column is not None
-    statement = STATEMENTS[what].format(table, column=column[0]).encode()
+    statement = STATEMENTS[what].format(table, column=column[0] if column else "").encode()
     try:
         with conn.transaction(force_rollback=True):
             conn.execute(statement)
@@ -114,6 +120,14 @@ def test_a_reader_sees_when_events_were_recorded_and_none_of_them(guarded: str) 
         ).fetchone() == (0,)
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             conn.execute("SELECT state FROM kehu.stored_events")
+
+
+@pytest.mark.parametrize("table", ["kehu.data_keys", "kehu.parked", "kehu.dead_letters", "kehu.stored_events", *OTHERS])
+def test_who_delivers_webhooks_reads_nothing_personal(guarded: str, table: str) -> None:
+    with psycopg.connect(guarded, autocommit=True) as conn:
+        conn.execute("SET ROLE kehu_deliverer")
+        assert not may(conn, table, "SELECT", None)
+        assert may(conn, FOLLOWED[1], "SELECT", None)
 
 
 def as_user(url: str, name: str, *granted: str) -> str:
@@ -184,8 +198,15 @@ def test_a_worker_a_reader_an_operator_and_an_auditor_work_with_their_own_rights
     added = kehu("webhooks", "add", "crm", *url, "--postgres", operator, "--json")
     deliverer = as_user(guarded, "a_deliverer", "kehu_deliverer")
     with closing(connection(deliverer)) as shared:
-        (webhook,) = Webhooks(shared, data_keys.of(deliverer)).active()
+        (webhook,) = Webhooks(shared, data_keys.of_webhooks(deliverer)).active()
+        # It has the master key: of the keys that this opens it is given that of the secrets, and no customer's.
+        with shared.use() as conn:
+            assert conn.execute("SELECT customer_id FROM kehu.webhook_data_keys").fetchall() == [(OWNER,)]
+        live, rows = Feed(shared).live(), {}
+        for view in VIEWS:
+            rows[view.name] = step(Feed(shared), view, None, live[view.projection.name], 10).page.updates
     assert webhook.secrets == [added.rows["secret"]]
+    assert rows["satisfaction"]
     refused = kehu("show", "satisfaction", "--known-at", "2100-01-01", "--postgres", reader)
     assert (refused.code, "has no right to that" in refused.err) == (3, True)
 

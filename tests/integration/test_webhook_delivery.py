@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 from jsonschema import Draft202012Validator
+from structlog.testing import capture_logs
 
 from consumers import webhook_delivery
 from consumers.patience import Servers
@@ -116,13 +117,20 @@ def test_what_it_never_takes_becomes_a_dead_letter_and_is_sent_again_as_it_is_th
         async with receiving(new_secret()) as receiver:
             add(world, receiver)
             world.happens(*arrives(1))
-            receiver.answer = lambda: 500
+            receiver.answer, receiver.says = (lambda: 500), "Zaphod is unknown"
             async with delivering(world, tries=3):
-                await until(lambda: listed(world)["dead_letters"])
+                with capture_logs() as log:
+                    await until(lambda: listed(world)["dead_letters"])
+                # What it answers may name somebody: it is in the store, where it can be erased, and in no log.
+                assert {one["event"].partition(" of ")[0] for one in log} == {
+                    "a webhook does not take what it is told",
+                    "rows became a dead letter",
+                }
+                assert "Zaphod" not in str(log)
                 (letter,) = by_hand(world, webhooks.letters, "crm", 0)
                 assert letter["keys"] == ["contact-k1"]
                 assert letter["attempts"] == 3
-                assert letter["error"] == "500"
+                assert letter["error"] == "500: Zaphod is unknown"
                 assert len(set(receiver.ids)) == 1, "a message that is sent again has its id"
                 receiver.answer = lambda: 204
                 world.happens(*leaves(1))

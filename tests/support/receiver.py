@@ -25,6 +25,8 @@ class Receiver:
 
     secret: str = ""
     answer: Callable[[], int] = lambda: 204
+    says: str = ""
+    """Why it takes nothing."""
     rows: dict[str, tuple[int, Any]] = field(default_factory=dict)
     sequences: dict[str, str] = field(default_factory=dict)
     told: list[dict[str, Any]] = field(default_factory=list)
@@ -63,7 +65,8 @@ class Receiver:
         status = self.answer()
         if 200 <= status < 300:
             self.take(json.loads(body))
-        return web.Response(status=status, headers={"Location": self.url} if 300 <= status < 400 else {})
+        said = None if status in (204, 304) else self.says
+        return web.Response(status=status, text=said, headers={"Location": self.url} if 300 <= status < 400 else {})
 
 
 @asynccontextmanager
