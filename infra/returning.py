@@ -65,7 +65,8 @@ class Question:
     def about(self, upto: Position) -> dict[str, Any]:
         """What an answer says of itself, beside its rows."""
         rule = self.rule
-        version = {"name": self.name, "version": rule.version, "source": rule.source}
+        note = " ".join(rule.note.split())
+        version = {"name": self.name, "version": rule.version, "source": rule.source, "note": note}
         return {"return": {**version, **asdict(self.period), "where": dict(self.where)}, "as_of": as_of(upto)}
 
 

@@ -84,7 +84,7 @@ def regulatory_return(
             limit=limit if cases else 0,
             fresh=[fresh],
             about=about,
-            notes=[] if cases else [f"digest {about['digest']}"],
+            notes=[] if cases else [f"digest {about['digest']}", *filter(None, [about["return"]["note"]])],
         )
 
 

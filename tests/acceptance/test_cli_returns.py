@@ -46,6 +46,7 @@ def test_the_table_says_to_which_position_it_counts(history: History) -> None:
     assert "uk_disp version 2" in table
     assert "within_3_business_days" in table
     assert "log shows position" in table
+    assert "were not read at the source" in " ".join(table.split()), "what is not certain of a version is told"
     assert "1 rows, as many as --limit lets through" in asked(history, "--cases", "--limit", "1").out
 
 
