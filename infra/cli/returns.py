@@ -1,6 +1,6 @@
 """`kehu audit return`: what a regulator wants counted of the complaints of a period, and the complaints behind it."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict
 from datetime import datetime
@@ -11,6 +11,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from domain.returns import MEASURES, OUTCOMES, RETURNS, VERDICTS, Chosen, Period
+from domain.values import Position
 from infra import auditing, bootstrap, returning
 from infra.cli.filters import Where, single
 from infra.cli.output import Csv, Json, Limit, Ndjson, Row, console, print_rows
@@ -66,12 +67,11 @@ def regulatory_return(
     with auditing.snapshot(postgres, 1) as (conn,), ExitStack() as reading:
         upto = returning.position(conn, asked, bootstrap.now())
         fresh, about = returning.freshness(conn, upto), question.about(upto)
-        told = reading.enter_context(_progress(upto))
         if cases:
-            found = returning.cases(conn, question, upto, told=told)
-            rows: Iterable[Row] = islice(reading.enter_context(closing(found)), limit or None)
+            rows: Iterable[Row] = reading.enter_context(closing(_cases(conn, question, upto, limit)))
         else:
-            counted = returning.figures(conn, question, upto, told)
+            with _progress(upto) as told:
+                counted = returning.figures(conn, question, upto, told)
             rows, about = counted.rows, {**about, "digest": counted.digest}
         print_rows(
             f"{name} version {question.rule.version}, {period.since} to before {period.until}",
@@ -96,6 +96,14 @@ def _check(question: returning.Question, cases: bool) -> None:
     if (wrong := question.impossible()) is not None:
         name, names = wrong
         raise typer.BadParameter(f"use {', '.join(names)}", param_hint=f"--{name} {getattr(question.chosen, name)}")
+
+
+def _cases(
+    conn: returning.Conn, question: returning.Question, upto: Position, limit: int
+) -> Generator[Row, None, None]:
+    # The progress ends with the last row, before a table of them is printed.
+    with _progress(upto) as told, closing(returning.cases(conn, question, upto, told=told)) as rows:
+        yield from islice(rows, limit or None)
 
 
 @contextmanager
