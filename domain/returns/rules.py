@@ -1,9 +1,11 @@
 """The versions of `domain/rules/returns.toml`: whose complaints a return counts, and into which bands and states."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cached_property
+from itertools import combinations
 
 import msgspec
 
@@ -96,23 +98,43 @@ class Period:
         return place.midnight(self.since).astimezone(UTC), place.midnight(self.until).astimezone(UTC)
 
 
-def _checked(rules: Mapping[str, Versions[Return]]) -> Mapping[str, Versions[Return]]:
-    known = {one.name for one in clocks.PRESETS if one.clock == "statutory"}
-    for name, versions in rules.items():
-        for one in versions:
-            where = f"returns.{name} version {one.version}"
-            if unknown := sorted(one.regimes - known):
-                raise UnusableRules(f"{where}: {', '.join(unknown)} is no statutory preset")
-            if one.calendar not in clocks.CALENDARS:
-                raise UnusableRules(f"{where}: no calendar {one.calendar}")
-            if [band.upto is None for band in one.bands] != [False] * (len(one.bands) - 1) + [True]:
-                raise UnusableRules(f"{where}: the last band, and no other, has no end")
-    return rules
-
-
-RETURNS: Mapping[str, Versions[Return]] = _checked(
-    {
+def made(found: Mapping[str, Versions[Return]]) -> Mapping[str, Versions[Return]]:
+    """Returns with their names. Raises UnusableRules for one that could not be counted, or whose figures would not add
+    up.
+    """
+    named = {
         name: Versions(f"returns.{name}", tuple(msgspec.structs.replace(one, name=name) for one in versions))
-        for name, versions in read("returns", Return).items()
+        for name, versions in found.items()
     }
-)
+    for versions in named.values():
+        for one in versions:
+            for wrong in _wrong(one):
+                raise UnusableRules(f"returns.{one.name} version {one.version}: {wrong}")
+    return named
+
+
+def _wrong(rule: Return) -> Iterator[str]:
+    """What must be corrected in a version."""
+    known = {one.name for one in clocks.PRESETS if one.clock == "statutory"}
+    if not rule.regimes:
+        yield f"name the presets whose cases it counts in `regimes`: {', '.join(sorted(known))}"
+    if unknown := sorted(rule.regimes - known):
+        yield f"{', '.join(unknown)} is no statutory preset; there are {', '.join(sorted(known))}"
+    if rule.calendar not in clocks.CALENDARS:
+        yield f"no calendar {rule.calendar}; there are {', '.join(sorted(clocks.CALENDARS))}"
+    if [band.upto is None for band in rule.bands] != [False] * (len(rule.bands) - 1) + [True]:
+        yield "the last band, and no other, has no end: leave out its `upto`, and give one to each of the others"
+    if any(band.upto is not None and band.upto < 1 for band in rule.bands):
+        yield "a band ends after one period or more: give it an `upto` from 1 on"
+    limits = [(band.kind, band.upto) for band in rule.bands if band.upto is not None]
+    if any(a >= b for (kind, a), (other, b) in combinations(limits, 2) if kind == other):
+        yield "write the shortest band first"
+    # Two of one name would be one cell, and the cells would no longer add up.
+    for what, names in (("bands", [band.name for band in rule.bands]), ("states", [*rule.states.names, *rule.untold])):
+        if twice := sorted(name for name, number in Counter(names).items() if number > 1):
+            yield f"give the {what} different names: {', '.join(twice)} is there more than once"
+        if not all(name.strip() for name in names):
+            yield f"give each of the {what} a name"
+
+
+RETURNS: Mapping[str, Versions[Return]] = made(read("returns", Return))

@@ -10,19 +10,20 @@ from datetime import date
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 from domain.errors import DomainError
 
 PACKAGE = "kehu_bank_rules"
-SUBJECTS: Mapping[str, bool] = {
-    "presets": True,
-    "calendars": True,
-    "codes": True,
-    "service_policies": False,
-    "costs": False,
+SUBJECTS: Mapping[str, Literal["names", "versions", "both"]] = {
+    "presets": "both",
+    "calendars": "both",
+    "codes": "both",
+    "service_policies": "versions",
+    "costs": "versions",
+    "returns": "names",
 }
-"""What a bank may add to, and whether there may be new names in it, or only new versions of what there is."""
+"""What a bank may add to, and whether new names, new versions of what there is, or both."""
 PREFIX = "own_"
 """How new names begin, so that no release ever has the same."""
 FIRST_OWN = 1000
@@ -82,8 +83,11 @@ def with_own(
 
 
 def _check(subject: str, name: str, versions: tuple[V, ...], is_released: bool) -> None:
-    where = f"{PACKAGE}/{subject}.toml, {name}"
-    if not is_released and not SUBJECTS[subject]:
+    where, may = f"{PACKAGE}/{subject}.toml, {name}", SUBJECTS[subject]
+    if is_released and may == "names":
+        told = "what the release has under this name is the same at every bank"
+        raise UnusableRules(f"{where}: {told}; give yours another one that begins with {PREFIX}")
+    if not is_released and may == "versions":
         raise UnusableRules(f"{where}: there is no such rule, and nothing would ask for it")
     if not is_released and not name.startswith(PREFIX):
         raise UnusableRules(f"{where}: a new name begins with {PREFIX}, so that no release ever has the same")

@@ -83,12 +83,13 @@ def print_rows(
     limit: int = 0,
     fresh: Sequence[Freshness] = (),
     about: Mapping[str, Any] | None = None,
+    notes: Sequence[str] = (),
 ) -> None:
     """Print the rows. `people` makes the row that is read in the table; only the columns in `wide` may wrap.
 
     `limit` is told when it may have cut the rows. With `fresh` the answer says how fresh it is: below the table, on
-    standard error beside CSV and NDJSON. With that or `about` JSON is an object of `freshness`, what `about` holds, and
-    `rows`.
+    standard error beside CSV and NDJSON; so are `notes`. With freshness or `about` JSON is an object of `freshness`,
+    what `about` holds, and `rows`.
     """
     if as_json + as_csv + as_ndjson > 1:
         raise typer.BadParameter("choose one", param_hint="--json, --csv and --ndjson")
@@ -104,10 +105,10 @@ def print_rows(
         _print_table(title, [people(row) for row in told], wide)
     cut = f"{limit} rows, as many as --limit lets through; --limit 0 gives all." if 0 < limit <= told.count else ""
     if as_json or as_csv or as_ndjson:
-        notes = [fresh_line(one) for one in fresh if not as_json] + [cut] * bool(cut)
-        sys.stderr.writelines(f"{note}\n" for note in notes)
+        told_beside = [*map(fresh_line, fresh), *notes] if not as_json else []
+        sys.stderr.writelines(f"{note}\n" for note in [*told_beside, *[cut] * bool(cut)])
         return
-    for note in [cut] * bool(cut) + [fresh_line(one) for one in fresh]:
+    for note in [*[cut] * bool(cut), *map(fresh_line, fresh), *notes]:
         say(note, "dim")
 
 

@@ -1,47 +1,26 @@
 """`kehu audit return`: what a regulator wants counted of the complaints of a period, and the complaints behind it."""
 
-from collections.abc import Generator, Iterator, Mapping
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from itertools import islice
 from typing import Annotated, Any
 
-import psycopg
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from domain.returns import (
-    MEASURES,
-    NAMES,
-    OUTCOMES,
-    RETURNS,
-    VERDICTS,
-    Chosen,
-    Counts,
-    Line,
-    Period,
-    Return,
-    Row,
-    rows_of,
-)
+from domain.returns import MEASURES, OUTCOMES, RETURNS, VERDICTS, Chosen, Period
 from domain.values import Position
-from infra import auditing
+from infra import auditing, bootstrap, returning
 from infra.cli.filters import Where, single
-from infra.cli.output import Csv, Json, Limit, Ndjson, console, print_rows
+from infra.cli.output import Csv, Json, Limit, Ndjson, Row, console, print_rows
 from infra.cli.reading import KnownAt
 from infra.cli.servers import Postgres
 from infra.cli.times import in_utc
-from infra.postgres.past import known_position
-from infra.postgres.questions.answer import Freshness
-from infra.postgres.streams import streams
+from infra.postgres.as_of import AsOf
 
-DIMENSIONS = ("branch", "product", "segment", "project_id")
 DAY = ["%Y-%m-%d"]
-_FRESH = """SELECT (SELECT recorded_at FROM kehu.stored_events WHERE notification_id = %(upto)s), n - %(upto)s,
-        coalesce((SELECT extract(epoch FROM clock_timestamp() - recorded_at) FROM kehu.stored_events
-            WHERE notification_id = %(upto)s + 1), 0)::float8
-    FROM kehu.log_head"""
 
 
 def regulatory_return(
@@ -80,23 +59,23 @@ def regulatory_return(
         raise typer.BadParameter(str(error), param_hint="--since and --until") from error
     if name not in RETURNS:
         raise typer.BadParameter(f"use {', '.join(sorted(RETURNS))}", param_hint=f"NAME {name}")
-    rule = RETURNS[name].on(period.since)
     chosen = Chosen(measure, band, state, outcome, verdict)
-    _check(rule, chosen, cases)
-    wanted = single(where, DIMENSIONS, branch=branch, product=product)
+    wanted = single(where, returning.DIMENSIONS, branch=branch, product=product)
+    question = returning.Question(name, period, wanted, chosen)
+    _check(question, cases)
+    asked = AsOf(as_of_position, in_utc(known_at))
     with auditing.snapshot(postgres, 1) as (conn,), ExitStack() as reading:
-        upto = known_position(conn, in_utc(known_at))
-        upto = Position(min(upto, upto if as_of_position is None else as_of_position))
-        fresh = _freshness(conn, upto)
-        rows = reading.enter_context(closing(_rows(conn, rule, period, upto, wanted)))
-        counts = Counts(rule)
-        if not cases:
-            for row in rows:
-                counts.add(row)
-        told: Iterator[Row | Line] = islice(filter(chosen.has, rows), limit or None) if cases else counts.lines()
+        upto = returning.position(conn, asked, bootstrap.now())
+        fresh, about = returning.freshness(conn, upto), question.about(upto)
+        if cases:
+            rows: Iterable[Row] = reading.enter_context(closing(_cases(conn, question, upto, limit)))
+        else:
+            with _progress(upto) as told:
+                counted = returning.figures(conn, question, upto, told)
+            rows, about = counted.rows, {**about, "digest": counted.digest}
         print_rows(
-            f"{name} version {rule.version}, {period.since} to before {period.until}",
-            map(asdict, told),
+            f"{name} version {question.rule.version}, {period.since} to before {period.until}",
+            rows,
             as_json,
             as_csv,
             as_ndjson,
@@ -104,44 +83,36 @@ def regulatory_return(
             wide=("case",),
             limit=limit if cases else 0,
             fresh=[fresh],
-            about={"return": {"name": name, "version": rule.version, **asdict(period)}},
+            about=about,
+            notes=[] if cases else [f"digest {about['digest']}", *filter(None, [about["return"]["note"]])],
         )
 
 
-def _check(rule: Return, chosen: Chosen, cases: bool) -> None:
-    """Raises BadParameter for a choice that nothing could have."""
-    known = {
-        "measure": MEASURES,
-        "band": [band.name for band in rule.bands],
-        "state": rule.states.names,
-        "outcome": OUTCOMES,
-        "verdict": VERDICTS,
-    }
-    for option, names in known.items():
-        if (said := getattr(chosen, option)) is None:
-            continue
-        if not cases:
-            raise typer.BadParameter("it chooses complaints: give --cases with it", param_hint=f"--{option}")
-        if said not in names:
-            raise typer.BadParameter(f"use {', '.join(names)}", param_hint=f"--{option} {said}")
+def _check(question: returning.Question, cases: bool) -> None:
+    """Raises BadParameter for a choice that nothing could have, or that is of figures."""
+    said = [name for name, value in asdict(question.chosen).items() if value is not None]
+    if said and not cases:
+        raise typer.BadParameter("it chooses complaints: give --cases with it", param_hint=f"--{said[0]}")
+    if (wrong := question.impossible()) is not None:
+        name, names = wrong
+        raise typer.BadParameter(f"use {', '.join(names)}", param_hint=f"--{name} {getattr(question.chosen, name)}")
 
 
-def _rows(
-    conn: "psycopg.Connection[Any]", rule: Return, period: Period, upto: Position, wanted: Mapping[str, str]
+def _cases(
+    conn: returning.Conn, question: returning.Question, upto: Position, limit: int
 ) -> Generator[Row, None, None]:
+    # The progress ends with the last row, before a table of them is printed.
+    with _progress(upto) as told, closing(returning.cases(conn, question, upto, told=told)) as rows:
+        yield from islice(rows, limit or None)
+
+
+@contextmanager
+def _progress(events: int) -> Iterator[Callable[[int], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console(stderr=True), transient=True) as progress:
         # How many of them are about complaints is known at the end only.
-        task = progress.add_task("events", total=upto)
-        for events in streams(conn, "complaint", NAMES, upto, lambda read: progress.advance(task, read)):
-            for row in rows_of(events, rule, period):
-                if all(getattr(row, one) == value for one, value in wanted.items()):
-                    yield row
-
-
-def _freshness(conn: "psycopg.Connection[Any]", upto: Position) -> Freshness:
-    recorded_at, behind, seconds = conn.execute(_FRESH, {"upto": upto}).fetchone() or (None, 0, 0.0)
-    return Freshness("log", upto, recorded_at, behind, seconds)
+        task = progress.add_task("events", total=events)
+        yield lambda read: progress.advance(task, read)
 
 
 def _figure_for_people(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from domain.clocks import PRESETS, calendars, policies
+from domain.returns import RETURNS
 from domain.rules import Rule
 from domain.rules.own import FIRST_OWN, SUBJECTS
 from infra import bootstrap
@@ -54,6 +55,7 @@ def _rows(today: date) -> Iterator[dict[str, Any]]:
         "codes": {name: list(versions) for name, versions in CODES.items()},
         "service_policies": {"service_policies": list(policies.RULES)},
         "costs": {"service": list(COSTS)},
+        "returns": {name: list(versions) for name, versions in RETURNS.items()},
     }
     for subject, names in found.items():
         for name, versions in names.items():

@@ -15,7 +15,18 @@ from infra.http.keys import DevelopmentKey, Keys, ProviderKeys
 from infra.http.parts import Parts
 from infra.http.publishing import Publisher
 from infra.http.rates import Rates
-from infra.http.routes import audit, audit_replay, changes, events, health, operations, service, views, webhooks
+from infra.http.routes import (
+    audit,
+    audit_replay,
+    audit_returns,
+    changes,
+    events,
+    health,
+    operations,
+    service,
+    views,
+    webhooks,
+)
 from infra.http.settings import HttpSettings, check_listens_safely
 from infra.http.store import Store
 from infra.http.tokens import DEVELOPMENT, Tokens
@@ -79,7 +90,7 @@ def routed(**given: object) -> FastAPI:
         redirect_slashes=False,
         **given,  # type: ignore[arg-type]
     )
-    for module in (health, views, changes, operations, service, webhooks, audit, audit_replay, events):
+    for module in (health, views, changes, operations, service, webhooks, audit, audit_replay, audit_returns, events):
         # Not included but taken over: a request goes to its endpoint without a search in each router.
         app.router.routes.extend(module.router.routes)
     problems.handle(app)

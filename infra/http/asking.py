@@ -29,6 +29,11 @@ Row = Mapping[str, Any]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^\x00]+$")]
 FIRST, LAST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 PAGE, MOST = 100, 1000
+Fields = Annotated[Text | None, Field(description="Only these fields of each row: names with commas between them.")]
+Format = Annotated[
+    Literal["json", "csv", "ndjson"] | None,
+    Field(description="Instead of the header Accept. CSV and NDJSON without a limit are the whole result, streamed."),
+]
 
 
 class Wanted(BaseModel):
@@ -40,10 +45,8 @@ class Wanted(BaseModel):
     cursor: Annotated[str, StringConstraints(max_length=2000)] | None = Field(
         None, description="Where the page before ended: its `next`."
     )
-    fields: Text | None = Field(None, description="Only these fields of each row: names with commas between them.")
-    format: Literal["json", "csv", "ndjson"] | None = Field(
-        None, description="Instead of the header Accept. CSV and NDJSON without a limit are the whole result, streamed."
-    )
+    fields: Fields = None
+    format: Format = None
 
     def filters(self) -> dict[str, Any]:
         """What chooses among the rows."""

@@ -16,6 +16,7 @@ from infra.http import problems, rows
 from infra.http.parameters import Parameters
 from infra.http.problems import MEDIA, Problem
 from infra.http.routes.audit import ACCESS_LOG, ACTS
+from infra.http.routes.audit_returns import RETURNS_VIEW
 from infra.http.routes.events import BATCH, JSON
 from infra.http.routes.operations import DEAD_LETTERS, PARKED, PROJECTIONS
 from infra.http.routes.views import CASES_VIEW, QUEUES_VIEW, RISK_VIEW, SATISFACTION_VIEW, TIMELINE_VIEW
@@ -45,6 +46,10 @@ _HEADERS: Mapping[str, Any] = {
 _OF_REPLAYS: Mapping[str, Any] = {
     "Kehu-As-Of": {"description": "What names this moment again.", "schema": {"type": "string"}},
     "Kehu-Digest": {"description": "Of all rows of the view at this moment.", "schema": {"type": "string"}},
+}
+_OF_FIGURES: Mapping[str, Any] = {
+    "Kehu-As-Of": _OF_REPLAYS["Kehu-As-Of"],
+    "Kehu-Digest": {"description": "SHA-256 of all figures as NDJSON.", "schema": {"type": "string"}},
 }
 _CLOUDEVENT = {
     "type": "object",
@@ -115,6 +120,16 @@ OPERATIONS: Mapping[tuple[str, str], Told] = {
     ("get", "/v1/acts"): Told(ACTS.fields, personal=True),
     ("get", "/v1/audit/replay/{view}"): Told(
         rows.ReplayedRow, personal=True, problems=(problems.NotFound,), headers=_OF_REPLAYS
+    ),
+    ("get", "/v1/audit/returns"): Told(RETURNS_VIEW.fields),
+    ("get", "/v1/audit/returns/{name}"): Told(
+        rows.FigureRow, personal=True, problems=(problems.NotFound,), headers=_OF_FIGURES
+    ),
+    ("get", "/v1/audit/returns/{name}/cases"): Told(
+        rows.ReturnedRow,
+        personal=True,
+        problems=(problems.NotFound,),
+        headers={"Kehu-As-Of": _OF_REPLAYS["Kehu-As-Of"]},
     ),
     ("get", "/v1/audit/explain/risk/{customer_id}"): Told(
         rows.ExplainedRiskRow, exported=False, personal=True, problems=(problems.NotFound,)

@@ -266,6 +266,61 @@ class ActRow(_Row):
     what: dict[str, Any] = Field(description="What it was done to: the other fields of the event.")
 
 
+class ReturnRow(_Row):
+    """One version of a return."""
+
+    name: str
+    version: int
+    effective_from: date
+    applies: bool = Field(description="To periods that begin today.")
+    own: bool = Field(description="Of the bank, and not of the release.")
+    source: str
+    note: str
+    regimes: list[str] = Field(description="The statutory presets whose cases are counted.")
+    calendar: str = Field(description="By whose days.")
+    bands: list[dict[str, Any]] = Field(description="Shortest first: `name`, and the end, so many `upto` of a `kind`.")
+    states: list[str]
+
+
+class FigureRow(_Row):
+    """Of a measure, all complaints, or those whose `by` has this value."""
+
+    measure: str
+    by: str
+    value: str
+    cases: int | None = Field(description="Null where no event of ours can say it.")
+    minor: int | None = Field(description="Redress of the currency, in its minor units.")
+
+
+class ReturnedRow(_Row):
+    """One round of a complaint as it stood at the end of the period."""
+
+    case: str
+    round: int
+    regime: str
+    branch: str | None
+    product: str | None
+    segment: str | None
+    project_id: str | None
+    begun_at: datetime
+    counted_from: datetime = Field(description="The start of the statutory clock.")
+    ended_at: datetime | None
+    days: int = Field(description="From then to the answer, or to the end of the period, without excluded ones.")
+    band: str
+    state: str
+    outcome: str | None
+    verdict: Literal["met", "missed"] | None
+    redress_minor: int | None
+    currency: str | None
+    outstanding_at_start: bool
+    opened: bool
+    reopened: bool
+    closed: bool
+    outstanding_at_end: bool
+    begun_position: int | None = Field(description="Of the event that began the round.")
+    ended_position: int | None
+
+
 class ReplayedRow(_Row):
     """A row of any view, with all columns of its table; or with `diff` what became of one."""
 

@@ -9,7 +9,7 @@ SCOPES: Mapping[str, str] = {
     VIEWS: "read the read models, within the rows of the claims `branches` and `segments`",
     SERVICE: "read how the service stands: projections, parked messages, dead letters, webhooks, receipts",
     OPERATE: "manage webhooks, send dead letters again, take parked messages out of their queues",
-    AUDIT: "read who read personal data, replay views, and have scores and deadlines explained",
+    AUDIT: "read who read personal data, replay views, fill in returns, and have scores and deadlines explained",
     ADMIN: "everything",
 }
 EVERYTHING = "*"

@@ -68,6 +68,15 @@ class Store:
 
     async def ask_past(self, projections: Sequence[Projection], past: "Past", question: Callable[[Answer], T]) -> T:
         """The answer as of a moment that is over: the log is replayed into temporary tables. Raises TooMany."""
+        return await self._beside(projections, past, question)
+
+    async def ask_long(self, question: Callable[[Answer], T]) -> T:
+        """The answer to a question that reads the log, beside the short ones. Raises TooMany."""
+        return await self._beside((), None, question)
+
+    async def _beside(
+        self, projections: Sequence[Projection], past: "Past | None", question: Callable[[Answer], T]
+    ) -> T:
         found = self.export(projections, past, lambda answer: (question(answer), iter(())))
         try:
             return await found.begin()

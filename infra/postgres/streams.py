@@ -1,6 +1,6 @@
 """Whole streams of one kind, one after the other by the primary key, in little memory however long the log is."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from itertools import groupby
 from typing import Any
 
@@ -9,7 +9,7 @@ from psycopg import sql
 from psycopg.rows import tuple_row
 
 from domain import registry
-from domain.values import Position, Recorded
+from domain.values import Position, Recorded, StreamName
 from infra.postgres.data_keys import NONE
 from infra.postgres.mapper import EVENT_COLUMNS
 from infra.postgres.slices import decoded
@@ -17,7 +17,7 @@ from infra.postgres.slices import decoded
 AT_ONCE = 2_000
 # Names of streams are ordered by their bytes, in which "." follows "-".
 _STREAMS = """SELECT {columns} FROM kehu.stored_events
-    WHERE originator_id >= {kind} || '-' AND originator_id < {kind} || '.'
+    WHERE originator_id >= {begin} AND originator_id < {kind} || '.'
         AND notification_id <= {upto} AND topic = ANY({topics})
     ORDER BY originator_id, originator_version"""
 
@@ -28,13 +28,18 @@ def streams(
     names: Collection[str],
     upto: Position,
     told: Callable[[int], None],
-) -> Iterator[list[Recorded]]:
+    begin: StreamName | None = None,
+) -> Generator[list[Recorded], None, None]:
     """The events of these names of each stream of a kind, inside a transaction; personal fields stay hidden.
 
-    `told` hears how many events were read since. Raises CannotFold.
+    From the stream `begin` on, else from the first. `told` hears how many events were read since. Raises CannotFold.
     """
     query = sql.SQL(_STREAMS).format(
-        columns=sql.SQL(EVENT_COLUMNS), kind=kind, upto=upto, topics=registry.topics(names)
+        columns=sql.SQL(EVENT_COLUMNS),
+        kind=kind,
+        begin=begin or f"{kind}-",
+        upto=upto,
+        topics=registry.topics(names),
     )
 
     def events(cursor: "psycopg.ServerCursor[Any]") -> Iterator[Recorded]:

@@ -1,6 +1,8 @@
 """`kehu audit return`: figures of a period from the complaints' own events, and the complaints behind each."""
 
+import json
 from datetime import timedelta
+from hashlib import sha256
 from typing import Any
 
 import psycopg
@@ -44,11 +46,18 @@ def test_the_table_says_to_which_position_it_counts(history: History) -> None:
     assert "uk_disp version 2" in table
     assert "within_3_business_days" in table
     assert "log shows position" in table
+    assert "were not read at the source" in " ".join(table.split()), "what is not certain of a version is told"
     assert "1 rows, as many as --limit lets through" in asked(history, "--cases", "--limit", "1").out
 
 
 def test_it_is_counted_again_as_it_was_known(history: History) -> None:
     nothing = figures(asked(history, "--as-of-position", "0", "--json"))
+    now = json.loads(asked(history, "--json").out)
+    again = asked(history, *now["as_of"].replace("position:", "--as-of-position=").split(), "--json")
+    assert json.loads(again.out) == now
+    assert sha256(asked(history, "--ndjson").out.encode()).hexdigest() == now["digest"]
+    assert f"digest {now['digest']}" in asked(history, "--csv").err
+    assert now["return"]["source"].startswith("https://www.handbook.fca.org.uk")
     assert set(nothing.values()) == {0}
     before = f"{history.now - timedelta(days=1):%Y-%m-%dT%H:%M:%S}"
     assert figures(asked(history, "--known-at", before, "--json")) == nothing
@@ -64,6 +73,8 @@ def test_a_choice_that_nothing_could_have_is_told(history: History) -> None:
         (("uk_disp", *period, "--cases", "--band", "late"), "within_8_weeks"),
         (("uk_disp", *period, "--band", "over_8_weeks"), "--cases"),
         (("uk_disp", "--since", "2026-07-01", "--until", "2026-01-01"), "begins earlier"),
+        (("uk_disp", *period, "--as-of-position", "99999999"), "the log has"),
+        (("uk_disp", *period, "--known-at", "2999-01-01"), "more may be recorded"),
     ):
         done = history("audit", "return", *arguments)
         assert done.code == 2

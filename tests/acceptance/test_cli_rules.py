@@ -9,10 +9,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from domain.rules.own import SUBJECTS
 from infra.cli.run import PresetsMissing, require_presets
 from tests.support.cli import History, kehu
 from tests.support.project import ROOT
-from tests.unit.test_own_rules import COST, OWN_PRESET, write
+from tests.unit.test_own_rules import COST, OWN_PRESET, RETURN, write
 
 OPENS = """
 from domain.complaint import ComplaintOpened
@@ -35,12 +36,14 @@ def test_cases_get_the_presets_of_the_banks_own_folder(tmp_path: Path) -> None:
     own = tmp_path / "kehu_bank_rules"
     own.mkdir()
     write(write(own, "presets", OWN_PRESET), "costs", COST)
+    write(own, "returns", RETURN.replace("cn_2020", "own_mortgage"))
     done = entered(tmp_path, "-c", OPENS)
     assert done.stdout.strip() == "[('own_mortgage', 1000, '2026-03-09T23:59:59.999999+00:00')]", done.stderr
     listed = json.loads(entered(tmp_path, "-m", "infra.cli", "rules", "--own", "--json").stdout)
     assert [(row["subject"], row["name"], row["version"], row["applies"]) for row in listed] == [
         ("presets", "own_mortgage", 1000, True),
         ("costs", "service", 1000, True),
+        ("returns", "own_board", 1000, True),
     ]
 
 
@@ -68,7 +71,7 @@ def test_a_worker_without_the_presets_of_open_cases_does_not_start(copied: Histo
 
 def test_the_rules_of_the_release_are_listed_by_subject() -> None:
     rows = kehu("rules", "--json").rows
-    assert {row["subject"] for row in rows} == {"presets", "calendars", "codes", "service_policies", "costs"}
+    assert {row["subject"] for row in rows} == set(SUBJECTS)
     assert not any(row["own"] for row in rows)
     assert kehu("rules", "--subject", "costs", "--json").rows == [row for row in rows if row["subject"] == "costs"]
     assert kehu("rules", "--name", "uk_disp_psd", "--released", "--json").rows[0]["version"] == 1

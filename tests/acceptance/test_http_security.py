@@ -69,7 +69,8 @@ def server(history: History, issuer: Issuer) -> Iterator[Served]:
 
 def called(server: Served, method: str, path: str, headers: dict[str, str]) -> httpx.Response:
     """One call that would succeed for whoever may do it, or find nothing to change."""
-    missing = {"name": "nobody", "id": 1 << 62, "seq": 1 << 62}
+    is_return = path.startswith("/v1/audit/returns/")
+    missing = {"name": "uk_disp" if is_return else "nobody", "id": 1 << 62, "seq": 1 << 62}
     where = path.format(customer_id="c-told", view="customer_timeline", case_id="told-1", **missing)
     if (method, path) in CHANGES:
         return server.client.request(method, where, json=CHANGES[method, path], headers=headers)
@@ -82,6 +83,8 @@ def called(server: Served, method: str, path: str, headers: dict[str, str]) -> h
     if path == "/v1/changes":
         return server.client.get(where, params={"view": "customers", "follow": "false"}, headers=headers)
     asked = {"source": "/told", "id": "told-opened"} if path == "/v1/receipts" else None
+    if is_return:
+        asked = {"since": "2026-01-01", "until": "2026-07-01"}
     return server.client.request(method, where, params=asked, headers=headers)
 
 

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
+from hashlib import sha256
 from itertools import islice
 from typing import Any
 
@@ -21,9 +22,10 @@ from domain.administration import ParkedReleased
 from infra import bootstrap
 from infra.embedded.postgres import EmbeddedPostgres
 from infra.http.routes.audit import ACCESS_LOG, ACTS
+from infra.http.routes.audit_returns import RETURNS_VIEW
 from infra.http.routes.operations import DEAD_LETTERS, PARKED, PROJECTIONS
 from infra.http.routes.views import CASES_VIEW, QUEUES_VIEW, RISK_VIEW, SATISFACTION_VIEW, TIMELINE_VIEW
-from infra.http.rows import CaseRow, CustomerRow, Receipt, Scores, Service
+from infra.http.rows import CaseRow, CustomerRow, FigureRow, Receipt, ReturnedRow, Scores, Service
 from infra.postgres import acts
 from infra.postgres.log import PostgresLog
 from infra.postgres.read_models import PostgresReadModels
@@ -44,6 +46,7 @@ LISTS = {
     "/v1/parked": PARKED,
     "/v1/access-log": ACCESS_LOG,
     "/v1/acts": ACTS,
+    "/v1/audit/returns": RETURNS_VIEW,
 }
 EVERY_LIST = pytest.mark.parametrize("path", LISTS)
 
@@ -287,6 +290,133 @@ def test_the_same_rows_as_the_command_line(server: Served, still: History) -> No
     assert asked(server, "/v1/parked")["rows"][0]["remedy"].startswith("The invitation")
 
 
+def of_a_return(still: History, more: str = "") -> str:
+    """The return of the last 120 days and what is left of today, as a path, or as options of the command line."""
+    since, until = still.now - timedelta(days=120), still.now + timedelta(days=2)
+    if more.startswith("--"):
+        return f"audit return uk_disp --since {since:%Y-%m-%d} --until {until:%Y-%m-%d} {more}"
+    what, _, query = more.partition("?")
+    return f"/v1/audit/returns/uk_disp{what}?since={since:%Y-%m-%d}&until={until:%Y-%m-%d}&{query}".rstrip("&")
+
+
+def test_the_figures_of_a_return_are_those_of_the_command_line(server: Served, still: History) -> None:
+    ours = orjson.loads(still(*of_a_return(still, "--json").split()).out)
+    answer = server.get(of_a_return(still), scope="audit:read")
+    theirs = answer.json()
+    told = ("rows", "return", "as_of", "digest")
+    assert {name: theirs[name] for name in told} == {name: ours[name] for name in told}
+    _describes(FigureRow, theirs["rows"][0])
+    assert answer.headers["kehu-digest"] == ours["digest"]
+    assert answer.headers["kehu-as-of"] == ours["as_of"] == f"position:{answer.headers['kehu-position']}"
+    lines = server.get(of_a_return(still, "?format=ndjson"), scope="audit:read")
+    assert sha256(lines.content).hexdigest() == ours["digest"]
+    table = list(csv.DictReader(io.StringIO(server.get(of_a_return(still, "?format=csv"), scope="audit:read").text)))
+    assert [(row["measure"], row["value"], row["cases"]) for row in table] == [
+        (row["measure"], row["value"], str(row["cases"])) for row in ours["rows"]
+    ]
+    tag = answer.headers["etag"]
+    same = server.get(
+        of_a_return(still, f"?as_of_position={answer.headers['kehu-position']}"),
+        {"if-none-match": tag},
+        scope="audit:read",
+    )
+    assert (same.status_code, same.headers["kehu-digest"]) == (304, ours["digest"])
+    before = server.get(of_a_return(still, "?as_of_position=0"), scope="audit:read").json()
+    assert {row["cases"] for row in before["rows"]} == {0}
+    assert before["freshness"]["log"]["behind"] == theirs["freshness"]["log"]["position"]
+
+
+def test_the_complaints_behind_a_figure_come_in_pages_and_as_a_whole(server: Served, still: History) -> None:
+    path = of_a_return(still, "/cases")
+    ours = still(*of_a_return(still, "--cases --limit 0 --json").split()).rows
+    whole = server.get(of_a_return(still, "/cases?limit=1000"), scope="audit:read").json()
+    assert whole["rows"] == ours
+    _describes(ReturnedRow, whole["rows"][0])
+    for limit in (1, len(ours) - 2):
+        found, cursor = list[Any](), ""
+        while cursor is not None:
+            page = server.get(f"{path}&limit={limit}{cursor}", scope="audit:read").json()
+            assert page["as_of"] == whole["as_of"]
+            found += page["rows"]
+            cursor = page["next"] and f"&cursor={page['next']}"
+        assert found == ours
+    exported = server.get(f"{path}&format=ndjson", scope="audit:read")
+    assert [orjson.loads(line) for line in exported.text.splitlines()] == ours
+    assert exported.headers["kehu-as-of"] == whole["as_of"]
+    figures = server.get(of_a_return(still), scope="audit:read").json()["rows"]
+    late = {(row["measure"], row["value"]): row["cases"] for row in figures}["closed", "over_8_weeks"]
+    behind = server.get(f"{path}&measure=closed&band=over_8_weeks&limit=1000", scope="audit:read").json()["rows"]
+    assert [row["case"] for row in behind if row["case"].startswith("told-")] == ["told-1"]
+    assert len(behind) == late
+
+
+def test_pages_of_a_return_are_of_the_log_as_it_was_at_the_first(
+    changing: "tuple[Served, psycopg.Connection[Any]]", copied: History
+) -> None:
+    server, conn = changing
+    first = server.get(of_a_return(copied, "/cases?limit=1"), scope="audit:read").json()
+    with conn.transaction():
+        acts.record(conn, ParkedReleased(by="ops-1", reason="a test", messages=(1,)), bootstrap.now())
+    second = server.get(of_a_return(copied, f"/cases?limit=1&cursor={first['next']}"), scope="audit:read").json()
+    assert second["as_of"] == first["as_of"]
+    assert second["freshness"]["log"]["behind"] == 1
+    assert server.get(of_a_return(copied), scope="audit:read").json()["as_of"] != first["as_of"]
+
+
+def test_who_sees_some_branches_gets_figures_of_one_of_them_and_never_the_total(server: Served, still: History) -> None:
+    ours: dict[str, Any] = {"scope": "audit:read", "branches": ["Harbour"]}
+    for what in ("", "/cases", "?branch=Elsewhere", "/cases?branch=Elsewhere&format=csv", "?segment=mass"):
+        refused = server.get(of_a_return(still, what), **ours)
+        assert (refused.status_code, "name a branch" in refused.json()["detail"]) == (403, True)
+    segment = server.get(of_a_return(still), scope="audit:read", segments=["mass"])
+    assert (segment.status_code, "name a segment" in segment.json()["detail"]) == (403, True)
+    harbour = server.get(of_a_return(still, "?branch=Harbour"), **ours).json()
+    everything = server.get(of_a_return(still), scope="audit:read").json()
+    assert 0 < harbour["rows"][0]["cases"] < everything["rows"][0]["cases"]
+    assert (harbour["return"]["where"], everything["return"]["where"]) == ({"branch": "Harbour"}, {})
+    rows = server.get(of_a_return(still, "/cases?branch=Harbour"), **ours).json()["rows"]
+    assert {row["branch"] for row in rows} == {"Harbour"}
+    assert len(rows) == harbour["rows"][0]["cases"]
+
+
+def test_reading_a_return_is_recorded(server: Served, still: History) -> None:
+    for what in ("", "/cases?limit=2", "/cases?format=csv"):
+        assert server.get(of_a_return(still, what), scope="audit:read", sub="returns-1").status_code == 200
+    log = asked(server, "/v1/access-log?subject=returns-1")["rows"]
+    assert [(row["path"].rpartition("/")[2], row["answered_rows"]) for row in log[:2]] == [
+        ("cases", None),
+        ("cases", 2),
+    ]
+    assert log[2]["path"] == "/v1/audit/returns/uk_disp"
+    assert {row["position"] for row in log} == {log[0]["position"]}
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "told"),
+    [
+        ("us?since=2026-01-01&until=2026-07-01", 404, "there are cn_2020"),
+        ("uk_disp?until=2026-07-01", 422, "query.since"),
+        ("uk_disp?since=2026-07-01&until=2026-01-01", 422, "begins earlier"),
+        ("uk_disp?since=2026-01-01&until=2026-07-01&as_of_position=99999999", 422, "the log has"),
+        (
+            "uk_disp?since=2026-01-01&until=2026-07-01&as_of_position=1&known_at=2026-01-01T00:00:00Z",
+            422,
+            "one of them",
+        ),
+        ("uk_disp?since=2026-01-01&until=2026-07-01&known_at=2199-01-01T00:00:00Z", 422, "more may be recorded"),
+        ("uk_disp?since=2026-01-01&until=2026-07-01&limit=1", 422, "query.limit"),
+        ("uk_disp?since=2026-01-01&until=2026-07-01&fields=case", 422, "choose among measure"),
+        ("uk_disp/cases?since=2026-01-01&until=2026-07-01&band=late", 422, "use within_3_business_days"),
+        ("uk_disp/cases?since=2026-01-01&until=2026-07-01&cursor=x", 422, "query.cursor"),
+    ],
+)
+def test_a_return_that_cannot_be_asked_for_is_a_problem(server: Served, path: str, status: int, told: str) -> None:
+    answer = server.get(f"/v1/audit/returns/{path}", scope="audit:read")
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+    assert told in answer.text
+    assert server.get(f"/v1/audit/returns/{path}").status_code == 403, "it needs the scope audit:read"
+
+
 def test_as_of_another_moment(server: Served, still: History) -> None:
     then = (still.now - timedelta(days=101)).isoformat().replace("+", "%2B")
     mine = "/v1/cases?customer_id=c-told&as_of="
@@ -357,6 +487,9 @@ def test_a_purpose_can_be_required(still: History, issuer: Issuer) -> None:
     with served(still.postgres, still.kafka, issuer, purpose_required=True) as server:
         assert server.get("/v1/customers/c-told").status_code == 428
         assert server.get("/v1/customers/c-told", {"x-purpose": "a call"}).status_code == 200
+        for path in (of_a_return(still), of_a_return(still, "/cases")):
+            assert server.get(path, scope="audit:read").status_code == 428
+            assert server.get(path, {"x-purpose": "the half-year"}, scope="audit:read").status_code == 200
         assert server.get("/v1/queues").status_code == 200
 
 

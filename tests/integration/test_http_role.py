@@ -29,13 +29,15 @@ def test_it_answers_every_question_and_records_who_asked(guarded: str) -> None:
             *("satisfaction", "retention-risk", "queues", "cases", "projections", "dead-letters", "parked"),
             *("receipts?source=/a&id=b", "access-log", "acts", "queues?as_of=2020-01-01T00:00:00Z", "cases?format=csv"),
             "audit/replay/queue_items?diff=position:0",
+            "audit/returns",
+            *(f"audit/returns/uk_disp{what}?since=2026-01-01&until=2026-07-01" for what in ("", "/cases")),
         ):
             answer = server.get(f"/v1/{path}", scope="admin")
             assert answer.status_code == 200, (path, answer.text)
         assert server.get("/v1/customers/nobody").status_code == 404
         assert server.client.get("/health/ready").status_code == 200
         rows = server.get("/v1/access-log", scope="audit:read").json()["rows"]
-        assert len(rows) == 7
+        assert len(rows) == 9
         crm = {"name": "crm", "url": "https://crm.example/", "view": "customers"}
         told = server.bearer(scope="service:write")
         for method, path, body in (

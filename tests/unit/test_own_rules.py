@@ -13,6 +13,8 @@ from domain.clocks.policies import RULES as POLICIES
 from domain.clocks.policies import PolicyRule, chosen
 from domain.clocks.policies import checked as checked_policies
 from domain.clocks.presets import Preset, checked
+from domain.returns import RETURNS, Return
+from domain.returns.rules import made as made_returns
 from domain.rules import UnusableRules, Versions, read
 from domain.rules.own import PACKAGE, SUBJECTS
 from projections.outcomes.rules import COSTS, CostRule
@@ -44,6 +46,19 @@ effective_from = 2026-01-01
 source = "controlling, 2025"
 hourly_minor = 4_210
 currency = "GBP"
+"""
+RETURN = """
+[[own_board]]
+version = 1000
+effective_from = 2026-01-01
+source = "board paper 3/2026"
+regimes = ["uk_disp_standard", "cn_2020"]
+calendar = "uk"
+bands = [
+    { name = "within_10_days", upto = 10, kind = "BD" },
+    { name = "within_8_weeks", upto = 8, kind = "W" },
+    { name = "over" },
+]
 """
 
 
@@ -145,6 +160,56 @@ def test_a_preset_that_cannot_be_used_is_refused_with_its_place(tmp_path: Path, 
         presets_with(tmp_path, text)
     assert told in str(refused.value)
     assert "kehu_bank_rules" in str(refused.value)
+
+
+def returns_with(folder: Path, text: str) -> Any:
+    return made_returns(read("returns", Return, write(folder, "returns", text)))
+
+
+def test_a_return_of_a_bank_stands_beside_those_of_the_release(tmp_path: Path) -> None:
+    found = returns_with(tmp_path, RETURN)
+    assert {name: list(found[name]) for name in RETURNS} == {name: list(RETURNS[name]) for name in RETURNS}
+    (own,) = found["own_board"]
+    assert (own.name, own.version, own.place.name) == ("own_board", 1000, "uk")
+    started = at("2026-03-02")
+    assert [own.band(started, at(day), ()) for day in ("2026-03-16", "2026-03-17", "2026-04-27", "2026-04-28")] == [
+        "within_10_days",
+        "within_8_weeks",
+        "within_8_weeks",
+        "over",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (RETURN.replace("own_board", "board"), "a new name begins with own_"),
+        (
+            RETURN.replace("own_board", "uk_disp"),
+            "returns.toml, uk_disp: what the release has under this name is the same",
+        ),
+        (changed(RETURN, version="1"), "a bank's own versions begin at 1000"),
+        (changed(RETURN, source='""'), "say in `source` where it comes from"),
+        (changed(RETURN, regimes='["uk"]'), "own_board version 1000: uk is no statutory preset; there are cn_2020"),
+        (changed(RETURN, regimes='["service_default"]'), "service_default is no statutory preset"),
+        (changed(RETURN, regimes="[]"), "name the presets whose cases it counts in `regimes`"),
+        (changed(RETURN, calendar='"mars"'), "no calendar mars; there are "),
+        (RETURN.partition("bands")[0] + "bands = []", "the last band, and no other, has no end"),
+        (RETURN.replace('    { name = "over" },\n', ""), "the last band, and no other, has no end"),
+        (RETURN.replace("upto = 10", "upto = 0"), "give it an `upto` from 1 on"),
+        (RETURN.replace('upto = 10, kind = "BD"', 'upto = 9, kind = "W"'), "write the shortest band first"),
+        (RETURN.replace('"over"', '"within_8_weeks"'), "within_8_weeks is there more than once"),
+        (RETURN.replace('"over"', '""'), "give each of the bands a name"),
+        (changed(RETURN, untold='["overdue"]'), "give the states different names: overdue"),
+        (RETURN.replace("upto = 8", "until = 8"), "unknown field `until`"),
+    ],
+)
+def test_a_return_that_could_not_be_counted_is_refused_with_what_to_correct(
+    tmp_path: Path, text: str, told: str
+) -> None:
+    with pytest.raises(UnusableRules) as refused:
+        returns_with(tmp_path, text)
+    assert told in str(refused.value)
 
 
 def used(subject: str, found: Any) -> object:
