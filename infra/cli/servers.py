@@ -28,8 +28,21 @@ class NotTold(KehuError):
 
 
 def _given(context: typer.Context, param: typer.CallbackParam, value: str) -> str:
-    """The option as given to this command, or else before it: `kehu --postgres … show queues`."""
-    return str(value or context.find_root().params.get(str(param.name)) or "")
+    """The option as given to this command, or before it (`kehu --postgres … show queues`), or else by the environment.
+
+    Raises NotTold when it is given in both places, and not the same.
+    """
+    root, name = context.find_root(), str(param.name)
+    before = root.params.get(name) if _is_typed(root, name) else None
+    if before and _is_typed(context, name) and before != value:
+        raise NotTold(f"--{name} is given before the command and behind it: give it once")
+    return str(before or value or root.params.get(name) or "")
+
+
+def _is_typed(context: Any, name: str) -> bool:
+    """Whether an option stands in the command line, and is not from the environment."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _postgres(context: typer.Context, param: typer.CallbackParam, value: str) -> str:

@@ -37,6 +37,25 @@ def test_every_command_explains_itself_with_an_example(command: tuple[str, ...])
     assert f"Example: kehu {' '.join(command)}" in done.out
 
 
+@pytest.mark.parametrize("kind", ["postgres", "kafka"])
+def test_a_server_that_is_named_before_the_command_is_asked_and_not_that_of_the_environment(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEHU_POSTGRES", "host=/of-the-environment dbname=x")
+    monkeypatch.setenv("KEHU_KAFKA", "127.0.0.1:1")
+    named = {"postgres": "host=/named dbname=x", "kafka": "127.0.0.1:2"}[kind]
+    command = {"postgres": ("erase", "c-1", "--reason", "r"), "kafka": ("publish", os.devnull)}[kind]
+    done = kehu(f"--{kind}", named, *command)
+    assert done.code != 0
+    assert named.split()[0].removeprefix("host=") in done.err
+
+
+def test_two_servers_in_one_command_are_refused() -> None:
+    done = kehu("--postgres", "host=/one", "show", "customers", "--postgres", "host=/other")
+    assert done.code == 2
+    assert "--postgres is given before the command and behind it" in done.err
+
+
 NOWHERE = ("--postgres", "host=/nowhere dbname=x")
 
 

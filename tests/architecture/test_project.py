@@ -34,6 +34,15 @@ def test_every_dependency_is_pinned_with_hashes_and_without_an_address(lock: str
     assert "://" not in text
 
 
+def test_what_runs_is_pinned_as_it_is_tested() -> None:
+    """`make demo` and `make setup` share an environment, too."""
+    runs, tests = (
+        {pin[0].partition(" \\")[0] for pin in PIN.finditer((ROOT / lock).read_text(encoding="utf-8"))}
+        for lock in ("requirements.lock", "requirements-dev.lock")
+    )
+    assert runs - tests == set()
+
+
 def test_every_target_says_what_it_does() -> None:
     targets = make_targets()
     assert {"help", "demo", "test", "lint"} <= targets.keys()
