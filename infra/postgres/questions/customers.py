@@ -124,6 +124,16 @@ def events_of(
     return [to_recorded(*row.values()) for row in rows]
 
 
+def risk_events_of(answer: Answer, ids: Sequence[str], at: datetime) -> list[Recorded]:
+    """The events that the risk of these customers follows from, in the order of the log.
+
+    Those that had happened by a moment, up to the position that the read model of risks shows.
+    """
+    [upto] = [one.position for one in answer.fresh if one.projection == RETENTION_RISK.name]
+    found = events_of(answer, ids, RETENTION_RISK.handles, upto)
+    return [event for event in found if event.meta.occurred_at <= at]
+
+
 def risk_of(answer: Answer, customer_id: str, now: datetime, other: Scorer | None = None) -> Row | None:
     """The score of one customer as of now, or None when nothing is stored about them.
 
