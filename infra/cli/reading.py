@@ -18,8 +18,10 @@ from infra.cli.servers import Connection, connected
 from infra.cli.times import MINUTES, in_utc
 from infra.postgres.past import Moment, known_position
 from infra.postgres.questions.answer import Answer
+from infra.postgres.questions.identity import ever_linked
 from infra.postgres.read_models import PostgresReadModels
 from infra.replay import How, replay
+from projections.customers import CUSTOMERS
 from projections.declare import Projection
 
 MinPosition = Annotated[
@@ -70,6 +72,12 @@ def reading(
         conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         conn.read_only = True
         yield Answer(conn, *projections, as_of=as_of), now
+
+
+def linked(postgres: str, customer_id: str) -> Sequence[str]:
+    """All that were ever one with a customer: whoever was so at another moment is among them."""
+    with reading(postgres, CUSTOMERS) as (answer, _):
+        return ever_linked(answer, customer_id)
 
 
 def _replayed(
