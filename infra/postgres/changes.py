@@ -126,12 +126,13 @@ class Feed:
 
     def page(self, view: View, token: Token, live: Live, most: int) -> Page:
         """What comes next, some more rows than `most` when many changed at once. `live` was asked for just before."""
+        places = self._places and view.table.placed
         with self._connection.use() as conn:
             if token.walk is None:
-                return _changes(conn, view, token, live, most, self._places)
+                return _changes(conn, view, token, live, most, places)
             if token.walk.gone:
-                return _gone(conn, view, token, token.walk, live, most, self._places)
-            return _walked(conn, view, token, token.walk, live, most, self._places)
+                return _gone(conn, view, token, token.walk, live, most, places)
+            return _walked(conn, view, token, token.walk, live, most, places)
 
     def rows(self, view: View, live: Live, keys: Sequence[str]) -> list[Update]:
         """What became of the rows with these keys: as they are now, or that they are gone."""
@@ -228,7 +229,6 @@ def _changes(conn: Conn, view: View, token: Token, live: Live, most: int, places
 @cache
 def _changes_query(view: View, schema: str, places: bool) -> bytes:
     table = view.table
-    places = places and table.placed
     left = sql.SQL(", ({}) AS places, false AS later").format(_left(schema, table, "after")) if places else sql.SQL("")
     changed = sql.SQL(
         "SELECT {key} AS key, t.changed_at AS at, t.position, {row} AS row{left} FROM {table} AS t"
@@ -308,7 +308,7 @@ def _walked(conn: Conn, view: View, token: Token, walk: Walk, live: Live, most: 
         rows = sql.SQL(
             "CASE WHEN f.changed_at IS NULL OR f.changed_at > %(known)s OR ROW({}) IS DISTINCT FROM ROW({}) THEN {} END"
         ).format(mine, theirs, rows)
-        if places and table.placed:
+        if places:
             last = sql.SQL("SELECT f.branch, f.segment WHERE f.changed_at IS NOT NULL")
             left = sql.SQL(", ({})").format(_left(found[0].schema, table, "known", last))
     query = sql.SQL(
@@ -351,7 +351,7 @@ def _gone(conn: Conn, view: View, token: Token, walk: Walk, live: Live, most: in
             had=had, removed=removed, keys=keys
         )
     left: sql.Composable = sql.SQL("NULL")
-    if places and table.placed:
+    if places:
         last = sql.SQL("SELECT f.branch, f.segment FROM {} AS f WHERE {}").format(
             _table(found[0], table.name), _same("f", "t", table)
         )
