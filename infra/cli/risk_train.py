@@ -16,8 +16,9 @@ from infra.errors import KehuError
 from infra.postgres.past import Moment, Past
 from infra.training.labels import Label, read_labels
 from projections.retention_risk import Model, to_json
-from projections.retention_risk.measures import Number, numbers
+from projections.retention_risk.measures import numbers
 from projections.retention_risk.observed import HANDLED, features_at
+from projections.retention_risk.sheet import Number
 from projections.retention_risk.windows import second_of
 
 NAMED = 5
