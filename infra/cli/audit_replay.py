@@ -8,11 +8,11 @@ from functools import partial
 from typing import Annotated, Any
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn
 
 from infra import bootstrap
 from infra.cli.filters import Where, several
-from infra.cli.output import Csv, Json, Limit, Ndjson, cell, console, print_rows, say
+from infra.cli.output import Csv, Json, Limit, Ndjson, cell, print_rows, say
+from infra.cli.progress import events, progress
 from infra.cli.reading import linked
 from infra.cli.servers import Postgres, connected
 from infra.errors import KehuError
@@ -106,10 +106,9 @@ def replay(
 
 @contextmanager
 def _progress(customers: Sequence[str]) -> Iterator[Told]:
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,} events"))
-    with Progress(*columns, console=console(stderr=True), transient=True) as progress:
-        task = progress.add_task(f"replaying {len(customers) or 'all'} customers", total=None)
-        yield lambda events: progress.advance(task, events)
+    with progress(events()) as bar:
+        task = bar.add_task(f"replaying {len(customers) or 'all'} customers", total=None)
+        yield lambda read: bar.advance(task, read)
 
 
 def _about(shown: Replayed) -> dict[str, Any]:

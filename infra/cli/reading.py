@@ -9,11 +9,11 @@ from typing import Annotated
 
 import psycopg
 import typer
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import TimeRemainingColumn
 
 from domain.values import Position
 from infra import bootstrap
-from infra.cli.output import console
+from infra.cli.progress import events, progress
 from infra.cli.servers import Connection, connected
 from infra.cli.times import MINUTES, in_utc
 from infra.postgres.past import Moment, known_position
@@ -83,10 +83,9 @@ def linked(postgres: str, customer_id: str) -> Sequence[str]:
 def _replayed(
     postgres: str, conn: Connection, projections: Sequence[Projection], moment: Moment, customers: Sequence[str]
 ) -> Position:
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,} events"))
-    with Progress(*columns, TimeRemainingColumn(), console=console(stderr=True), transient=True) as progress:
+    with progress(events(), TimeRemainingColumn()) as bar:
         # How many of them the read models want is known at the end only; for some customers they are few.
-        task = progress.add_task("replaying", total=None if customers else known_position(conn, moment.known_by))
+        task = bar.add_task("replaying", total=None if customers else known_position(conn, moment.known_by))
         conn.commit()
-        how = How(lambda events: progress.advance(task, events), postgres, os.cpu_count() or 1)
+        how = How(lambda read: bar.advance(task, read), postgres, os.cpu_count() or 1)
         return replay(conn, projections, moment, customers, how)
