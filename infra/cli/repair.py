@@ -44,7 +44,7 @@ def repair(
         letter = letters.letter_of(conn, letter_id)
         whole = letters.parsed(file.read()) if file else None
         event = letters.corrected(letter, dict(map(_assigned, given or ())), removed or (), whole)
-        message = letters.outgoing(event, letter_id, bootstrap.limits(settings.accepted()))
+        message = letters.outgoing(event, letter_id, bootstrap.now(), bootstrap.limits(settings.accepted()))
         if dry_run:
             print_json(event)
             return

@@ -30,7 +30,7 @@ def release(conn: "psycopg.Connection[Any]", seqs: Sequence[int], by: str, reaso
     All of them or none, in the caller's transaction. Raises NotParked.
     """
     waiting = [ops.get_parked(conn, seq) for seq in dict.fromkeys(seqs)]
-    decode = bootstrap.decoder()
+    decode = bootstrap.decoder(lambda: now)
     found = [_identified(one, decode) for one in waiting if one is not None]
     if missing := sorted({*seqs} - {one["seq"] for one in found}):
         raise NotParked(", ".join(map(str, missing)))

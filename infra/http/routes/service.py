@@ -82,7 +82,7 @@ async def repair(request: Request, caller: Operator, id: Number, wanted: Correct
 
     def corrected(conn: Connection) -> tuple[letters.Event, Outgoing]:
         event = letters.corrected(letters.letter_of(conn, id), wanted.given, wanted.remove, wanted.event)
-        return event, letters.outgoing(event, id, parts.limits)
+        return event, letters.outgoing(event, id, parts.now(), parts.limits)
 
     if wanted.dry_run:
         with problems():
