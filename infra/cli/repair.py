@@ -12,7 +12,7 @@ from infra.cli.servers import OptionalKafka, Postgres, asked, connected, require
 from infra.cli.who import By, Reason, tell, who
 from infra.kafka.producer import publish
 from infra.operating import letters
-from infra.postgres import ops
+from infra.postgres.dead_letters import mark_repaired
 
 
 def repair(
@@ -50,7 +50,7 @@ def repair(
             return
         require_told_kafka(kafka)
         asked(kafka, publish(kafka, [message]), 60)
-        ops.mark_repaired(conn, letter_id, event["id"])
+        mark_repaired(conn, letter_id, event["id"])
         tell(conn, DeadLetterRepaired(by=who(by), reason=reason, letter=letter_id, repaired_as=event["id"]))
     say(f"dead letter {letter_id} was repaired and published as {event['id']}")
 

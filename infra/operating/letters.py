@@ -11,7 +11,7 @@ from infra import publishing
 from infra.errors import KehuError, Unreadable
 from infra.kafka.limits import REPLAYED, Limits
 from infra.kafka.producer import HEADERS, Outgoing
-from infra.postgres import ops
+from infra.postgres.dead_letters import get_dead_letters
 
 REPAIRS = "kehu-repairs"
 """The header of a repaired event: the id of its dead letter."""
@@ -45,7 +45,7 @@ class WrongPath(KehuError):
 
 def letter_of(conn: "psycopg.Connection[Any]", letter_id: int) -> Letter:
     """A dead letter with its bytes. Raises NoSuchLetter."""
-    found = ops.get_dead_letters(conn, [letter_id])
+    found = get_dead_letters(conn, [letter_id])
     if not found:
         raise NoSuchLetter(str(letter_id))
     return found[0]

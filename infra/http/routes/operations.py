@@ -19,6 +19,8 @@ from infra.http.scopes import EVENTS, SERVICE
 from infra.http.security import Needs
 from infra.kafka import codec
 from infra.postgres import ops
+from infra.postgres.dead_letters import list_dead_letters
+from infra.postgres.parked import list_parked
 from infra.postgres.questions.answer import Connection, Row
 from infra.postgres.receipts import receipts
 from infra.remedies import meaning
@@ -114,7 +116,7 @@ async def dead_letters(
     def rows(asked: Asked) -> Iterable[Row]:
         before = None if asked.after is None else asked.after[0]
         found = asked.answer.ask(
-            lambda conn: ops.list_dead_letters(conn, **wanted.filters(), before=before, limit=asked.limit or None)
+            lambda conn: list_dead_letters(conn, **wanted.filters(), before=before, limit=asked.limit or None)
         )
         return ({**row, "remedy": meaning(row["rule"])} for row in found)
 
@@ -130,7 +132,7 @@ async def parked(
     def rows(asked: Asked) -> Iterable[Row]:
         after = 0 if asked.after is None else asked.after[0]
         found = asked.answer.ask(
-            lambda conn: ops.list_parked(conn, **wanted.filters(), after=after, limit=asked.limit or None)
+            lambda conn: list_parked(conn, **wanted.filters(), after=after, limit=asked.limit or None)
         )
         return ({**row, "remedy": meaning(row["rule"])} for row in found)
 

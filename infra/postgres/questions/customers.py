@@ -11,7 +11,7 @@ from typing import Any
 from domain import registry
 from domain.values import Recorded
 from infra.postgres.mapper import EVENT_COLUMNS, to_recorded
-from infra.postgres.ops import matching
+from infra.postgres.querying import matching
 from infra.postgres.questions.answer import Answer, Held, Row
 from infra.postgres.questions.queues import as_case
 from infra.postgres.risk_models import champion_scorer
