@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import orjson
 import psycopg
 from psycopg import sql
-from psycopg.rows import dict_row, tuple_row
+from psycopg.rows import tuple_row
 
 from domain.values import Position
 from infra.errors import KehuError
@@ -30,6 +30,7 @@ from infra.postgres.change_queries import (
     table_of,
 )
 from infra.postgres.connection import Connection
+from infra.postgres.querying import dict_rows
 from projections.declare import Table
 from projections.views import Update, View, microseconds, moment
 
@@ -222,7 +223,7 @@ def live_builds(conn: "psycopg.Connection[Any]") -> Mapping[str, Live]:
         WHERE state = 'live'"""  # noqa: S608
     return {
         row["name"]: Live(of_row(row), row["updated_at"], Position(row["n"]), row["live_since"])
-        for row in _named(conn, query)
+        for row in dict_rows(conn, query)
     }
 
 
@@ -327,13 +328,8 @@ def _again(token: Token, live: Live) -> Page:
 
 def _build(conn: Conn, serial: int) -> tuple[Build, datetime] | None:
     query = f"SELECT {COLUMNS}, updated_at FROM kehu.projection_builds WHERE serial = %s"  # noqa: S608
-    found = _named(conn, query, (serial,))
+    found = dict_rows(conn, query, (serial,))
     return (of_row(found[0]), found[0]["updated_at"]) if found else None
-
-
-def _named(conn: "psycopg.Connection[Any]", query: str, given: Sequence[Any] = ()) -> list[dict[str, Any]]:
-    with conn.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(query.encode(), given).fetchall()
 
 
 def _columns(conn: Conn, build: Build, table: Table, wanted: Iterable[str]) -> dict[str, str]:

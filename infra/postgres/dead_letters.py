@@ -18,7 +18,7 @@ from infra.postgres.data_keys import SYSTEM, for_reading
 from infra.postgres.event_store import write
 from infra.postgres.kept_messages import keys_for, shown
 from infra.postgres.messages import PLACE_COLUMNS, SAID_COLUMNS
-from infra.postgres.querying import Row, matching, rows, streamed
+from infra.postgres.querying import Row, dict_rows, matching, streamed
 
 LETTER_COLUMNS = (
     f"id, {PLACE_COLUMNS}, rule, detail, stream, source, event_id, died_at, published, replayed_at, repaired_as"
@@ -128,7 +128,7 @@ def get_dead_letters(conn: querying.Connection, letter_ids: Sequence[int]) -> li
     `unreadable` tells why that is not so: they are `hidden` without the master key, or `erased`.
     """
     query = f"SELECT {LETTER_COLUMNS}, {SAID_COLUMNS} FROM kehu.dead_letters WHERE id = ANY(%(ids)s) ORDER BY id"
-    return shown(conn, rows(conn, query, {"ids": list(letter_ids)}), for_reading(conn.info.dsn))
+    return shown(conn, dict_rows(conn, query, {"ids": list(letter_ids)}), for_reading(conn.info.dsn))
 
 
 def mark_replayed(conn: querying.Connection, letter_ids: Sequence[int]) -> int:

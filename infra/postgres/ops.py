@@ -5,13 +5,13 @@
 from datetime import datetime
 
 from infra.postgres.dead_letters import matching_letters
-from infra.postgres.querying import Connection, Row, rows
+from infra.postgres.querying import Connection, Row, dict_rows
 
 
 def positions(conn: Connection) -> list[Row]:
     """How far each partition of each incarnation of a topic is read: `next_offset`, and when it moved last."""
     query = "SELECT topic, topic_id, partition, next_offset, updated_at FROM kehu.positions ORDER BY 1, 2, 3"
-    return rows(conn, query)
+    return dict_rows(conn, query)
 
 
 def reconciliation(conn: Connection) -> list[Row]:
@@ -36,7 +36,7 @@ def reconciliation(conn: Connection) -> list[Row]:
             FROM (SELECT topic_id, rule, count(*) AS n FROM kehu.dead_letters GROUP BY topic_id, rule) r
             GROUP BY topic_id) d USING (topic_id)
         ORDER BY p.topic, p.topic_id"""
-    return rows(conn, query)
+    return dict_rows(conn, query)
 
 
 def count_dead_letters(
@@ -53,7 +53,7 @@ def count_dead_letters(
         FROM kehu.dead_letters WHERE {matching_letters(rule, topic, source, since)} GROUP BY rule, source
         ORDER BY letters DESC, rule, source LIMIT %(limit)s"""
     values = {"rule": rule, "topic": topic, "source": source, "since": since, "limit": limit}
-    return rows(conn, query, values)
+    return dict_rows(conn, query, values)
 
 
 def projections(conn: Connection) -> list[Row]:
@@ -61,4 +61,4 @@ def projections(conn: Connection) -> list[Row]:
     query = """SELECT name, version, build, state, position, head.n AS head, head.n - position AS behind, paused, error,
             updated_at, model, serial
         FROM kehu.projection_builds, (SELECT n FROM kehu.log_head) head ORDER BY name, version, build"""
-    return rows(conn, query)
+    return dict_rows(conn, query)

@@ -12,7 +12,7 @@ from infra.postgres.data_keys import for_reading
 from infra.postgres.event_store import write
 from infra.postgres.kept_messages import keys_for, message_of, shown
 from infra.postgres.messages import PLACE_COLUMNS, SAID_COLUMNS
-from infra.postgres.querying import AT_ONCE, Connection, Row, matching, rows, streamed
+from infra.postgres.querying import AT_ONCE, Connection, Row, dict_rows, matching, streamed
 
 _PARKED = f"seq, stream, {PLACE_COLUMNS}, rule, detail, parked_at, next_try_at, expires_at, tries"
 
@@ -42,7 +42,7 @@ def get_parked(conn: Connection, seq: int) -> Row | None:
 
     `unreadable` is as in `get_dead_letters`.
     """
-    found = rows(conn, f"SELECT {_PARKED}, {SAID_COLUMNS} FROM kehu.parked WHERE seq = %(seq)s", {"seq": seq})
+    found = dict_rows(conn, f"SELECT {_PARKED}, {SAID_COLUMNS} FROM kehu.parked WHERE seq = %(seq)s", {"seq": seq})
     return shown(conn, found, for_reading(conn.info.dsn))[0] if found else None
 
 
@@ -74,7 +74,7 @@ def retry_parked(
         AND NOT EXISTS (SELECT FROM kehu.parked older WHERE older.stream = p.stream AND older.seq < p.seq)
         RETURNING stream"""
     values = {"streams": None if streams is None else list(streams), "topic": topic, "rule": rule}
-    return sorted(row["stream"] for row in rows(conn, query, values))
+    return sorted(row["stream"] for row in dict_rows(conn, query, values))
 
 
 def release_parked(conn: Connection, waiting: Sequence[Row], rule: str, detail: str, at: datetime) -> None:

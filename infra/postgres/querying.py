@@ -1,6 +1,6 @@
 """How rows are asked for as plain dicts, over any connection: all at once, or as they are read."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from itertools import count
 from typing import Any
@@ -36,7 +36,7 @@ def streamed(conn: Connection, query: str, values: Mapping[str, object] | None =
         yield from cursor.execute(query.encode(), values)
 
 
-def rows(conn: Connection, query: str, values: Mapping[str, object] | None = None) -> list[Row]:
+def dict_rows(conn: Connection, query: str, values: Mapping[str, object] | Sequence[object] | None = None) -> list[Row]:
     """All rows of a query that gives few."""
     with conn.cursor(row_factory=dict_row) as cur:
         return cur.execute(query.encode(), values).fetchall()

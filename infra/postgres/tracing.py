@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from infra.postgres.dead_letters import LETTER_COLUMNS
 from infra.postgres.parked import parked_with
-from infra.postgres.querying import Connection, Row, rows
+from infra.postgres.querying import Connection, Row, dict_rows
 
 _EVENT = "position, recorded_at, stream, version, type, customer_id, meta, data"
 _QUOTED = "convert_to(to_jsonb({})::text, 'UTF8')"
@@ -21,7 +21,7 @@ def sources_of(conn: Connection, event_id: str) -> list[str]:
             WHERE position({_QUOTED.format("%(id)s::text")} IN state) > 0 OFFSET 0) named
             WHERE meta ->> 'id' = %(id)s
         UNION SELECT source FROM kehu.dead_letters WHERE event_id = %(id)s AND source IS NOT NULL ORDER BY 1"""
-    return [row["source"] for row in rows(conn, query, {"id": event_id})]
+    return [row["source"] for row in dict_rows(conn, query, {"id": event_id})]
 
 
 def trace(conn: Connection, key: bytes, source: str, event_id: str) -> Row:
@@ -31,7 +31,7 @@ def trace(conn: Connection, key: bytes, source: str, event_id: str) -> Row:
     messages in whose bytes the id occurs, since a waiting message is not stored in a decoded form.
     """
     names = {"key": key, "source": source, "event_id": event_id}
-    inbox = rows(conn, "SELECT stream FROM kehu.inbox WHERE key = %(key)s", names)
+    inbox = dict_rows(conn, "SELECT stream FROM kehu.inbox WHERE key = %(key)s", names)
     stream = inbox[0]["stream"] if inbox else None
     events = events_of_stream(conn, stream) if stream else []
     dead = f"""SELECT {LETTER_COLUMNS} FROM kehu.dead_letters
@@ -39,7 +39,7 @@ def trace(conn: Connection, key: bytes, source: str, event_id: str) -> Row:
     return {
         "stream": stream,
         "events": [e for e in events if (e["meta"]["source"], e["meta"]["id"]) == (source, event_id)],
-        "dead_letters": rows(conn, dead, names),
+        "dead_letters": dict_rows(conn, dead, names),
         "parked": parked_with(conn, event_id),
     }
 
@@ -51,12 +51,12 @@ def events_of_stream(conn: Connection, stream: str, newest: int | None = None, k
     """
     query = f"""SELECT {_EVENT} FROM kehu.event_log WHERE stream = %(stream)s AND {_OF_KIND}
         ORDER BY version DESC LIMIT %(newest)s"""
-    return rows(conn, query, {"stream": stream, "newest": newest, "kind": kind})[::-1]
+    return dict_rows(conn, query, {"stream": stream, "newest": newest, "kind": kind})[::-1]
 
 
 def events_at(conn: Connection, position: int) -> list[Row]:
     """The event at a position of the log as stored, not upcast; none beyond its end."""
-    return rows(conn, f"SELECT {_EVENT} FROM kehu.event_log WHERE position = %(position)s", {"position": position})
+    return dict_rows(conn, f"SELECT {_EVENT} FROM kehu.event_log WHERE position = %(position)s", {"position": position})
 
 
 def related(
@@ -77,4 +77,4 @@ def related(
         WHERE (meta ->> 'correlation_id' = ANY(%(correlated)s) OR meta ->> 'causation_id' = ANY(%(ids)s)
         OR meta ->> 'id' = ANY(%(ids)s)) AND {_OF_KIND} ORDER BY position LIMIT %(limit)s"""
     values = {"ids": list(event_ids), "correlated": list(correlation_ids), "limit": limit, "kind": kind}
-    return rows(conn, query, values)
+    return dict_rows(conn, query, values)
