@@ -12,7 +12,7 @@ from infra.cli.times import Since, in_utc
 from infra.cli.who import By, Reason, tell, who
 from infra.kafka.producer import publish
 from infra.operating import letters
-from infra.postgres import dead_letters, ops
+from infra.postgres import dead_letters
 from infra.remedies import meaning
 
 Rule = Annotated[str | None, typer.Option(help="Only those that this rule refused.")]
@@ -42,7 +42,7 @@ def list_dead_letters(
     how = (as_json, as_csv, as_ndjson)
     with connected(postgres) as conn:
         if summary:
-            counts = ops.count_dead_letters(conn, **chosen, limit=limit or None)
+            counts = dead_letters.count_dead_letters(conn, **chosen, limit=limit or None)
             print_rows("Dead letters by rule and source", counts, *how, wide=("source",), limit=limit)
             return
         found = dead_letters.list_dead_letters(conn, **chosen, limit=limit or None)

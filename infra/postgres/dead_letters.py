@@ -111,7 +111,7 @@ def list_dead_letters(
 
     With `before` only those that died before the one of this id.
     """
-    where = matching_letters(rule, topic, source, since)
+    where = _matching(rule, topic, source, since)
     if before is not None:
         where += " AND id < %(before)s"
     if replayed is not None:
@@ -120,6 +120,23 @@ def list_dead_letters(
     return streamed(
         conn, f"SELECT {LETTER_COLUMNS} FROM kehu.dead_letters WHERE {where} ORDER BY id DESC LIMIT %(limit)s", values
     )
+
+
+def count_dead_letters(
+    conn: querying.Connection,
+    *,
+    rule: str | None = None,
+    topic: str | None = None,
+    source: str | None = None,
+    since: datetime | None = None,
+    limit: int | None = None,
+) -> list[Row]:
+    """Per rule and source how many dead letters match, how many were replayed, and when the newest died."""
+    query = f"""SELECT rule, source, count(*) AS letters, count(replayed_at) AS replayed, max(died_at) AS newest
+        FROM kehu.dead_letters WHERE {_matching(rule, topic, source, since)} GROUP BY rule, source
+        ORDER BY letters DESC, rule, source LIMIT %(limit)s"""
+    values = {"rule": rule, "topic": topic, "source": source, "since": since, "limit": limit}
+    return dict_rows(conn, query, values)
 
 
 def get_dead_letters(conn: querying.Connection, letter_ids: Sequence[int]) -> list[Row]:
@@ -156,7 +173,7 @@ def skip(
     write(conn, [], batch, keys_for(conn, batch))
 
 
-def matching_letters(rule: str | None, topic: str | None, source: str | None, since: datetime | None) -> str:
+def _matching(rule: str | None, topic: str | None, source: str | None, since: datetime | None) -> str:
     """The condition of dead letters with these, where they are given, that died at a moment or later."""
     chosen = matching({"rule": rule, "topic": topic, "source": source})
     return chosen if since is None else f"{chosen} AND died_at >= %(since)s"

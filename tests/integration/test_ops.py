@@ -12,8 +12,8 @@ from domain import registry
 from domain.ports import Batch, DeadLetter, InboxEntry, Move, Parked
 from domain.survey import SurveyInvited
 from domain.values import Meta, Recorded
-from infra.postgres import ops, tracing
-from infra.postgres.dead_letters import get_dead_letters, list_dead_letters, mark_replayed
+from infra.postgres import reconciliation, tracing
+from infra.postgres.dead_letters import count_dead_letters, get_dead_letters, list_dead_letters, mark_replayed
 from infra.postgres.log import PostgresLog
 from infra.postgres.parked import get_parked, list_parked
 from tests.support.builders import NOON, SURVEYS, message, meta
@@ -48,13 +48,13 @@ def conn(database: str) -> Iterator["psycopg.Connection[Any]"]:
 
 
 def test_the_outcomes_add_up_and_equal_what_the_tables_hold(conn: "psycopg.Connection[Any]") -> None:
-    (row,) = ops.reconciliation(conn)
+    (row,) = reconciliation.by_topic(conn)
     assert (row["topic"], row["read"], row["outcomes"], row["balanced"]) == ("kehu.surveys", 5, 5, True)
     assert (row["appended"], row["duplicate"], row["parked"], row["dead"]) == (1, 1, 1, 2)
     assert row["dead_by_rule"] == {"bad-json": 1, "too-late": 1}
     assert row["parked_by_rule"] == {"too-early": 1}
     conn.execute("DELETE FROM kehu.dead_letters WHERE rule = 'bad-json'")
-    (row,) = ops.reconciliation(conn)
+    (row,) = reconciliation.by_topic(conn)
     assert (row["dead_rows"], row["balanced"]) == (1, False)
 
 
@@ -90,9 +90,9 @@ def test_a_dead_letter_is_shown_with_its_bytes_and_replayed_once(conn: "psycopg.
 
 def test_dead_letters_are_counted_by_rule_and_source(conn: "psycopg.Connection[Any]") -> None:
     mark_replayed(conn, [letter["id"] for letter in list_dead_letters(conn, rule="too-late")])
-    counted = [(c["rule"], c["source"], c["letters"], c["replayed"]) for c in ops.count_dead_letters(conn)]
+    counted = [(c["rule"], c["source"], c["letters"], c["replayed"]) for c in count_dead_letters(conn)]
     assert counted == [("bad-json", None, 1, 0), ("too-late", "/test", 1, 1)]
-    assert ops.count_dead_letters(conn, since=NOON + timedelta(seconds=1)) == []
+    assert count_dead_letters(conn, since=NOON + timedelta(seconds=1)) == []
     assert [d["rule"] for d in list_dead_letters(conn, replayed=False)] == ["bad-json"]
 
 
@@ -102,12 +102,15 @@ def test_an_incarnation_of_a_topic_is_reconciled_by_itself(conn: "psycopg.Connec
     log.claim([anew])
     log.append(Batch(moves=[Move(anew, 0, 1, duplicate=1)]))
     log.close()
-    rows = ops.reconciliation(conn)
+    rows = reconciliation.by_topic(conn)
     assert [(r["topic_id"], r["read"], r["dead_rows"], r["balanced"]) for r in rows] == [
         ("topic-1", 5, 2, True),
         ("topic-2", 1, 0, True),
     ]
-    assert [(p["topic_id"], p["next_offset"]) for p in ops.positions(conn)] == [("topic-1", 5), ("topic-2", 1)]
+    assert [(p["topic_id"], p["next_offset"]) for p in reconciliation.positions(conn)] == [
+        ("topic-1", 5),
+        ("topic-2", 1),
+    ]
 
 
 def test_an_id_is_found_over_all_sources_and_by_what_names_it(conn: "psycopg.Connection[Any]", database: str) -> None:

@@ -18,7 +18,7 @@ from infra.http.rows import DeadLetterRow, ParkedRow, ProjectionRow
 from infra.http.scopes import EVENTS, SERVICE
 from infra.http.security import Needs
 from infra.kafka import codec
-from infra.postgres import ops
+from infra.postgres.builds import every_build
 from infra.postgres.dead_letters import list_dead_letters
 from infra.postgres.parked import list_parked
 from infra.postgres.questions.answer import Connection, Row
@@ -101,7 +101,7 @@ async def projections(
     """Every build of every read model: how far it is, whether it runs, and why it stopped if it did."""
 
     def rows(asked: Asked) -> Iterable[Row]:
-        found = [row for row in asked.answer.ask(ops.projections) if wanted.name in (None, row["name"])]
+        found = [row for row in asked.answer.ask(every_build) if wanted.name in (None, row["name"])]
         return [row for row in found if asked.after is None or tuple(PROJECTIONS.place(row)) > tuple(asked.after)]
 
     return await ask(request, caller, PROJECTIONS, wanted, rows)

@@ -1,10 +1,5 @@
-"""How far everything is, counted: topics and what became of their messages, dead letters, and read models."""
+"""How far topics are read, and what became of their messages: as it was counted, beside what is kept."""
 
-# ruff: noqa: S608 (what is put together are lists of our own columns; values are always parameters)
-
-from datetime import datetime
-
-from infra.postgres.dead_letters import matching_letters
 from infra.postgres.querying import Connection, Row, dict_rows
 
 
@@ -14,7 +9,7 @@ def positions(conn: Connection) -> list[Row]:
     return dict_rows(conn, query)
 
 
-def reconciliation(conn: Connection) -> list[Row]:
+def by_topic(conn: Connection) -> list[Row]:
     """Per incarnation of a topic: the messages by outcome, beside how far it is read and what the tables hold.
 
     `read` is the sum of the positions: the number of messages, for a topic that was read from its offset 0 and is
@@ -36,29 +31,4 @@ def reconciliation(conn: Connection) -> list[Row]:
             FROM (SELECT topic_id, rule, count(*) AS n FROM kehu.dead_letters GROUP BY topic_id, rule) r
             GROUP BY topic_id) d USING (topic_id)
         ORDER BY p.topic, p.topic_id"""
-    return dict_rows(conn, query)
-
-
-def count_dead_letters(
-    conn: Connection,
-    *,
-    rule: str | None = None,
-    topic: str | None = None,
-    source: str | None = None,
-    since: datetime | None = None,
-    limit: int | None = None,
-) -> list[Row]:
-    """Per rule and source how many dead letters match, how many were replayed, and when the newest died."""
-    query = f"""SELECT rule, source, count(*) AS letters, count(replayed_at) AS replayed, max(died_at) AS newest
-        FROM kehu.dead_letters WHERE {matching_letters(rule, topic, source, since)} GROUP BY rule, source
-        ORDER BY letters DESC, rule, source LIMIT %(limit)s"""
-    values = {"rule": rule, "topic": topic, "source": source, "since": since, "limit": limit}
-    return dict_rows(conn, query, values)
-
-
-def projections(conn: Connection) -> list[Row]:
-    """Every build of every projection: how far it folded the log, whether it rests, and why it stopped if it did."""
-    query = """SELECT name, version, build, state, position, head.n AS head, head.n - position AS behind, paused, error,
-            updated_at, model, serial
-        FROM kehu.projection_builds, (SELECT n FROM kehu.log_head) head ORDER BY name, version, build"""
     return dict_rows(conn, query)
