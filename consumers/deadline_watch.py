@@ -5,16 +5,15 @@ resolved in time, and whose resolution is still on its way, is no miss. Its id f
 deadline. So it counts once, after a restart, a rebuild, or when two workers say it.
 """
 
-import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from time import monotonic
-from typing import Any, Protocol, TypeVar
+from typing import Protocol
 
 import structlog
 from mode import Service
 
+from consumers.one_thread import OneThread
 from consumers.patience import Patience, Servers
 from domain.errors import DomainError
 from domain.values import Fact
@@ -25,7 +24,6 @@ from infra.kafka.topics import topic_of
 from infra.postgres.running_deadlines import Place, place_of
 
 log = structlog.get_logger("kehu.clocks")
-T = TypeVar("T")
 
 LOOK = 5.0
 """Seconds between two looks. A look reads an index, and nothing when nothing is over."""
@@ -88,10 +86,10 @@ class DeadlineWatch(Service):
         self._reported = Reported()
         self._servers = servers or Servers.of(bootstrap)
         self._patience = Patience(log, self._servers)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="kehu-clocks")
+        self._thread = OneThread("kehu-clocks")
 
     async def on_stop(self) -> None:
-        await self._in_thread(self._deadlines.close)
+        await self._thread.run(self._deadlines.close)
         self._thread.shutdown()
 
     @Service.task
@@ -100,7 +98,7 @@ class DeadlineWatch(Service):
         while not self.should_stop:
             try:
                 now = self._clock()
-                over: Sequence[Fact] = await self._in_thread(
+                over: Sequence[Fact] = await self._thread.run(
                     self._deadlines.over, now, now - self._reach, AT_ONCE, after
                 )
                 if new := self._reported.new(over):
@@ -114,6 +112,3 @@ class DeadlineWatch(Service):
             else:
                 after = place_of(over[-1]) if len(over) == AT_ONCE else None
                 await self.sleep(LOOK)
-
-    async def _in_thread(self, call: Callable[..., T], *args: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, call, *args)

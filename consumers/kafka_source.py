@@ -13,9 +13,7 @@ Which partitions are ours, and where each is read on, is kept in `consumers.assi
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
-from typing import Any, TypeVar
 
 import structlog
 from aiokafka import ConsumerRebalanceListener, TopicPartition
@@ -26,6 +24,7 @@ from mode import Service
 from consumers.assignment import Assignment
 from consumers.decoding import Fetched, oldest
 from consumers.ingest import Ingest
+from consumers.one_thread import OneThread
 from consumers.outcome import Outcomes
 from consumers.patience import Patience, Servers
 from domain.errors import DomainError
@@ -37,7 +36,6 @@ from infra.kafka import consumer
 from infra.kafka.records import Record
 
 log = structlog.get_logger("kehu.ingest")
-T = TypeVar("T")
 
 RETRYING = 0.2
 """Seconds of each second in which another round of parked messages is begun."""
@@ -83,8 +81,8 @@ class KafkaSource(Service):
         self._patience = Patience(log, self._servers)
         self._writing = asyncio.Lock()
         # Two threads: a broker that does not answer must not hold up the store.
-        self._store_thread = ThreadPoolExecutor(1, thread_name_prefix="kehu-ingest")
-        self._admin_thread = ThreadPoolExecutor(1, thread_name_prefix="kehu-admin")
+        self._store_thread = OneThread("kehu-ingest")
+        self._admin_thread = OneThread("kehu-admin")
         self._ours: Assignment | None = None  # since a broker answered
         self._committed_at = 0.0
 
@@ -93,9 +91,9 @@ class KafkaSource(Service):
             ours.lose()
             async with self._writing:  # the batch in flight ends; a thread cannot be cancelled
                 if ours.claimed:
-                    await self._in_thread(self._store_thread, self._ingest.release)
+                    await self._store_thread.run(self._ingest.release)
             await ours.consumer.stop()
-        await self._in_thread(self._admin_thread, self._admin.close)
+        await self._admin_thread.run(self._admin.close)
         self._store_thread.shutdown()
         self._admin_thread.shutdown()
 
@@ -104,7 +102,7 @@ class KafkaSource(Service):
         ours.lose()
         async with self._writing:
             ours.lose()  # what was claimed meanwhile, too
-            await self._in_thread(self._store_thread, self._ingest.release)
+            await self._store_thread.run(self._ingest.release)
 
     @Service.task
     async def _read(self) -> None:
@@ -160,7 +158,7 @@ class KafkaSource(Service):
             async with self._writing:
                 if not ours.is_still(wanted):
                     return  # another rebalance; the next round claims what it gave us
-                positions = await self._in_thread(self._store_thread, self._ingest.claim, list(wanted.values()))
+                positions = await self._store_thread.run(self._ingest.claim, list(wanted.values()))
                 if not ours.is_still(wanted):
                     return
                 ours.claim(wanted, positions)
@@ -170,7 +168,7 @@ class KafkaSource(Service):
             self._patience.succeeded(self._servers.store)
 
     async def _topic_ids(self) -> Mapping[str, str | None]:
-        ids = await self._in_thread(self._admin_thread, self._admin.ids, self._topics)
+        ids = await self._admin_thread.run(self._admin.ids, self._topics)
         self._servers.broker.answered(self._patience)
         return ids
 
@@ -187,7 +185,7 @@ class KafkaSource(Service):
             started = monotonic()
             reach("polled")
             try:
-                outcomes = await self._in_thread(self._store_thread, self._ingest.take, batch)
+                outcomes = await self._store_thread.run(self._ingest.take, batch)
             except (Fenced, Conflict, Unavailable) as error:
                 self._claim_again(ours, error)
                 return
@@ -266,7 +264,7 @@ class KafkaSource(Service):
                 self._claim_again(ours, Changed("a topic was made anew"))
             standing = ours.standing()
             try:
-                if not standing or not await self._in_thread(self._store_thread, self._ingest.moved, standing):
+                if not standing or not await self._store_thread.run(self._ingest.moved, standing):
                     return
             except AWAY:
                 return
@@ -284,7 +282,7 @@ class KafkaSource(Service):
                 if ours is None or not ours.read_on:
                     return
                 try:
-                    outcomes = await self._in_thread(self._store_thread, self._ingest.retry_parked)
+                    outcomes = await self._store_thread.run(self._ingest.retry_parked)
                 except (Fenced, Conflict, Unavailable) as error:
                     self._claim_again(ours, error)
                     return
@@ -305,9 +303,6 @@ class KafkaSource(Service):
             await asyncio.wait_for(ours.consumer.commit(offsets), 2)
         except (KafkaError, TimeoutError) as error:
             log.debug("offsets not committed to Kafka; positions are safe", error=str(error))
-
-    async def _in_thread(self, thread: ThreadPoolExecutor, call: Callable[..., T], *args: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(thread, call, *args)
 
 
 class _Listener(ConsumerRebalanceListener):

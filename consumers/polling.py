@@ -1,13 +1,12 @@
 """Asks the store now and then what it holds, in a thread of its own, and tells it on."""
 
-import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 import structlog
 from mode import Service
 
+from consumers.one_thread import OneThread
 from consumers.patience import Patience, Servers
 from domain.errors import DomainError
 from infra.figures import Held
@@ -37,18 +36,17 @@ class Polling(Service):
         self._show = show
         self._store = servers.store
         self._patience = Patience(log, servers)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="kehu-metrics")
+        self._thread = OneThread("kehu-metrics")
 
     async def on_stop(self) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._holdings.close)
+        await self._thread.run(self._holdings.close)
         self._thread.shutdown()
 
     @Service.task
     async def _poll(self) -> None:
-        loop = asyncio.get_running_loop()
         while not self.should_stop:
             try:
-                held = await loop.run_in_executor(self._thread, self._holdings.read)
+                held = await self._thread.run(self._holdings.read)
             except (DomainError, OSError) as error:
                 self._show(None)
                 self._patience.failed("the metrics need the store", error)

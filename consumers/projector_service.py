@@ -1,14 +1,13 @@
 """Runs a `Projector` in a thread of its own while the worker lives: fold what is new, then wait for more."""
 
-import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from time import monotonic
 
 import structlog
 from mode import Service
 
+from consumers.one_thread import OneThread
 from consumers.patience import Patience, Servers
 from consumers.projector import Projector
 from domain.errors import DomainError
@@ -37,17 +36,16 @@ class ProjectorService(Service):
         self._swept = 0.0
         self._store = servers.store
         self._patience = Patience(log, servers)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="kehu-projector")
+        self._thread = OneThread("kehu-projector")
 
     async def on_stop(self) -> None:
         self._thread.shutdown()
 
     @Service.task
     async def _project(self) -> None:
-        loop = asyncio.get_running_loop()
         while not self.should_stop:
             try:
-                await loop.run_in_executor(self._thread, self._once)
+                await self._thread.run(self._once)
                 self._patience.succeeded(self._store)
             except (DomainError, OSError) as error:
                 self._patience.failed("read models need the store", error)

@@ -1,7 +1,6 @@
 """Seals what came into the log and tells the heads to places outside the database."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from time import monotonic
 from typing import Protocol
@@ -9,6 +8,7 @@ from typing import Protocol
 import structlog
 from mode import Service
 
+from consumers.one_thread import OneThread
 from consumers.patience import Patience, Servers
 from domain.errors import DomainError
 from domain.heads import Head
@@ -83,10 +83,10 @@ class SealerService(Service):
         self._wait = wait
         self._servers = servers
         self._patience = Patience(log, servers)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="kehu-sealer")
+        self._thread = OneThread("kehu-sealer")
 
     async def on_stop(self) -> None:
-        await self.loop.run_in_executor(self._thread, self._sealer.close)
+        await self._thread.run(self._sealer.close)
         self._thread.shutdown()
 
     @Service.task
@@ -95,7 +95,7 @@ class SealerService(Service):
         while not self.should_stop:
             pause, rests = self._every, True
             try:
-                await self.loop.run_in_executor(self._thread, self._sealer.run_once)
+                await self._thread.run(self._sealer.run_once)
                 self._patience.succeeded(self._servers.store)
                 damaged = False
             except (HolesInTheLog, TreeDamaged) as error:
@@ -108,7 +108,7 @@ class SealerService(Service):
                 pause, rests = self._patience.wait, False
             await self.sleep(pause)
             if rests and not self.should_stop:
-                await self.loop.run_in_executor(self._thread, self._rest)
+                await self._thread.run(self._rest)
 
     def _rest(self) -> None:
         # In short pieces, so that a worker that is stopped need not wait for an event.

@@ -6,15 +6,14 @@ changed meanwhile comes as it is then. One process publishes a view at a time.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from time import monotonic, time
-from typing import Any, TypeVar
 
 import structlog
 from mode import Service
 
+from consumers.one_thread import OneThread
 from consumers.patience import Patience, Servers
 from consumers.resting import Resting
 from domain.errors import DomainError
@@ -28,7 +27,6 @@ from infra.postgres.view_marks import Mark, Marks
 from projections.views import VIEWS, Update, View
 
 log = structlog.get_logger("kehu.views")
-T = TypeVar("T")
 
 AT_ONCE = 5000
 """Rows that are read, published and marked together."""
@@ -85,11 +83,11 @@ class ViewPublisher(Service):
         self._claimed: dict[str, _Claimed] = {}
         self._topic_ids: Mapping[str, str | None] = {}
         self._looked = float("-inf")
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="kehu-views")
+        self._thread = OneThread("kehu-views")
 
     async def on_stop(self) -> None:
         await self._producer.close()
-        await self._in_thread(self._close)
+        await self._thread.run(self._close)
         self._thread.shutdown()
 
     def _close(self) -> None:
@@ -107,18 +105,18 @@ class ViewPublisher(Service):
                 # Whatever was half done: begin with what the store knows, and claim again.
                 self._claimed.clear()
                 self._looked = float("-inf")
-                await self._in_thread(self._marks.close)
+                await self._thread.run(self._marks.close)
                 await self.sleep(self._patience.wait)
             else:
                 if not more:
                     await self.sleep(COALESCE)
-                    await self._in_thread(self._resting.rest, lag)
+                    await self._thread.run(self._resting.rest, lag)
 
     async def once(self) -> tuple[bool, bool]:
         """Publish the next changes of each view; whether read models lag behind the log, and whether there is more."""
         if monotonic() - self._looked >= LOOK:
             await self._look()
-        live = await self._in_thread(self._feed.live)
+        live = await self._thread.run(self._feed.live)
         more = False
         for claimed in self._claimed.values():
             # Another version has other rows: they are published when `kehu rebuild --switch` has made this one live.
@@ -132,14 +130,14 @@ class ViewPublisher(Service):
         self._topic_ids = await asyncio.to_thread(self._admin.ids, VIEW_TOPICS)
         if missing := sorted(name for name, known in self._topic_ids.items() if known is None):
             raise TopicMissing(", ".join(missing))
-        live = await self._in_thread(self._feed.live)
+        live = await self._thread.run(self._feed.live)
         for view in VIEWS:
-            if view.name not in self._claimed and await self._in_thread(self._marks.claim, view.name):
-                mark = await self._in_thread(self._marks.read, view.name)
+            if view.name not in self._claimed and await self._thread.run(self._marks.claim, view.name):
+                mark = await self._thread.run(self._marks.read, view.name)
                 self._claimed[view.name] = _Claimed(view, mark, mark.token)
             stands = standing(view, live)
             if view.name in self._claimed and stands is not None:
-                await self._in_thread(self._feed.forget, view, stands)
+                await self._thread.run(self._feed.forget, view, stands)
         self._looked = monotonic()
 
     async def _advance(self, claimed: _Claimed, live: Live) -> bool:
@@ -175,7 +173,7 @@ class ViewPublisher(Service):
             reading.cancel()
 
     def _page(self, view: View, token: Token, live: Live) -> "asyncio.Future[Page]":
-        return asyncio.ensure_future(self._in_thread(self._feed.page, view, token, live, AT_ONCE))
+        return asyncio.ensure_future(self._thread.run(self._feed.page, view, token, live, AT_ONCE))
 
     async def _send(self, view: View, epoch: int, updates: Sequence[Update]) -> None:
         await self._producer.send(view.topic, encoded(view, epoch, updates))
@@ -185,24 +183,21 @@ class ViewPublisher(Service):
         """Begin with a comparison, or with everything: then what the topic has and the view has not is taken back."""
         # Also when the mark was lost, or is that of a backup, the epochs before were smaller: they are seconds.
         view, epoch = claimed.view, max(claimed.mark.epoch + 1, int(time()))
-        token = await self._in_thread(self._feed.start, view, token, live)
+        token = await self._thread.run(self._feed.start, view, token, live)
         assert token.walk is not None
         whole = token.walk.former is None
         if whole:
             # Before anything is sent with it: if this process ends now, what comes then has a greater epoch.
             await self._save(claimed, Mark(topic_id, epoch, None))
             async for keys in held_keys(self._kafka, view.topic):
-                await self._in_thread(self._feed.note, keys)
-            missing = await self._in_thread(self._feed.missing, view, live, AT_ONCE)
-            while updates := await self._in_thread(next, missing, None):
+                await self._thread.run(self._feed.note, keys)
+            missing = await self._thread.run(self._feed.missing, view, live, AT_ONCE)
+            while updates := await self._thread.run(next, missing, None):
                 await self._send(view, epoch, updates)
         await self._save(claimed, Mark(topic_id, epoch, token))
         return token
 
     async def _save(self, claimed: _Claimed, mark: Mark) -> None:
         if mark != claimed.mark:
-            await self._in_thread(self._marks.save, claimed.view.name, claimed.mark, mark)
+            await self._thread.run(self._marks.save, claimed.view.name, claimed.mark, mark)
             claimed.mark, claimed.token = mark, mark.token
-
-    async def _in_thread(self, call: Callable[..., T], *args: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, call, *args)

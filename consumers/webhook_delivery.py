@@ -7,16 +7,15 @@ does everything once. One process tells a webhook at a time.
 import asyncio
 import random
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from time import monotonic
-from typing import Any, TypeVar
 
 import orjson
 import structlog
 from mode import Service
 
+from consumers.one_thread import OneThread
 from consumers.patience import Patience, Servers
 from consumers.resting import Resting
 from domain.errors import DomainError
@@ -34,7 +33,6 @@ from infra.webhooks.signing import key_of, signed
 from projections.views import NAMED, Update, seen
 
 log = structlog.get_logger("kehu.webhooks")
-T = TypeVar("T")
 
 AT_ONCE = 500
 """Rows that are read and marked together."""
@@ -100,8 +98,8 @@ class WebhookDelivery(Service):
         self._patience = Patience(log, servers)
         self._claimed: dict[str, _Claimed] = {}
         self._looked = float("-inf")
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="kehu-webhooks")
-        self._waiting = ThreadPoolExecutor(1, thread_name_prefix="kehu-webhooks-wait")
+        self._thread = OneThread("kehu-webhooks")
+        self._waiting = OneThread("kehu-webhooks-wait")
 
     async def on_stop(self) -> None:
         for claimed in list(self._claimed.values()):
@@ -131,13 +129,13 @@ class WebhookDelivery(Service):
         else:
             await self.sleep(COALESCE)
             if not any(one.telling or one.then for one in self._claimed.values()):
-                await asyncio.get_running_loop().run_in_executor(self._waiting, self._resting.rest, lag)
+                await self._waiting.run(self._resting.rest, lag)
 
     async def once(self) -> bool:
         """See whom to tell, and begin to tell each what is new; whether read models lag behind the log."""
         if monotonic() - self._looked >= LOOK:
             await self._look()
-        live = await self._in_thread(self._feed.live)
+        live = await self._thread.run(self._feed.live)
         for name, claimed in list(self._claimed.items()):
             if claimed.telling is not None and claimed.telling.done():
                 finished, claimed.telling = claimed.telling, None
@@ -152,7 +150,7 @@ class WebhookDelivery(Service):
                 except Exception as error:
                     # One that nobody foresaw must not hold up the others.
                     log.exception("a webhook is paused", webhook=name)
-                    await self._in_thread(self._webhooks.pause, name, f"unforeseen: {type(error).__name__}")
+                    await self._thread.run(self._webhooks.pause, name, f"unforeseen: {type(error).__name__}")
                     del self._claimed[name]
                     continue
             stands = standing(NAMED[claimed.webhook.view], live)
@@ -162,13 +160,13 @@ class WebhookDelivery(Service):
 
     async def _look(self) -> None:
         """Claim what nobody tells, and take over what was changed by hand: replayed, paused, removed, another URL."""
-        found = {one.name: one for one in await self._in_thread(self._webhooks.active) if one.view in NAMED}
+        found = {one.name: one for one in await self._thread.run(self._webhooks.active) if one.view in NAMED}
         for name in self._claimed.keys() - found.keys():
             await _stop(self._claimed.pop(name))
         for name, webhook in found.items():
             claimed = self._claimed.get(name)
             if claimed is None:
-                if await self._in_thread(self._marks.claim, f"webhook {name}"):
+                if await self._thread.run(self._marks.claim, f"webhook {name}"):
                     self._claimed[name] = _Claimed(webhook, webhook.token)
             elif claimed.telling is not None:
                 continue
@@ -187,7 +185,7 @@ class WebhookDelivery(Service):
             await _stop(claimed)
         self._claimed.clear()
         self._looked = float("-inf")
-        await self._in_thread(self._marks.close)
+        await self._thread.run(self._marks.close)
 
     async def _tell(self, claimed: _Claimed, live: Live) -> None:
         """Send what is pending, and some pages of what comes next; a dead letter to be sent again comes first."""
@@ -208,7 +206,7 @@ class WebhookDelivery(Service):
         before, then = claimed.webhook.token, claimed.then
         assert then is not None
         if claimed.told or before is None or before.walk or then.walk or then.at - before.at > UNSAVED:
-            claimed.webhook = await self._in_thread(
+            claimed.webhook = await self._thread.run(
                 self._webhooks.took, claimed.webhook, then, claimed.told, claimed.keys
             )
         claimed.at, claimed.then, claimed.told, claimed.keys = then, None, 0, {}
@@ -217,7 +215,7 @@ class WebhookDelivery(Service):
         """Read what comes next; whether there is more after it."""
         webhook = claimed.webhook
         view = NAMED[webhook.view]
-        found = await self._in_thread(step, self._feed, view, claimed.at, live, AT_ONCE)
+        found = await self._thread.run(step, self._feed, view, claimed.at, live, AT_ONCE)
         walking = claimed.at is None or claimed.at.walk is not None
         updates = [one for one in found.page.updates if not walking or one.position > webhook.after_position]
         told, claimed.keys = await self._chosen(webhook, updates)
@@ -234,7 +232,7 @@ class WebhookDelivery(Service):
         """Those that it is told. By segment: a row that it has and that is in none of them any more is gone for it."""
         if webhook.segments is None or not updates:
             return list(updates), {}
-        known = await self._in_thread(self._webhooks.known, webhook.name, [one.key for one in updates])
+        known = await self._thread.run(self._webhooks.known, webhook.name, [one.key for one in updates])
         told: list[Update] = []
         keys: dict[str, bool] = {}
         for one in updates:
@@ -247,20 +245,20 @@ class WebhookDelivery(Service):
     async def _letter(self, claimed: _Claimed, live: Live) -> None:
         """Send the rows of its oldest dead letter again, as they are now; one that is not taken stays."""
         webhook = claimed.webhook
-        letter = await self._in_thread(self._webhooks.again, webhook.name)
+        letter = await self._thread.run(self._webhooks.again, webhook.name)
         if letter is None:
             claimed.webhook = replace(webhook, again=False)
             return
         view = NAMED[webhook.view]
-        told, keys = await self._chosen(webhook, await self._in_thread(self._feed.rows, view, live, letter.keys))
+        told, keys = await self._chosen(webhook, await self._thread.run(self._feed.rows, view, live, letter.keys))
         try:
             for message in batches(webhook.name, [(one.key, structured(view, epoch_of(live), one)) for one in told]):
                 await self._send(webhook, message)
         except NotTold as error:
             log.warning("a dead letter was not taken", webhook=webhook.name, letter=letter.id, error=error.why)
-            await self._in_thread(self._webhooks.not_taken, letter)
+            await self._thread.run(self._webhooks.not_taken, letter)
         else:
-            await self._in_thread(self._webhooks.taken, letter, keys)
+            await self._thread.run(self._webhooks.taken, letter, keys)
 
     async def _sent(self, claimed: _Claimed, message: Message) -> bool:
         """Whether to go on with what comes next: it was taken, or given up."""
@@ -269,7 +267,7 @@ class WebhookDelivery(Service):
             await self._send(webhook, message)
         except Gone:
             log.warning("a webhook wants no more, and is paused", webhook=webhook.name)
-            await self._in_thread(self._webhooks.pause, webhook.name, "it answered 410: gone")
+            await self._thread.run(self._webhooks.pause, webhook.name, "it answered 410: gone")
             claimed.not_before = monotonic() + 2 * LOOK
         except NotTold as error:
             attempts = webhook.attempts + 1
@@ -278,14 +276,14 @@ class WebhookDelivery(Service):
             if attempts >= self._tries:
                 log.error("rows became a dead letter of a webhook", webhook=webhook.name, rows=len(message.keys))
                 keys = [key for key in message.keys if key]
-                await self._in_thread(self._webhooks.give_up, webhook, keys, error.detail, attempts)
+                await self._thread.run(self._webhooks.give_up, webhook, keys, error.detail, attempts)
                 # Whether it has these rows is as it was: their dead letter decides on it.
                 for key in keys:
                     claimed.keys.pop(key, None)
                 claimed.webhook = replace(webhook, attempts=0)
                 return True
             wait = backoff(attempts)
-            await self._in_thread(self._webhooks.failed, webhook, attempts, error.detail, wait)
+            await self._thread.run(self._webhooks.failed, webhook, attempts, error.detail, wait)
             claimed.webhook, claimed.not_before = replace(webhook, attempts=attempts), monotonic() + wait
         else:
             claimed.told += len(message.keys)
@@ -296,9 +294,6 @@ class WebhookDelivery(Service):
     async def _send(self, webhook: Webhook, message: Message) -> None:
         keys = map(key_of, webhook.secrets)
         await self._sender.send(webhook.url, message.body, signed(message.id, self._clock(), message.body, keys))
-
-    async def _in_thread(self, call: Callable[..., T], *args: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, call, *args)
 
 
 async def _stop(claimed: _Claimed) -> None:

@@ -9,6 +9,7 @@ import faust
 import structlog
 from mode import Service
 
+from consumers.dead_letter_publisher import DeadLetterPublisher
 from consumers.deadline_watch import DeadlineWatch
 from consumers.decoding import Decode, Decoded
 from consumers.ingest import Ingest
@@ -18,7 +19,6 @@ from consumers.patience import Servers
 from consumers.polling import Polling
 from consumers.projector import Projector
 from consumers.projector_service import ProjectorService
-from consumers.publisher import DeadLetterPublisher
 from consumers.sealer import Anchor, Sealer, SealerService
 from consumers.view_publisher import ViewPublisher
 from domain import handling, registry

@@ -25,7 +25,7 @@ from infra.errors import KehuError
 from infra.failpoints import reach
 from infra.postgres import erasure
 from infra.postgres.log import PostgresLog
-from infra.postgres.ops import Row
+from infra.postgres.querying import Row
 from infra.postgres.questions.answer import Answer
 from infra.postgres.questions.identity import merges_around
 from infra.postgres.read_models import PostgresReadModels

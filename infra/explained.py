@@ -21,10 +21,9 @@ from infra.postgres import risk_models
 from infra.postgres.past import Moment
 from infra.postgres.questions import cases
 from infra.postgres.questions.answer import Answer, Row
-from infra.postgres.questions.customers import events_of
+from infra.postgres.questions.customers import risk_events_of
 from infra.postgres.replayed import told_of
 from infra.whole_customer import whole_of
-from projections.retention_risk import RETENTION_RISK
 from projections.retention_risk.windows import WINDOWS
 from projections.service_queues.rules import RULES
 
@@ -43,7 +42,7 @@ def risk(answer: Answer, customer_id: str, at: datetime) -> Row:
     shown = whole.scores["retention"]
     if shown is None:
         raise NoScore(customer_id)
-    events = _counted(answer, whole.group.members, at)
+    events = risk_events_of(answer, whole.group.members, at)
     said = defaultdict(list)
     for event in events:
         said[f"{event.meta.source}#{event.meta.event_id}"].append(told_of(event))
@@ -62,12 +61,6 @@ def risk(answer: Answer, customer_id: str, at: datetime) -> Row:
         "events": len(events),
         "last_event": told_of(max(events, key=lambda event: (event.meta.occurred_at, event.position))),
     }
-
-
-def _counted(answer: Answer, ids: Sequence[str], at: datetime) -> list[Recorded]:
-    upto = min(one.position for one in answer.fresh if one.projection == RETENTION_RISK.name)
-    found = events_of(answer, ids, RETENTION_RISK.handles, upto)
-    return [event for event in found if event.meta.occurred_at <= at]
 
 
 def _model(answer: Answer, model_id: str, at: datetime) -> Row:

@@ -7,7 +7,7 @@ from datetime import datetime
 from consumers.refolding import as_one, refolded
 from infra.postgres.questions import customers, profiles
 from infra.postgres.questions.answer import Answer, Row
-from infra.postgres.questions.customers import as_shown, events_of, open_cases_of, open_contacts_of, scorer_at
+from infra.postgres.questions.customers import as_shown, open_cases_of, open_contacts_of, risk_events_of, scorer_at
 from infra.postgres.questions.identity import conflicts, merges_around
 from projections.customers.aliases import Group
 from projections.customers.unified import unified
@@ -64,14 +64,8 @@ def whole_of(answer: Answer, customer_id: str, now: datetime) -> Whole:
 
 def _risk_as_one(answer: Answer, group: Group, now: datetime, scorer: Scorer, each: Mapping[str, Row]) -> Row | None:
     """The risk of customers who are one: their events folded again in the order of the log, as those of one."""
-    [upto] = [one.position for one in answer.fresh if one.projection == RETENTION_RISK.name]
     closed = bool(each) and all(risk["band"] == "closed" for risk in each.values())
-    happened = (
-        event
-        for event in events_of(answer, group.members, RETENTION_RISK.handles, upto)
-        if event.meta.occurred_at <= now
-    )
-    events = as_one(happened, group.survivor, closed=closed)
+    events = as_one(risk_events_of(answer, group.members, now), group.survivor, closed=closed)
     rows = refolded(RETENTION_RISK, events)
     return as_shown(rows[0], now, scorer) if rows else None
 

@@ -7,15 +7,12 @@ import typer
 from infra import bootstrap, explained
 from infra.cli.case import print_case, print_clocks
 from infra.cli.output import Json, cell, percent, print_json, print_rows, say
-from infra.cli.reading import At, KnownAt, reading
+from infra.cli.reading import At, KnownAt, linked, reading
 from infra.cli.servers import Postgres, connected
 from infra.cli.times import in_utc
 from infra.postgres.past import Moment
-from infra.postgres.questions.answer import Answer
 from infra.postgres.questions.customers import ABOUT_ONE
-from infra.postgres.questions.identity import ever_linked
 from infra.postgres.replayed import told_of
-from projections.customers import CUSTOMERS
 
 explain = typer.Typer(no_args_is_help=True, help="Why a score or a deadline was what it was at a moment.")
 
@@ -36,9 +33,8 @@ def risk(
     Example: kehu audit explain risk c-100023 --at 2026-03-01
     """
     at = at or bootstrap.now().replace(tzinfo=None)
-    with connected(postgres) as conn:
-        linked = ever_linked(Answer(conn, CUSTOMERS), customer_id)
-    with reading(postgres, *ABOUT_ONE, at=at, known_at=known_at or at, customers=linked) as (answer, now):
+    customers = linked(postgres, customer_id)
+    with reading(postgres, *ABOUT_ONE, at=at, known_at=known_at or at, customers=customers) as (answer, now):
         told = explained.risk(answer, customer_id, now)
     if as_json:
         print_json(told)

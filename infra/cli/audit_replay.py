@@ -8,19 +8,17 @@ from functools import partial
 from typing import Annotated, Any
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn
 
 from infra import bootstrap
 from infra.cli.filters import Where, several
-from infra.cli.output import Csv, Json, Limit, Ndjson, cell, console, print_rows, say
+from infra.cli.output import Csv, Json, Limit, Ndjson, cell, print_rows, say
+from infra.cli.progress import events, progress
+from infra.cli.reading import linked
 from infra.cli.servers import Postgres, connected
 from infra.errors import KehuError
 from infra.postgres.as_of import SYNTAX, AsOf, time_of
-from infra.postgres.questions.answer import Answer
-from infra.postgres.questions.identity import ever_linked
 from infra.postgres.replayed import changes, columns_of, counted_changes, named, rows_of
 from infra.replay import How, Replayed, Told, Wanted, table_at, table_beside_live, table_between
-from projections.customers import CUSTOMERS
 from projections.declare import Table
 from projections.views import VIEWS
 
@@ -73,7 +71,7 @@ def replay(
         raise typer.BadParameter("it has a moment of its own, and all customers", param_hint="--live")
     columns = table.key if diff else [*table.key, *columns_of(table)]
     chosen = several(where, list(columns))
-    customers = _linked(postgres, customer) if customer else ()
+    customers = linked(postgres, customer) if customer else ()
     wanted, now = Wanted(projection, table, customers), bootstrap.now()
     plain = as_csv or as_ndjson
     printed = partial(print_rows, as_json=as_json, as_csv=as_csv, as_ndjson=as_ndjson, limit=limit)
@@ -106,17 +104,11 @@ def replay(
             _tell(plain, f"the live read model has the same rows: {beside.digests[1]}")
 
 
-def _linked(postgres: str, customer: str) -> Sequence[str]:
-    with connected(postgres) as conn:
-        return ever_linked(Answer(conn, CUSTOMERS), customer)
-
-
 @contextmanager
 def _progress(customers: Sequence[str]) -> Iterator[Told]:
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,} events"))
-    with Progress(*columns, console=console(stderr=True), transient=True) as progress:
-        task = progress.add_task(f"replaying {len(customers) or 'all'} customers", total=None)
-        yield lambda events: progress.advance(task, events)
+    with progress(events()) as bar:
+        task = bar.add_task(f"replaying {len(customers) or 'all'} customers", total=None)
+        yield lambda read: bar.advance(task, read)
 
 
 def _about(shown: Replayed) -> dict[str, Any]:

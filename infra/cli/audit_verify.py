@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import MofNCompleteColumn, TimeRemainingColumn
 
 from domain.audit import Finding
 from domain.heads import Head
 from infra import anchors, auditing, signing
 from infra.auditing_inbox import inbox_findings
 from infra.auditing_reads import reads_findings
-from infra.cli.output import Csv, Json, Ndjson, console, print_rows, say
+from infra.cli.output import Csv, Json, Ndjson, print_rows, say
+from infra.cli.progress import progress
 from infra.cli.servers import OptionalKafka, Postgres, asked, require_told_kafka
 from infra.errors import KehuError
 from infra.kafka import heads as topic
@@ -79,11 +80,10 @@ def _for_people(row: dict[str, object]) -> dict[str, object]:
 def _findings(
     conns: "auditing.Snapshot", told: list[Head], verifiers: list[signing.Verifier], events: int, inbox: bool
 ) -> Iterator[Finding]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console(stderr=True), transient=True) as progress:
-        task = progress.add_task("events", total=events)
-        yield from auditing.log_findings(conns, told, verifiers, lambda walked: progress.advance(task, walked))
+    with progress(MofNCompleteColumn(), TimeRemainingColumn()) as bar:
+        task = bar.add_task("events", total=events)
+        yield from auditing.log_findings(conns, told, verifiers, lambda walked: bar.advance(task, walked))
         if inbox:
-            other = progress.add_task("inbox", total=events)
-            yield from inbox_findings(conns[0], lambda walked: progress.advance(other, walked))
+            other = bar.add_task("inbox", total=events)
+            yield from inbox_findings(conns[0], lambda walked: bar.advance(other, walked))
         yield from reads_findings(conns[0])

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from infra.cli.output import Csv, Json, Limit, Ndjson, percent, print_rows, say, when
-from infra.cli.reading import WAIT, At, KnownAt, MinPosition, Wait, reading
+from infra.cli.reading import WAIT, At, KnownAt, MinPosition, Wait, linked, reading
 from infra.cli.retention_risk import UnknownCustomer
 from infra.cli.servers import Postgres
 from infra.cli.times import Since, Until, in_utc
@@ -15,9 +15,7 @@ from infra.postgres.questions.customers import (
     ABOUT_ONE,
     timeline,
 )
-from infra.postgres.questions.identity import ever_linked
 from infra.whole_customer import Whole, whole_of
-from projections.customers import CUSTOMERS
 from projections.customers.aliases import Group
 
 
@@ -48,7 +46,7 @@ def customer(
 
     Example: kehu show customer c-100023 --kind complaint --since 2026-01-01
     """
-    customers = _linked(postgres, customer_id) if at or known_at else ()
+    customers = linked(postgres, customer_id) if at or known_at else ()
     with reading(
         postgres,
         *ABOUT_ONE,
@@ -85,12 +83,6 @@ def customer(
             fresh=answer.fresh,
             about=whole.about(),
         )
-
-
-def _linked(postgres: str, customer_id: str) -> list[str]:
-    """All that were ever one with the customer: whoever was so at another moment is among them."""
-    with reading(postgres, CUSTOMERS) as (answer, _):
-        return ever_linked(answer, customer_id)
 
 
 def _print(whole: Whole, now: datetime) -> None:

@@ -12,7 +12,7 @@ from infra.cli.times import Since, in_utc
 from infra.cli.who import By, Reason, tell, who
 from infra.kafka.producer import publish
 from infra.operating import letters
-from infra.postgres import ops
+from infra.postgres import dead_letters
 from infra.remedies import meaning
 
 Rule = Annotated[str | None, typer.Option(help="Only those that this rule refused.")]
@@ -42,10 +42,10 @@ def list_dead_letters(
     how = (as_json, as_csv, as_ndjson)
     with connected(postgres) as conn:
         if summary:
-            counts = ops.count_dead_letters(conn, **chosen, limit=limit or None)
+            counts = dead_letters.count_dead_letters(conn, **chosen, limit=limit or None)
             print_rows("Dead letters by rule and source", counts, *how, wide=("source",), limit=limit)
             return
-        found = ops.list_dead_letters(conn, **chosen, limit=limit or None)
+        found = dead_letters.list_dead_letters(conn, **chosen, limit=limit or None)
         title = "Dead letters, newest first"
         print_rows(title, found, *how, people=_for_people, wide=("detail",), limit=limit)
 
@@ -97,11 +97,13 @@ def replay(
     with connected(postgres) as conn:
         wanted = list(dict.fromkeys(ids or ()))
         if ids:
-            known = {letter["id"] for letter in ops.get_dead_letters(conn, wanted)}
+            known = {letter["id"] for letter in dead_letters.get_dead_letters(conn, wanted)}
             if missing := [one for one in wanted if one not in known]:
                 raise letters.NoSuchLetter(", ".join(map(str, missing)))
         else:
-            found = ops.list_dead_letters(conn, rule=rule, topic=topic, source=source, replayed=False, limit=None)
+            found = dead_letters.list_dead_letters(
+                conn, rule=rule, topic=topic, source=source, replayed=False, limit=None
+            )
             wanted = sorted(letter["id"] for letter in found)
         if dry_run:
             say(f"{len(wanted)} dead letters would be replayed")
@@ -110,10 +112,10 @@ def replay(
         replayed = 0
         for start in range(0, len(wanted), AT_ONCE):
             # Marked after each portion, so that what is published is known even when a later one fails.
-            portion = letters.sendable(ops.get_dead_letters(conn, wanted[start : start + AT_ONCE]))
+            portion = letters.sendable(dead_letters.get_dead_letters(conn, wanted[start : start + AT_ONCE]))
             asked(kafka, publish(kafka, map(letters.as_it_came, portion)), 60)
             ids_of = tuple(letter["id"] for letter in portion)
-            ops.mark_replayed(conn, ids_of)
+            dead_letters.mark_replayed(conn, ids_of)
             if ids_of:
                 tell(conn, DeadLettersReplayed(by=who(by), reason=reason, letters=ids_of))
             conn.commit()

@@ -14,9 +14,10 @@ from infra.cli.servers import Connection, Held, OptionalKafka, OptionalPostgres,
 from infra.errors import KehuError, ServerUnavailable
 from infra.kafka.topics import TOPICS, Topics
 from infra.master_keys import configured
-from infra.postgres import erasure, key_rotation, migrate, ops
-from infra.postgres.builds import of_row
+from infra.postgres import erasure, key_rotation, migrate, reconciliation
+from infra.postgres.builds import every_build, of_row
 from infra.postgres.completeness import first_hole
+from infra.postgres.dead_letters import count_dead_letters
 from infra.postgres.running_deadlines import unknown_presets
 from infra.settings import ErasureSettings, checked
 from projections.catalogue import ALL
@@ -218,7 +219,7 @@ def _schema(pending: list[str]) -> Check:
 
 
 def _read_models(conn: Connection) -> Iterator[Check]:
-    live = {row["name"]: row["version"] for row in ops.projections(conn) if row["state"] == "live"}
+    live = {row["name"]: row["version"] for row in every_build(conn) if row["state"] == "live"}
     ours = [p for p in ALL if live.get(p.name, p.version) == p.version]
     wanted = [f"kehu.{table.name}" for p in ours for table in p.tables]
     rows = conn.execute(
@@ -232,7 +233,7 @@ def _read_models(conn: Connection) -> Iterator[Check]:
 
 
 def _ingest(conn: Connection, topics: Held | None) -> Iterator[Check]:
-    positions = ops.positions(conn)
+    positions = reconciliation.positions(conn)
     if topics is None:
         yield Check("ingest lag", SKIPPED, "unknown without Kafka")
         return
@@ -266,7 +267,7 @@ _LOST_MESSAGES = (
 
 def _projections(conn: Connection) -> Iterator[Check]:
     ours = {p.name: p for p in ALL}
-    for row in ops.projections(conn):
+    for row in every_build(conn):
         projection = ours.get(row["name"])
         if projection is None or row["state"] != "live":
             continue
@@ -311,7 +312,7 @@ def _parked(conn: Connection, now: datetime) -> Iterator[Check]:
 
 def _dead_letters(conn: Connection, now: datetime) -> Iterator[Check]:
     counts: dict[str, int] = {}
-    for row in ops.count_dead_letters(conn, since=now - DAY):
+    for row in count_dead_letters(conn, since=now - DAY):
         counts[row["rule"]] = counts.get(row["rule"], 0) + row["letters"]
     if counts:
         told = ", ".join(f"{n} {rule}" for rule, n in sorted(counts.items(), key=lambda one: (-one[1], one[0])))

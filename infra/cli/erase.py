@@ -18,7 +18,7 @@ from infra.cli.servers import Postgres
 from infra.cli.who import By, who
 from infra.erasing import BEFORE, Erasing, NotPurged, rules_of
 from infra.errors import KehuError
-from infra.postgres.ops import Row
+from infra.postgres.querying import Row
 from infra.settings import ErasureSettings, checked
 
 Told = list[tuple[Outcome, list[Row]]]

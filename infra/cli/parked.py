@@ -10,8 +10,8 @@ from infra.cli.messages import for_programs, print_message
 from infra.cli.output import Csv, Json, Limit, Ndjson, print_json, print_rows, say, when
 from infra.cli.servers import Postgres, connected
 from infra.cli.who import By, who
-from infra.operating import parked
-from infra.postgres import ops
+from infra.operating.parked import NotParked, release
+from infra.postgres import parked
 from infra.remedies import meaning
 
 Topic = Annotated[str | None, typer.Option(help="Only those that came by this topic.")]
@@ -36,7 +36,7 @@ def list_parked(
     with connected(postgres) as conn:
         print_rows(
             "Parked messages",
-            ops.list_parked(conn, stream=stream, topic=topic, rule=rule, limit=limit or None),
+            parked.list_parked(conn, stream=stream, topic=topic, rule=rule, limit=limit or None),
             as_json,
             as_csv,
             as_ndjson,
@@ -63,9 +63,9 @@ def show_parked(
     Example: kehu parked show 4
     """
     with connected(postgres) as conn:
-        found = ops.get_parked(conn, seq)
+        found = parked.get_parked(conn, seq)
     if found is None:
-        raise parked.NotParked(str(seq))
+        raise NotParked(str(seq))
     remedy = f"{meaning(found['rule'])} What has not come when it expires makes it a dead letter."
     if as_json:
         print_json(for_programs(found, remedy))
@@ -90,9 +90,9 @@ def retry_parked(
     if bool(streams) + bool(topic or rule) + everything != 1:
         raise typer.BadParameter("say which: streams, or --topic, --rule, or --all", param_hint="STREAM")
     with connected(postgres) as conn:
-        due = ops.retry_parked(conn, streams=streams or None, topic=topic, rule=rule)
+        due = parked.retry_parked(conn, streams=streams or None, topic=topic, rule=rule)
     if missing := sorted(set(streams or ()) - set(due)):
-        raise parked.NotParked(", ".join(missing))
+        raise NotParked(", ".join(missing))
     say(f"{len(due)} queues are due now")
 
 
@@ -109,5 +109,5 @@ def release_parked(
     Example: kehu parked release 4 --reason "the invitation was deleted at its source"
     """
     with connected(postgres) as conn:
-        number = parked.release(conn, seqs, who(by), reason, bootstrap.now())
+        number = release(conn, seqs, who(by), reason, bootstrap.now())
     say(f"{number} parked messages released")

@@ -11,8 +11,7 @@ from infra.cli.output import Csv, Json, Ndjson, print_rows, say
 from infra.cli.servers import Postgres, connected
 from infra.cli.who import By, Reason, who
 from infra.errors import KehuError
-from infra.postgres import ops
-from infra.postgres.builds import Builds, of_row
+from infra.postgres.builds import Builds, every_build, of_row
 from infra.postgres.completeness import first_hole
 from projections.catalogue import ALL
 from projections.declare import Projection
@@ -43,7 +42,7 @@ def status(postgres: Postgres = "", as_json: Json = False, as_csv: Csv = False, 
     Example: kehu projections status
     """
     with connected(postgres) as conn:
-        rows = [{**row, "status": _status(row)} for row in ops.projections(conn)]
+        rows = [{**row, "status": _status(row)} for row in every_build(conn)]
     print_rows("Projections", rows, as_json, as_csv, as_ndjson, people=_for_people, wide=("why",))
 
 
@@ -126,7 +125,7 @@ def check(
 def _checked(postgres: str, projections: Sequence[Projection]) -> Iterator[dict[str, Any]]:
     ours = {(one.name, one.version): one for one in projections}
     with connected(postgres) as conn:
-        for row in ops.projections(conn):
+        for row in every_build(conn):
             projection = ours.get((row["name"], row["version"]))
             if projection is not None:
                 hole = first_hole(conn, projection, of_row(row))

@@ -4,10 +4,11 @@ import asyncio
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import MofNCompleteColumn, TimeElapsedColumn
 
 from infra import bootstrap, publishing, settings
-from infra.cli.output import console, say
+from infra.cli.output import say
+from infra.cli.progress import progress
 from infra.cli.servers import OptionalKafka, require_told_kafka
 from infra.errors import KehuError, Unreadable
 from infra.kafka.producer import send
@@ -42,10 +43,9 @@ def publish(
         raise NothingSent("; ".join(wrong[:SHOWN]) + more)
     if not dry_run:
         require_told_kafka(kafka)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=console(stderr=True)) as progress:
-            task = progress.add_task("publishing", total=len(messages))
-            asyncio.run(send(kafka, messages, lambda n: progress.update(task, completed=n)))
+        with progress(MofNCompleteColumn(), TimeElapsedColumn(), transient=False) as bar:
+            task = bar.add_task("publishing", total=len(messages))
+            asyncio.run(send(kafka, messages, lambda n: bar.update(task, completed=n)))
     say(f"{len(messages)} events {'are valid' if dry_run else 'published'}")
 
 

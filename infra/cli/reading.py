@@ -9,17 +9,19 @@ from typing import Annotated
 
 import psycopg
 import typer
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import TimeRemainingColumn
 
 from domain.values import Position
 from infra import bootstrap
-from infra.cli.output import console
+from infra.cli.progress import events, progress
 from infra.cli.servers import Connection, connected
 from infra.cli.times import MINUTES, in_utc
 from infra.postgres.past import Moment, known_position
 from infra.postgres.questions.answer import Answer
+from infra.postgres.questions.identity import ever_linked
 from infra.postgres.read_models import PostgresReadModels
 from infra.replay import How, replay
+from projections.customers import CUSTOMERS
 from projections.declare import Projection
 
 MinPosition = Annotated[
@@ -72,13 +74,18 @@ def reading(
         yield Answer(conn, *projections, as_of=as_of), now
 
 
+def linked(postgres: str, customer_id: str) -> Sequence[str]:
+    """All that were ever one with a customer: whoever was so at another moment is among them."""
+    with reading(postgres, CUSTOMERS) as (answer, _):
+        return ever_linked(answer, customer_id)
+
+
 def _replayed(
     postgres: str, conn: Connection, projections: Sequence[Projection], moment: Moment, customers: Sequence[str]
 ) -> Position:
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,} events"))
-    with Progress(*columns, TimeRemainingColumn(), console=console(stderr=True), transient=True) as progress:
+    with progress(events(), TimeRemainingColumn()) as bar:
         # How many of them the read models want is known at the end only; for some customers they are few.
-        task = progress.add_task("replaying", total=None if customers else known_position(conn, moment.known_by))
+        task = bar.add_task("replaying", total=None if customers else known_position(conn, moment.known_by))
         conn.commit()
-        how = How(lambda events: progress.advance(task, events), postgres, os.cpu_count() or 1)
+        how = How(lambda read: bar.advance(task, read), postgres, os.cpu_count() or 1)
         return replay(conn, projections, moment, customers, how)

@@ -10,7 +10,7 @@ from infra.cli.output import Csv, Json, Ndjson, print_rows, say
 from infra.cli.servers import Held, OptionalKafka, Postgres, connected, held
 from infra.errors import KehuError
 from infra.kafka.topics import TOPICS
-from infra.postgres import ops
+from infra.postgres.reconciliation import by_topic, positions
 
 Topic = Annotated[str | None, typer.Option(help="Only this topic.")]
 
@@ -44,12 +44,12 @@ def reconciliation(
     # The store first: what is published meanwhile is then unread, and not lost.
     with connected(postgres) as conn:
         conn.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-        rows, positions = ops.reconciliation(conn), ops.positions(conn)
+        rows, reached = by_topic(conn), positions(conn)
     published = held(kafka) if kafka else None
     for name in TOPICS.values():
         if published and name in published and not any(row["topic_id"] == published[name][0] for row in rows):
             rows.append(_never_read(name, published[name][0]))
-    checked = [_checked(row, positions, published) for row in rows if topic in (None, row["topic"])]
+    checked = [_checked(row, reached, published) for row in rows if topic in (None, row["topic"])]
     if as_json or as_csv or as_ndjson:
         print_rows("Reconciliation", checked, as_json, as_csv, as_ndjson)
     else:
@@ -91,7 +91,7 @@ def _never_read(topic: str, topic_id: str) -> dict[str, Any]:
 
 def _checked(
     row: dict[str, Any],
-    positions: list[dict[str, Any]],
+    reached: list[dict[str, Any]],
     published: Held | None,
 ) -> dict[str, Any]:
     """The row with what the broker says, and the verdict. `balanced` is whether all that was asked is equal."""
@@ -99,7 +99,7 @@ def _checked(
     given = unread = difference = None
     if published is not None and current:
         ends = published[row["topic"]][1]
-        read = {p["partition"]: p["next_offset"] for p in positions if p["topic_id"] == row["topic_id"]}
+        read = {p["partition"]: p["next_offset"] for p in reached if p["topic_id"] == row["topic_id"]}
         given = sum(ends.values())
         unread = sum(max(0, end - read.get(number, 0)) for number, end in ends.items())
         difference = given - row["outcomes"]

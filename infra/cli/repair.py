@@ -12,7 +12,7 @@ from infra.cli.servers import OptionalKafka, Postgres, asked, connected, require
 from infra.cli.who import By, Reason, tell, who
 from infra.kafka.producer import publish
 from infra.operating import letters
-from infra.postgres import ops
+from infra.postgres.dead_letters import mark_repaired
 
 
 def repair(
@@ -44,13 +44,13 @@ def repair(
         letter = letters.letter_of(conn, letter_id)
         whole = letters.parsed(file.read()) if file else None
         event = letters.corrected(letter, dict(map(_assigned, given or ())), removed or (), whole)
-        message = letters.outgoing(event, letter_id, bootstrap.limits(settings.accepted()))
+        message = letters.outgoing(event, letter_id, bootstrap.now(), bootstrap.limits(settings.accepted()))
         if dry_run:
             print_json(event)
             return
         require_told_kafka(kafka)
         asked(kafka, publish(kafka, [message]), 60)
-        ops.mark_repaired(conn, letter_id, event["id"])
+        mark_repaired(conn, letter_id, event["id"])
         tell(conn, DeadLetterRepaired(by=who(by), reason=reason, letter=letter_id, repaired_as=event["id"]))
     say(f"dead letter {letter_id} was repaired and published as {event['id']}")
 

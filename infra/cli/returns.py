@@ -8,13 +8,14 @@ from itertools import islice
 from typing import Annotated, Any
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import MofNCompleteColumn, TimeRemainingColumn
 
 from domain.returns import MEASURES, OUTCOMES, RETURNS, VERDICTS, Chosen, Period
 from domain.values import Position
 from infra import auditing, bootstrap, returning
 from infra.cli.filters import Where, single
-from infra.cli.output import Csv, Json, Limit, Ndjson, Row, console, print_rows
+from infra.cli.output import Csv, Json, Limit, Ndjson, Row, print_rows
+from infra.cli.progress import progress
 from infra.cli.reading import KnownAt
 from infra.cli.servers import Postgres
 from infra.cli.times import in_utc
@@ -108,11 +109,10 @@ def _cases(
 
 @contextmanager
 def _progress(events: int) -> Iterator[Callable[[int], None]]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console(stderr=True), transient=True) as progress:
+    with progress(MofNCompleteColumn(), TimeRemainingColumn()) as bar:
         # How many of them are about complaints is known at the end only.
-        task = progress.add_task("events", total=events)
-        yield lambda read: progress.advance(task, read)
+        task = bar.add_task("events", total=events)
+        yield lambda read: bar.advance(task, read)
 
 
 def _figure_for_people(row: Mapping[str, Any]) -> dict[str, Any]:

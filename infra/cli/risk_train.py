@@ -6,18 +6,19 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn
 
 from domain.values import Recorded
 from infra import bootstrap
-from infra.cli.output import Json, console, print_json, print_rows, say
+from infra.cli.output import Json, print_json, print_rows, say
+from infra.cli.progress import events, progress
 from infra.cli.servers import Connection, Postgres, connected
 from infra.errors import KehuError
 from infra.postgres.past import Moment, Past
 from infra.training.labels import Label, read_labels
 from projections.retention_risk import Model, to_json
-from projections.retention_risk.measures import Number, numbers
+from projections.retention_risk.measures import numbers
 from projections.retention_risk.observed import HANDLED, features_at
+from projections.retention_risk.sheet import Number
 from projections.retention_risk.windows import second_of
 
 NAMED = 5
@@ -73,16 +74,15 @@ def train(
         from infra.training.train import train as learn
     except ModuleNotFoundError as error:
         raise NoTrainingExtra(str(error)) from error
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,} events"))
-    with Progress(*columns, console=console(stderr=True), transient=True) as progress:
-        task = progress.add_task("reading the log", total=None)
+    with progress(events()) as bar:
+        task = bar.add_task("reading the log", total=None)
         with connected(postgres) as conn:
-            known = observe(conn, asked, recorded_later, lambda events: progress.advance(task, events))
+            known = observe(conn, asked, recorded_later, lambda read: bar.advance(task, read))
         examples = [Example(label, known[label]) for label in asked if label in known]
         _all_known(asked, known)
         about = About(name, version, bootstrap.now().date(), population=population, limits=(MIGRATED,) * recorded_later)
         shape = Shape(kind="woe" if kind == "woe" else "boosted", pairs=pairs, seed=seed)
-        model = learn(examples, about, holdout, shape, lambda doing: progress.update(task, description=doing))
+        model = learn(examples, about, holdout, shape, lambda doing: bar.update(task, description=doing))
     file = model_out or Path(f"{model.id}.json")
     file.write_bytes(to_json(model))
     if as_json:

@@ -16,7 +16,7 @@ from infra.cli.who import By, tell, who
 from infra.errors import KehuError, ServerUnavailable
 from infra.kafka import raw
 from infra.kafka.topics import Topics
-from infra.postgres import ops
+from infra.postgres import dead_letters
 
 
 class Skipped(Refused):
@@ -58,7 +58,9 @@ def skip_unreadable(
     told = f"skipped by {who(by)}: {reason}"
     with connected(postgres) as conn:
         try:
-            ops.skip(conn, partition, range(offset, batch.following), batch.data, Skipped().rule, told, bootstrap.now())
+            dead_letters.skip(
+                conn, partition, range(offset, batch.following), batch.data, Skipped().rule, told, bootstrap.now()
+            )
             done = BatchSkipped(
                 by=who(by), reason=reason, topic=topic, partition=number, first=offset, following=batch.following
             )

@@ -14,8 +14,10 @@ from infra.cli.output import Csv, Json, Limit, Ndjson, print_rows, say
 from infra.cli.servers import Connection, Postgres, connected
 from infra.errors import KehuError, Unreadable
 from infra.kafka import codec
-from infra.postgres import ops
+from infra.postgres import tracing
+from infra.postgres.kept_messages import message_of
 from infra.postgres.mapper import to_recorded
+from infra.postgres.parked import parked_with
 from infra.postgres.receipts import receipts
 from projections.catalogue import ALL
 from projections.declare import Key, Table
@@ -77,9 +79,9 @@ def trace(
             return
         if position is not None:
             event_id, source = _appended_at(conn, position)
-        parked = {message["seq"]: meta for message in ops.parked_with(conn, event_id) if (meta := _decoded(message))}
+        parked = {message["seq"]: meta for message in parked_with(conn, event_id) if (meta := _decoded(message))}
         waiting = {meta.source for meta in parked.values() if meta.event_id == event_id}
-        sources = [source] if source else sorted({*ops.sources_of(conn, event_id), *waiting})
+        sources = [source] if source else sorted({*tracing.sources_of(conn, event_id), *waiting})
         known = [row for name in sources if (row := _traced(conn, event_id, name, parked, limit, kind))["outcomes"]]
     if not known:
         raise NotFound(f"{event_id} of {source}" if source else event_id)
@@ -92,7 +94,7 @@ def trace(
 
 def _traced(conn: Connection, event_id: str, source: str, parked: dict[int, Meta], limit: int, kind: str | None) -> Row:
     key = codec.identity(Meta(event_id, source, CustomerId(""), bootstrap.now()))
-    found = ops.trace(conn, key, source, event_id)
+    found = tracing.trace(conn, key, source, event_id)
     (receipt,) = receipts(conn, {key: (source, event_id)})
     waiting = [
         {name: row[name] for name in ("seq", "stream", "topic", "kafka_offset", "rule", "detail", "next_try_at")}
@@ -106,7 +108,7 @@ def _traced(conn: Connection, event_id: str, source: str, parked: dict[int, Meta
     correlated = sorted({meta["correlation_id"] for meta in metas if meta.get("correlation_id")})
     causes = sorted({meta["causation_id"] for meta in metas if meta.get("causation_id")})
     own = {event["position"] for event in events}
-    related = ops.related(conn, [event_id, *causes], correlated, limit or None, kind) if events else []
+    related = tracing.related(conn, [event_id, *causes], correlated, limit or None, kind) if events else []
     return {
         "id": event_id,
         "source": source,
@@ -127,7 +129,7 @@ def _traced(conn: Connection, event_id: str, source: str, parked: dict[int, Meta
 
 def _appended_at(conn: Connection, position: int) -> tuple[str, str]:
     """Id and source of the event that was appended there."""
-    events = ops.events_at(conn, position)
+    events = tracing.events_at(conn, position)
     if not events:
         raise NotInLog(f"position {position}")
     return events[0]["meta"]["id"], events[0]["meta"]["source"]
@@ -135,8 +137,8 @@ def _appended_at(conn: Connection, position: int) -> tuple[str, str]:
 
 def _stream(conn: Connection, stream: str, limit: int, kind: str | None) -> list[Row]:
     """The newest events of a stream, in order, each with where its message arrived."""
-    events = ops.events_of_stream(conn, stream, limit or None, kind)
-    if not events and not (kind and ops.events_of_stream(conn, stream, 1)):
+    events = tracing.events_of_stream(conn, stream, limit or None, kind)
+    if not events and not (kind and tracing.events_of_stream(conn, stream, 1)):
         raise NotInLog(f"stream {stream}")
     named = {(event["meta"]["source"], event["meta"]["id"]) for event in events}
     asked = {codec.identity(Meta(one, source, CustomerId(""), bootstrap.now())): (source, one) for source, one in named}
@@ -198,7 +200,7 @@ def _state(event: Row) -> bytes:
 def _decoded(row: Row) -> Meta | None:
     """Who sent a waiting message; None when it cannot be read any more."""
     try:
-        return codec.decode(ops.message_of(row), bootstrap.now()).meta
+        return codec.decode(message_of(row), bootstrap.now()).meta
     except Unreadable:
         return None
 

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import local
 from time import monotonic
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import psycopg
 import structlog
 
+from consumers.one_thread import OneThread
 from consumers.resting import Resting
 from domain.errors import DomainError
 from domain.ports import Unavailable
@@ -28,7 +29,6 @@ from infra.postgres.following import Step, behind, newest, standing, step
 from projections.views import View, seen
 
 log = structlog.get_logger("kehu.http.changes")
-T = TypeVar("T")
 
 AT_ONCE = 500
 """Rows that are read together."""
@@ -79,8 +79,8 @@ class Hub:
         self._closing = False
         self._connection = connection(postgres)
         self._feed = Feed(self._connection, places=True)
-        self._thread = ThreadPoolExecutor(1, "kehu-http-changes")
-        self._waits = ThreadPoolExecutor(1, "kehu-http-wait")
+        self._thread = OneThread("kehu-http-changes")
+        self._waits = OneThread("kehu-http-wait")
         self._readers = ThreadPoolExecutor(READERS, "kehu-http-missed")
         self._mine = local()
         self._opened: list[Any] = []
@@ -183,7 +183,7 @@ class Hub:
     async def _tail(self, view: View) -> Tail:
         """The tail of a view, begun when somebody follows it."""
         if view.name not in self._tails:
-            live = await self._in_thread(self._feed.live)
+            live = await self._thread.run(self._feed.live)
             stands = standing(view, live)
             # Of another version nothing is read; it begins with the build that comes.
             token = NOWHERE if stands is None else newest(stands)
@@ -214,12 +214,12 @@ class Hub:
             await asyncio.sleep(RETRY if away else COALESCE)
             if away:
                 continue
-            await asyncio.get_running_loop().run_in_executor(self._waits, self._resting.rest, lag)
+            await self._waits.run(self._resting.rest, lag)
         if not self._closing:
             self._tails.clear()
 
     async def _once(self) -> bool:
-        live = await self._in_thread(self._feed.live)
+        live = await self._thread.run(self._feed.live)
         for name, tail in list(self._tails.items()):
             if not self._followers.get(name):
                 del self._tails[name]
@@ -228,7 +228,7 @@ class Hub:
             if stands is not None and tail.token == NOWHERE:
                 tail.begin(newest(stands))
             while stands is not None and tail.token != newest(stands) and not self._closing:
-                found = await self._in_thread(step, self._feed, tail.view, tail.token, stands, AT_ONCE)
+                found = await self._thread.run(step, self._feed, tail.view, tail.token, stands, AT_ONCE)
                 tail.add(entry_of(tail.view, tail.token, found))
                 if not found.page.more:
                     break
@@ -262,7 +262,7 @@ class Hub:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
-        await self._in_thread(self._connection.close)
+        await self._thread.run(self._connection.close)
         self._thread.shutdown()
         # Whoever waits for the log does so for some seconds more; nobody has to wait for that.
         self._waits.submit(self._waiting.close)
@@ -270,9 +270,6 @@ class Hub:
         self._readers.shutdown()
         for shared in self._opened:
             shared.close()
-
-    async def _in_thread(self, call: Callable[..., T], *args: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, call, *args)
 
 
 def _rights(sight: Sight | None) -> str:

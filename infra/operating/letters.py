@@ -1,16 +1,17 @@
 """Dead letters as operators send them again: as they came, or a copy that was corrected."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import orjson
 import psycopg
 
-from infra import bootstrap, publishing
+from infra import publishing
 from infra.errors import KehuError, Unreadable
 from infra.kafka.limits import REPLAYED, Limits
 from infra.kafka.producer import HEADERS, Outgoing
-from infra.postgres import ops
+from infra.postgres.dead_letters import get_dead_letters
 
 REPAIRS = "kehu-repairs"
 """The header of a repaired event: the id of its dead letter."""
@@ -44,7 +45,7 @@ class WrongPath(KehuError):
 
 def letter_of(conn: "psycopg.Connection[Any]", letter_id: int) -> Letter:
     """A dead letter with its bytes. Raises NoSuchLetter."""
-    found = ops.get_dead_letters(conn, [letter_id])
+    found = get_dead_letters(conn, [letter_id])
     if not found:
         raise NoSuchLetter(str(letter_id))
     return found[0]
@@ -88,10 +89,10 @@ def corrected(letter: Letter, given: Mapping[str, Any], removed: Sequence[str], 
     return event
 
 
-def outgoing(event: Event, letter_id: int, limits: Limits) -> Outgoing:
-    """A corrected event as it is published. Raises NotRepaired when no worker would accept it."""
+def outgoing(event: Event, letter_id: int, now: datetime, limits: Limits) -> Outgoing:
+    """A corrected event as it is published. Raises NotRepaired when no worker would accept it now."""
     try:
-        one = publishing.checked(orjson.dumps(event), bootstrap.now(), limits)
+        one = publishing.checked(orjson.dumps(event), now, limits)
     except Unreadable as error:
         raise NotRepaired(f"{error.rule}: {error.detail}") from error
     return one.topic, one.key, one.value, [*HEADERS, (REPAIRS, str(letter_id).encode())]

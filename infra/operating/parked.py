@@ -13,7 +13,9 @@ from domain.errors import Refused
 from domain.ports import Conflict
 from infra import bootstrap
 from infra.errors import KehuError, Unreadable
-from infra.postgres import acts, ops
+from infra.postgres import acts
+from infra.postgres.kept_messages import message_of
+from infra.postgres.parked import get_parked, release_parked
 
 
 class Released(Refused):
@@ -29,13 +31,13 @@ def release(conn: "psycopg.Connection[Any]", seqs: Sequence[int], by: str, reaso
 
     All of them or none, in the caller's transaction. Raises NotParked.
     """
-    waiting = [ops.get_parked(conn, seq) for seq in dict.fromkeys(seqs)]
-    decode = bootstrap.decoder()
+    waiting = [get_parked(conn, seq) for seq in dict.fromkeys(seqs)]
+    decode = bootstrap.decoder(lambda: now)
     found = [_identified(one, decode) for one in waiting if one is not None]
     if missing := sorted({*seqs} - {one["seq"] for one in found}):
         raise NotParked(", ".join(map(str, missing)))
     try:
-        ops.release_parked(conn, found, Released().rule, f"released by {by}: {reason}", now)
+        release_parked(conn, found, Released().rule, f"released by {by}: {reason}", now)
     except Conflict as error:
         raise NotParked(str(error)) from error
     acts.record(conn, ParkedReleased(by=by, reason=reason, messages=tuple(one["seq"] for one in found)), now)
@@ -45,6 +47,6 @@ def release(conn: "psycopg.Connection[Any]", seqs: Sequence[int], by: str, reaso
 def _identified(waiting: dict[str, Any], decode: Decode) -> dict[str, Any]:
     """With source and id of its event, by which its dead letter is found."""
     with suppress(Unreadable):
-        meta = decode(ops.message_of(waiting)).fact.meta
+        meta = decode(message_of(waiting)).fact.meta
         return {**waiting, "source": meta.source, "event_id": meta.event_id}
     return waiting

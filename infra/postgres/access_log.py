@@ -14,7 +14,7 @@ from psycopg.rows import tuple_row
 
 from domain.administration import ReadsRecorded, stream_name
 from infra.postgres.acts import record as record_act
-from infra.postgres.ops import Row, matching, streamed
+from infra.postgres.querying import Row, matching, streamed
 
 AT_ONCE = 10_000
 """Reads that one act covers at most."""

@@ -18,7 +18,7 @@ from domain.administration import ProjectionPaused, ProjectionSwitched
 from domain.ports import Unavailable
 from domain.values import Position
 from infra.errors import KehuError
-from infra.postgres import acts, roles
+from infra.postgres import acts, querying, roles
 from infra.postgres.connection import Connection
 from projections.declare import PLACE, Index, Projection, Table
 
@@ -350,3 +350,11 @@ def key_text(table: Table) -> sql.Composed:
     """The key of a row of `t` as text."""
     texts = [sql.SQL("{}::text").format(sql.Identifier("t", column)) for column in table.key]
     return texts[0] if len(texts) == 1 else sql.SQL("json_build_array({})::text").format(sql.SQL(", ").join(texts))
+
+
+def every_build(conn: querying.Connection) -> list[querying.Row]:
+    """Every build of every projection: how far it folded the log, whether it rests, and why it stopped if it did."""
+    query = """SELECT name, version, build, state, position, head.n AS head, head.n - position AS behind, paused, error,
+            updated_at, model, serial
+        FROM kehu.projection_builds, (SELECT n FROM kehu.log_head) head ORDER BY name, version, build"""
+    return querying.dict_rows(conn, query)

@@ -8,19 +8,29 @@ that cannot be done, all rows come. Whoever reads sees a row as it is at that mo
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import cache
 from itertools import starmap
 from typing import Any, NamedTuple
 
 import orjson
 import psycopg
 from psycopg import sql
-from psycopg.rows import dict_row, tuple_row
+from psycopg.rows import tuple_row
 
 from domain.values import Position
 from infra.errors import KehuError
 from infra.postgres.builds import COLUMNS, Build, key_text, names, of_row
+from infra.postgres.change_queries import (
+    after_key,
+    changed_rows,
+    chosen,
+    left_places,
+    listed,
+    row_of,
+    same_key,
+    table_of,
+)
 from infra.postgres.connection import Connection
+from infra.postgres.querying import dict_rows
 from projections.declare import Table
 from projections.views import Update, View, microseconds, moment
 
@@ -126,18 +136,19 @@ class Feed:
 
     def page(self, view: View, token: Token, live: Live, most: int) -> Page:
         """What comes next, some more rows than `most` when many changed at once. `live` was asked for just before."""
+        places = self._places and view.table.placed
         with self._connection.use() as conn:
             if token.walk is None:
-                return _changes(conn, view, token, live, most, self._places)
+                return _changes(conn, view, token, live, most, places)
             if token.walk.gone:
-                return _gone(conn, view, token, token.walk, live, most, self._places)
-            return _walked(conn, view, token, token.walk, live, most, self._places)
+                return _gone(conn, view, token, token.walk, live, most, places)
+            return _walked(conn, view, token, token.walk, live, most, places)
 
     def rows(self, view: View, live: Live, keys: Sequence[str]) -> list[Update]:
         """What became of the rows with these keys: as they are now, or that they are gone."""
         table = view.table
         query = sql.SQL("SELECT {key}, t.changed_at, t.position, {row} FROM {table} AS t WHERE {chosen}").format(
-            key=key_text(table), row=_row(view), table=_table(live.build, table.name), chosen=_chosen(table)
+            key=key_text(table), row=row_of(view), table=table_of(live.build, table.name), chosen=chosen(table)
         )
         with self._connection.use() as conn:
             found = {
@@ -179,7 +190,7 @@ class Feed:
             if conn.execute("SELECT to_regclass('pg_temp.noted') IS NULL").fetchone() == (True,):
                 return
             there = sql.SQL("DELETE FROM noted USING {} AS t WHERE noted.key = {}")
-            conn.execute(there.format(_table(live.build, view.table.name), key_text(view.table)))
+            conn.execute(there.format(table_of(live.build, view.table.name), key_text(view.table)))
         after = ""
         while True:
             with self._connection.use() as conn:
@@ -212,88 +223,23 @@ def live_builds(conn: "psycopg.Connection[Any]") -> Mapping[str, Live]:
         WHERE state = 'live'"""  # noqa: S608
     return {
         row["name"]: Live(of_row(row), row["updated_at"], Position(row["n"]), row["live_since"])
-        for row in _named(conn, query)
+        for row in dict_rows(conn, query)
     }
 
 
 def _changes(conn: Conn, view: View, token: Token, live: Live, most: int, places: bool) -> Page:
     # Up to the moment that the build had: what changed later has another moment by now, and comes with the next page.
     given = {"after": token.at, "upto": live.at, "most": most, "position": live.build.position}
-    rows = conn.execute(_changes_query(view, live.build.schema, places), given).fetchall()
+    rows = conn.execute(changed_rows(view, live.build.schema, places), given).fetchall()
     updates = list(starmap(Update, rows))
     more = len(updates) >= most
     return Page(updates, Token(token.build, updates[-1].at if more else live.at), more)
 
 
-@cache
-def _changes_query(view: View, schema: str, places: bool) -> bytes:
-    table = view.table
-    places = places and table.placed
-    left = sql.SQL(", ({}) AS places, false AS later").format(_left(schema, table, "after")) if places else sql.SQL("")
-    changed = sql.SQL(
-        "SELECT {key} AS key, t.changed_at AS at, t.position, {row} AS row{left} FROM {table} AS t"
-        " WHERE t.changed_at > %(after)s AND t.changed_at <= %(upto)s"
-        " ORDER BY t.changed_at FETCH FIRST %(most)s ROWS WITH TIES"
-    ).format(key=key_text(table), row=_row(view), left=left, table=sql.Identifier(schema, table.name))
-    if table.removed is None:
-        return changed.as_bytes(None)
-    return (
-        sql.SQL(
-            "SELECT * FROM (({changed}) UNION ALL (SELECT {key}, t.removed_at, %(position)s, NULL{left}"
-            " FROM {removed} AS t"
-            " WHERE t.removed_at > %(after)s AND t.removed_at <= %(upto)s"
-            " AND NOT EXISTS (SELECT FROM {table} AS l WHERE {same})"
-            " ORDER BY t.removed_at FETCH FIRST %(most)s ROWS WITH TIES){later}) AS o"
-            " ORDER BY at FETCH FIRST %(most)s ROWS WITH TIES"
-        )
-        .format(
-            changed=changed,
-            key=key_text(table),
-            left=left,
-            removed=sql.Identifier(schema, table.removed),
-            table=sql.Identifier(schema, table.name),
-            same=_same("l", "t", table),
-            later=_later(schema, table, table.removed) if places else sql.SQL(""),
-        )
-        .as_bytes(None)
-    )
-
-
-def _left(schema: str, table: Table, since: str, place: sql.Composable | None = None) -> sql.Composed:
-    """The places that the row of `t` has left since a moment that is given, and `place`, as JSON."""
-    noted = sql.SQL(
-        "SELECT branch, segment FROM kehu.places WHERE (build, table_name, key) = ({}, {}, {}) AND left_at > {}"
-    ).format(schema, table.name, key_text(table), sql.Placeholder(since))
-    every = noted if place is None else sql.SQL("{} UNION ALL {}").format(noted, place)
-    return sql.SQL("SELECT coalesce(json_agg(p), '[]') FROM ({}) AS p").format(every)
-
-
-def _later(schema: str, table: Table, removed: str) -> sql.Composed:
-    """Places that were left by rows which have changed again since `upto`, and so are not on this page.
-
-    The next page has them as they are then, and no longer knows of this.
-    """
-    return sql.SQL(
-        " UNION ALL (SELECT p.key, p.left_at, %(position)s, NULL,"
-        " json_build_array(json_build_object('branch', p.branch, 'segment', p.segment)), true FROM kehu.places AS p"
-        " WHERE (p.build, p.table_name) = ({build}, {name}) AND p.left_at > %(after)s AND p.left_at <= %(upto)s"
-        " AND NOT EXISTS (SELECT FROM {table} AS t WHERE {key} = p.key AND t.changed_at <= %(upto)s)"
-        " AND NOT (EXISTS (SELECT FROM {removed} AS t WHERE {key} = p.key AND t.removed_at <= %(upto)s)"
-        " AND NOT EXISTS (SELECT FROM {table} AS t WHERE {key} = p.key))"
-        " ORDER BY p.left_at FETCH FIRST %(most)s ROWS WITH TIES)"
-    ).format(
-        build=schema,
-        name=table.name,
-        table=sql.Identifier(schema, table.name),
-        removed=sql.Identifier(schema, removed),
-        key=key_text(table),
-    )
-
-
 def _walked(conn: Conn, view: View, token: Token, walk: Walk, live: Live, most: int, places: bool) -> Page:
     """The rows of the next keys; of those that the reader has as they are, only the key."""
     table = view.table
-    rows: sql.Composable = _row(view)
+    rows: sql.Composable = row_of(view)
     joined: sql.Composable = sql.SQL("")
     left: sql.Composable = sql.SQL("")
     given: dict[str, Any] = {"most": most}
@@ -303,14 +249,14 @@ def _walked(conn: Conn, view: View, token: Token, walk: Walk, live: Live, most: 
             return _again(token, live)
         given["known"] = walk.former[1]
         columns = [*view.columns, "position"]
-        mine, theirs = (_listed(side, columns) for side in ("t", "f"))
-        joined = sql.SQL("LEFT JOIN {} AS f ON {}").format(_table(found[0], table.name), _same("f", "t", table))
+        mine, theirs = (listed(side, columns) for side in ("t", "f"))
+        joined = sql.SQL("LEFT JOIN {} AS f ON {}").format(table_of(found[0], table.name), same_key("f", "t", table))
         rows = sql.SQL(
             "CASE WHEN f.changed_at IS NULL OR f.changed_at > %(known)s OR ROW({}) IS DISTINCT FROM ROW({}) THEN {} END"
         ).format(mine, theirs, rows)
-        if places and table.placed:
+        if places:
             last = sql.SQL("SELECT f.branch, f.segment WHERE f.changed_at IS NOT NULL")
-            left = sql.SQL(", ({})").format(_left(found[0].schema, table, "known", last))
+            left = sql.SQL(", ({})").format(left_places(found[0].schema, table, "known", last))
     query = sql.SQL(
         "SELECT {key}, t.changed_at, t.position, {rows}{left} FROM"
         " (SELECT * FROM {table} {after} ORDER BY {keys} LIMIT %(most)s) AS t {joined} ORDER BY {keys_of_t}"
@@ -318,11 +264,11 @@ def _walked(conn: Conn, view: View, token: Token, walk: Walk, live: Live, most: 
         key=key_text(table),
         rows=rows,
         left=left,
-        table=_table(live.build, table.name),
-        after=_after(table, walk.after, given),
+        table=table_of(live.build, table.name),
+        after=after_key(table, walk.after, given),
         keys=names(table.key),
         joined=joined,
-        keys_of_t=_listed("t", table.key),
+        keys_of_t=listed("t", table.key),
     )
     seen = list(starmap(Update, conn.execute(query, given).fetchall()))
     updates = [one for one in seen if one.row is not None]
@@ -342,31 +288,31 @@ def _gone(conn: Conn, view: View, token: Token, walk: Walk, live: Live, most: in
     if found is None:
         return _again(token, live)
     given: dict[str, Any] = {"most": most, "known": known}
-    keys, after = names(table.key), _after(table, walk.after, given)
-    had = sql.SQL("SELECT {} FROM {} {}").format(keys, _table(found[0], table.name), after)
+    keys, after = names(table.key), after_key(table, walk.after, given)
+    had = sql.SQL("SELECT {} FROM {} {}").format(keys, table_of(found[0], table.name), after)
     if table.removed is not None:
         dropped = sql.SQL("SELECT {} FROM (SELECT * FROM {} WHERE removed_at > %(known)s) AS r {}")
-        removed = dropped.format(keys, _table(found[0], table.removed), after)
+        removed = dropped.format(keys, table_of(found[0], table.removed), after)
         had = sql.SQL("({had} ORDER BY {keys} LIMIT %(most)s) UNION ({removed} ORDER BY {keys} LIMIT %(most)s)").format(
             had=had, removed=removed, keys=keys
         )
     left: sql.Composable = sql.SQL("NULL")
-    if places and table.placed:
+    if places:
         last = sql.SQL("SELECT f.branch, f.segment FROM {} AS f WHERE {}").format(
-            _table(found[0], table.name), _same("f", "t", table)
+            table_of(found[0], table.name), same_key("f", "t", table)
         )
-        left = sql.SQL("({})").format(_left(found[0].schema, table, "known", last))
+        left = sql.SQL("({})").format(left_places(found[0].schema, table, "known", last))
     query = sql.SQL(
         "SELECT {key}, NOT EXISTS (SELECT FROM {table} AS l WHERE {same}), {left} FROM"
         " (SELECT * FROM ({had}) AS had ORDER BY {keys} LIMIT %(most)s) AS t ORDER BY {keys_of_t}"
     ).format(
         key=key_text(table),
         left=left,
-        table=_table(live.build, table.name),
-        same=_same("l", "t", table),
+        table=table_of(live.build, table.name),
+        same=same_key("l", "t", table),
         had=had,
         keys=keys,
-        keys_of_t=_listed("t", table.key),
+        keys_of_t=listed("t", table.key),
     )
     seen = conn.execute(query, given).fetchall()
     updates = [Update(key, live.at, live.build.position, None, left) for key, gone, left in seen if gone]
@@ -382,13 +328,8 @@ def _again(token: Token, live: Live) -> Page:
 
 def _build(conn: Conn, serial: int) -> tuple[Build, datetime] | None:
     query = f"SELECT {COLUMNS}, updated_at FROM kehu.projection_builds WHERE serial = %s"  # noqa: S608
-    found = _named(conn, query, (serial,))
+    found = dict_rows(conn, query, (serial,))
     return (of_row(found[0]), found[0]["updated_at"]) if found else None
-
-
-def _named(conn: "psycopg.Connection[Any]", query: str, given: Sequence[Any] = ()) -> list[dict[str, Any]]:
-    with conn.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(query.encode(), given).fetchall()
 
 
 def _columns(conn: Conn, build: Build, table: Table, wanted: Iterable[str]) -> dict[str, str]:
@@ -398,50 +339,6 @@ def _columns(conn: Conn, build: Build, table: Table, wanted: Iterable[str]) -> d
         " WHERE table_schema = %s AND table_name = %s AND column_name = ANY(%s)"
     )
     return dict(conn.execute(query, (build.schema, table.name, list(wanted))).fetchall())
-
-
-def _table(build: Build, name: str) -> sql.Identifier:
-    return sql.Identifier(build.schema, name)
-
-
-def _listed(side: str, columns: Iterable[str]) -> sql.Composed:
-    return sql.SQL(", ").join(sql.Identifier(side, column) for column in columns)
-
-
-def _same(one: str, other: str, table: Table) -> sql.Composed:
-    return sql.SQL("({}) = ({})").format(_listed(one, table.key), _listed(other, table.key))
-
-
-def _chosen(table: Table) -> sql.Composed:
-    """The condition of the rows of `t` with one of the `keys`."""
-    kinds = [sql.SQL(kind) for kind in table.key.values()]
-    if len(kinds) == 1:
-        return sql.SQL("{} = ANY(%(keys)s::{}[])").format(_listed("t", table.key), kinds[0])
-    parts = sql.SQL(", ").join(sql.SQL("(k.key::jsonb ->> {})::{}").format(n, kind) for n, kind in enumerate(kinds))
-    return sql.SQL("({}) IN (SELECT {} FROM unnest(%(keys)s::text[]) AS k (key))").format(
-        _listed("t", table.key), parts
-    )
-
-
-def _row(view: View) -> sql.Composed:
-    """A row of `t` as JSON."""
-    # A row of a query and not `json_build_object`, which takes a hundred arguments at most.
-    return sql.SQL("row_to_json((SELECT d FROM (SELECT {}) AS d))::text").format(
-        _listed("t", [*view.table.key, *view.columns])
-    )
-
-
-def _after(table: Table, key: str | None, given: dict[str, Any]) -> sql.Composed:
-    """The condition of what follows a key in the order of keys."""
-    if key is None:
-        return sql.SQL("").format()
-    values = [key] if len(table.key) == 1 else orjson.loads(key)
-    given.update({f"key{i}": value for i, value in enumerate(values)})
-    casts = [
-        sql.SQL("{}::{}").format(sql.Placeholder(f"key{i}"), sql.SQL(kind.split()[0]))
-        for i, kind in enumerate(table.key.values())
-    ]
-    return sql.SQL("WHERE ({}) > ({})").format(names(table.key), sql.SQL(", ").join(casts))
 
 
 def connection(conninfo: str) -> Connection[tuple[Any, ...]]:

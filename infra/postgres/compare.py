@@ -70,7 +70,6 @@ def compare(conn: Conn, projection: Projection, live: Build, candidate: Build, n
 
 
 def _table(conn: Conn, projection: Projection, table: Table, live: Build, candidate: Build, now: datetime) -> Compared:
-    timed = projection.sweep is not None and table is projection.tables[0]
     columns = [*table.columns, "position"]
     if live.version != candidate.version:
         there = _columns(conn, live, table)
@@ -78,10 +77,7 @@ def _table(conn: Conn, projection: Projection, table: Table, live: Build, candid
             return _all_new(conn, table, candidate)
         columns = [name for name in columns if name in there]
     one, other = (sql.Identifier(build.schema, table.name) for build in (live, candidate))
-    sweep = projection.sweep
-    swept: Swept | None = None
-    if timed and sweep is not None and live.version == candidate.version:
-        swept = lambda row: sweep(row, now)  # noqa: E731 (only where there is a sweep)
+    swept = swept_at(projection, table, now) if live.version == candidate.version else None
     before, after = (digest_at(conn, table, side, columns, swept) for side in (one, other))
     compared = Compared(table.name, (before[0], after[0]), (before[1], after[1]))
     if compared.digests[0] != compared.digests[1]:
@@ -90,6 +86,12 @@ def _table(conn: Conn, projection: Projection, table: Table, live: Build, candid
             if compared.counts[found.kind] <= EXAMPLES:
                 compared.examples.append(found)
     return compared
+
+
+def swept_at(projection: Projection, table: Table, now: datetime) -> Swept | None:
+    """What rows of a table are at `now`; None where time does not change them."""
+    sweep = projection.sweep
+    return (lambda row: sweep(row, now)) if sweep is not None and table is projection.tables[0] else None
 
 
 def _columns(conn: Conn, build: Build, table: Table) -> set[str]:

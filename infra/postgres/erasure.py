@@ -19,10 +19,12 @@ from infra.postgres import data_keys, mapper
 from infra.postgres.builds import COLUMNS, of_row
 from infra.postgres.data_keys import SYSTEM
 from infra.postgres.event_store import write
+from infra.postgres.kept_messages import message_of, shown
 from infra.postgres.mapper import EVENT_COLUMNS
 from infra.postgres.messages import MESSAGE_COLUMNS
 from infra.postgres.naming import naming
-from infra.postgres.ops import Row, dying, message_of, shown
+from infra.postgres.parked import dying
+from infra.postgres.querying import Row
 from infra.postgres.questions.customers import EVENTS_ABOUT
 from infra.postgres.webhooks import KEYS_OF
 from projections.customers import ALIASES, CUSTOMERS, PERSONAL, RESTRICTIONS

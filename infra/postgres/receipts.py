@@ -4,15 +4,11 @@ An identity is the digest of (source, id) that the inbox keeps; see `infra.kafka
 """
 
 from collections.abc import Collection, Mapping
-from typing import Any
 
-import psycopg
-from psycopg.rows import dict_row, tuple_row
+from psycopg.rows import tuple_row
 
 from domain.ports import InboxEntry, Partition
-
-Connection = psycopg.Connection[Any]
-Row = dict[str, Any]
+from infra.postgres.querying import Connection, Row, dict_rows
 
 _ENTRIES = """SELECT i.key, i.content, i.stream, p.topic, p.topic_id, p.partition, i.kafka_offset, i.version
     FROM kehu.inbox i LEFT JOIN kehu.positions p USING (place) WHERE i.key = ANY(%b)"""
@@ -68,9 +64,8 @@ def receipts(conn: Connection, asked: Mapping[bytes, tuple[str, str]]) -> list[R
         "sources": [source for source, _ in asked.values()],
         "ids": [event_id for _, event_id in asked.values()],
     }
-    with conn.cursor(row_factory=dict_row) as cur:
-        rows = cur.execute(_RECEIPTS, values).fetchall()
-    return [{"source": row["source"], "id": row["id"], "outcome": _outcome(row), **row} for row in rows]
+    found = dict_rows(conn, _RECEIPTS, values)
+    return [{"source": row["source"], "id": row["id"], "outcome": _outcome(row), **row} for row in found]
 
 
 def _outcome(row: Row) -> str:

@@ -5,7 +5,6 @@ A view is named as it is published, or by its table. See `infra.replay`, which m
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -17,7 +16,7 @@ from domain.values import Recorded
 from infra.errors import KehuError
 from infra.postgres.builds import Build, names
 from infra.postgres.changes import live_builds
-from infra.postgres.compare import Difference, Swept, count_differences, differences, digest_at
+from infra.postgres.compare import Difference, count_differences, differences, digest_at, swept_at
 from infra.postgres.few_rows import by_column
 from infra.postgres.mapper import EVENT_COLUMNS, to_recorded
 from infra.postgres.past_tables import BEFORE, SCHEMA, TOUCHES
@@ -86,17 +85,11 @@ def digests_beside(
 
     Of rows that change as time passes both are taken as of `now`: the live ones were written at moments of their own.
     """
-    swept: Swept | None = None
-    if projection.sweep is not None and table is projection.tables[0]:
-        swept = partial(_swept, as_scored(conn, projection, now), now)
+    swept = swept_at(as_scored(conn, projection, now), table, now)
+    if swept is not None:
         _, digest = digest_at(conn, table, target(table.name), columns_of(table), swept)
     _, live = digest_at(conn, table, sql.Identifier(build.schema, table.name), columns_of(table), swept)
     return digest, live
-
-
-def _swept(projection: Projection, now: Any, row: Row) -> Row:
-    assert projection.sweep is not None
-    return projection.sweep(row, now)
 
 
 def rows_of(

@@ -3,19 +3,16 @@
 Those of the release are always known. A trained one is added from its document, which never changes then.
 """
 
-from collections.abc import Sequence
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
 
-import psycopg
 from psycopg import sql
-from psycopg.rows import dict_row
 
 from domain.administration import ModelPromoted
 from infra.errors import KehuError
 from infra.postgres import acts
 from infra.postgres.builds import COLUMNS, of_row
+from infra.postgres.querying import Connection, Row, dict_rows
 from projections.declare import Projection
 from projections.retention_risk import (
     COLD,
@@ -29,9 +26,6 @@ from projections.retention_risk import (
     from_json,
     to_json,
 )
-
-Connection = psycopg.Connection[Any]
-Row = dict[str, Any]
 
 
 class UnknownModel(KehuError):
@@ -50,7 +44,7 @@ class OtherModel(KehuError):
 
 def models(conn: Connection) -> list[Model]:
     """All that are known, those of the release first."""
-    rows = _rows(conn, "SELECT document FROM kehu.risk_models ORDER BY added_at, id")
+    rows = dict_rows(conn, "SELECT document FROM kehu.risk_models ORDER BY added_at, id")
     return [*RELEASED.values(), *(_read(row["document"].encode()) for row in rows)]
 
 
@@ -69,7 +63,7 @@ def document(conn: Connection, model_id: str) -> bytes:
     """The document of a model that a build names. Raises UnknownModel."""
     if model_id in RELEASED:
         return to_json(RELEASED[model_id])
-    rows = _rows(conn, "SELECT document FROM kehu.risk_models WHERE id = %s", (model_id,))
+    rows = dict_rows(conn, "SELECT document FROM kehu.risk_models WHERE id = %s", (model_id,))
     if not rows:
         raise UnknownModel(model_id)
     return bytes(rows[0]["document"].encode())
@@ -84,7 +78,7 @@ def champion_scorer(conn: Connection, at: datetime) -> Scorer:
     """What scores by that model. Raises UnusableModel."""
     query = """SELECT p.model, m.document FROM kehu.risk_promotions p LEFT JOIN kehu.risk_models m ON m.id = p.model
         WHERE p.promoted_at <= %s ORDER BY p.id DESC LIMIT 1"""
-    rows = _rows(conn, query, (at,))
+    rows = dict_rows(conn, query, (at,))
     if not rows or rows[0]["model"] == COLD_START.id:
         return COLD
     said = rows[0]["document"]
@@ -105,7 +99,7 @@ def as_scored(conn: Connection, projection: Projection, at: datetime) -> Project
 
 def promotions(conn: Connection) -> list[Row]:
     """Who promoted which model when and why, the newest first."""
-    return _rows(
+    return dict_rows(
         conn, "SELECT model, former, promoted_at, promoted_by, reason FROM kehu.risk_promotions ORDER BY id DESC"
     )
 
@@ -140,7 +134,7 @@ def promote(conn: Connection, found: Model, by: str, reason: str, at: datetime) 
     due = 0
     with conn.transaction():
         query = f"SELECT {COLUMNS} FROM kehu.projection_builds WHERE (name, version) = (%s, %s) FOR UPDATE"  # noqa: S608
-        builds = [of_row(row) for row in _rows(conn, query, (RETENTION_RISK.name, RETENTION_RISK.version))]
+        builds = [of_row(row) for row in dict_rows(conn, query, (RETENTION_RISK.name, RETENTION_RISK.version))]
         live = next((build for build in builds if build.state == "live"), None)
         former = (live.model if live else None) or COLD_START.id
         conn.execute(
@@ -169,8 +163,3 @@ def _read(said: bytes) -> Model:
         return from_json(said)
     except NoModel as error:
         raise UnusableModel(str(error)) from error
-
-
-def _rows(conn: Connection, query: str, values: Sequence[object] = ()) -> list[Row]:
-    with conn.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(query.encode(), values or None).fetchall()

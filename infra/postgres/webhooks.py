@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
-from psycopg.rows import dict_row, tuple_row
+from psycopg.rows import tuple_row
 
 from domain import complaint
 from infra.boxes import NotOpened, box, opened
@@ -19,6 +19,7 @@ from infra.postgres import data_keys
 from infra.postgres.changes import Token
 from infra.postgres.connection import Connection
 from infra.postgres.data_keys import DataKeyMissing, DataKeys, Keys
+from infra.postgres.querying import dict_rows
 
 HANDOVER = timedelta(hours=24)
 """How long a former secret signs beside the new one."""
@@ -355,30 +356,30 @@ def listed(
     limit: int | None = None,
 ) -> list[dict[str, Any]]:
     """The webhooks, without their secrets; in the order of names, those behind `after`."""
-    with conn.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(
-            "SELECT name, view, url, segments, CASE WHEN paused IS NOT NULL THEN 'paused'"
-            " WHEN attempts > 0 THEN 'failing' ELSE 'active' END AS state, paused AS reason, delivered, delivered_at,"
-            " attempts, next_at, error, (SELECT count(*) FROM kehu.webhook_letters l WHERE l.webhook = w.name)"
-            " AS dead_letters, token, added_at FROM kehu.webhooks w"
-            " WHERE (%(view)s::text IS NULL OR view = %(view)s) AND (NOT %(failing)s OR attempts > 0"
-            " OR paused IS NOT NULL) AND (%(name)s::text IS NULL OR name = %(name)s) AND name > %(after)s"
-            " ORDER BY name LIMIT %(limit)s",
-            {"view": view, "failing": failing, "name": name, "after": after, "limit": limit},
-        ).fetchall()
+    return dict_rows(
+        conn,
+        "SELECT name, view, url, segments, CASE WHEN paused IS NOT NULL THEN 'paused'"
+        " WHEN attempts > 0 THEN 'failing' ELSE 'active' END AS state, paused AS reason, delivered, delivered_at,"
+        " attempts, next_at, error, (SELECT count(*) FROM kehu.webhook_letters l WHERE l.webhook = w.name)"
+        " AS dead_letters, token, added_at FROM kehu.webhooks w"
+        " WHERE (%(view)s::text IS NULL OR view = %(view)s) AND (NOT %(failing)s OR attempts > 0"
+        " OR paused IS NOT NULL) AND (%(name)s::text IS NULL OR name = %(name)s) AND name > %(after)s"
+        " ORDER BY name LIMIT %(limit)s",
+        {"view": view, "failing": failing, "name": name, "after": after, "limit": limit},
+    )
 
 
 def letters(
     conn: "psycopg.Connection[Any]", name: str | None, limit: int | None, before: int | None = None
 ) -> list[dict[str, Any]]:
     """What webhooks did not take, the newest first; with `before` those before the one of this id."""
-    with conn.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(
-            "SELECT id, webhook, cardinality(keys) AS rows, keys, error, attempts, again, given_up_at"
-            " FROM kehu.webhook_letters WHERE (%(name)s::text IS NULL OR webhook = %(name)s)"
-            " AND (%(before)s::bigint IS NULL OR id < %(before)s) ORDER BY id DESC LIMIT nullif(%(limit)s, 0)",
-            {"name": name, "limit": limit, "before": before},
-        ).fetchall()
+    return dict_rows(
+        conn,
+        "SELECT id, webhook, cardinality(keys) AS rows, keys, error, attempts, again, given_up_at"
+        " FROM kehu.webhook_letters WHERE (%(name)s::text IS NULL OR webhook = %(name)s)"
+        " AND (%(before)s::bigint IS NULL OR id < %(before)s) ORDER BY id DESC LIMIT nullif(%(limit)s, 0)",
+        {"name": name, "limit": limit, "before": before},
+    )
 
 
 def _one(conn: "psycopg.Connection[Any]", statement: str, name: str, *given: Any) -> None:

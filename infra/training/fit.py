@@ -22,8 +22,8 @@ from sklearn.model_selection import StratifiedKFold
 from threadpoolctl import threadpool_limits
 
 from projections.measures.discrimination import woe
-from projections.retention_risk.measures import Number
 from projections.retention_risk.model import Term
+from projections.retention_risk.sheet import Number
 
 Kind = Literal["woe", "boosted"]
 Numbers = Sequence[Sequence[Number]]

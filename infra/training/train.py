@@ -19,9 +19,10 @@ from projections.measures.discrimination import (
     tenths,
 )
 from projections.measures.odds import logistic
-from projections.retention_risk.measures import FEATURES, Number
+from projections.retention_risk.measures import FEATURES
 from projections.retention_risk.model import COLD_START, Calibration, Card, Model, Population, check
 from projections.retention_risk.scorecard import Scorer
+from projections.retention_risk.sheet import Number
 
 
 class Example(NamedTuple):

@@ -17,9 +17,9 @@ from typing import Any
 from domain.values import Recorded
 from projections.declare import Index, Key, Projection, Row, Rows, Selection, Table
 from projections.retention_risk.features import STEPS, forget_old_days, take
-from projections.retention_risk.measures import Features
 from projections.retention_risk.model import COLD_START, RELEASED, Model, NoModel, from_json, to_json
 from projections.retention_risk.scorecard import COLD, Reason, Scored, Scorer, points_of, score
+from projections.retention_risk.sheet import Features
 
 __all__ = [
     "AT_RISK",

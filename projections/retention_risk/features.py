@@ -11,7 +11,7 @@ from typing import Any
 
 from domain.clocks.judgement import set_deadline, verdicts
 from domain.values import Meta, Recorded
-from projections.retention_risk.measures import Features
+from projections.retention_risk.sheet import Features
 from projections.retention_risk.windows import DAY, EPOCH, KEPT, day_of, second_of
 
 OPEN_CASES = 20

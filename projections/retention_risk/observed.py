@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from domain.values import Recorded
 from projections.retention_risk.features import STEPS, forget_old_days, take
-from projections.retention_risk.measures import Features
 from projections.retention_risk.scorecard import Scored, Scorer
+from projections.retention_risk.sheet import Features
 
 HANDLED = frozenset(STEPS)
 

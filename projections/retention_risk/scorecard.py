@@ -13,8 +13,9 @@ from operator import itemgetter
 
 from domain.values import Value
 from projections.measures.odds import logistic
-from projections.retention_risk.measures import FEATURES, Feature, Features, Number, Sheet, Steps
+from projections.retention_risk.measures import FEATURES, Feature
 from projections.retention_risk.model import COLD_START, Model, NoModel, Term, check
+from projections.retention_risk.sheet import Features, Number, Sheet, Steps
 from projections.retention_risk.windows import LAST_SECOND, RELEASED, Measured, second_of
 
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from domain.contact import ContactStarted
 from domain.customer import CustomerProfileChanged, CustomerRegistered
 from domain.values import Position
-from infra.postgres.changes import KEPT, Feed, Token, Walk, WrongToken, _changes_query
+from infra.postgres.change_queries import changed_rows
+from infra.postgres.changes import KEPT, Feed, Token, Walk, WrongToken
 from projections.customers import CUSTOMERS
 from projections.service_queues import SERVICE_QUEUES
 from projections.views import NAMED, VIEWS, View, microseconds
@@ -171,7 +172,7 @@ def test_what_changed_is_found_by_an_index(world: World, view: View) -> None:
     given = {"after": live.at, "upto": live.at, "most": 10, "position": 1}
     with psycopg.connect(world.database) as conn:
         conn.execute("SET enable_seqscan = off")  # the tables are small; without an index it is the only way
-        query = b"EXPLAIN " + _changes_query(view, live.build.schema, places=True)
+        query = b"EXPLAIN " + changed_rows(view, live.build.schema, places=view.table.placed)
         plan = "\n".join(line for (line,) in conn.execute(query, given).fetchall())
     assert "Seq Scan" not in plan
     assert f"{view.table.name}_changed_at_idx" in plan

@@ -19,11 +19,11 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from consumers.dead_letter_publisher import AT_ONCE, outgoing
 from consumers.deadline_watch import outgoing as reported
 from consumers.ingest import Ingest
 from consumers.outcome import Outcome
 from consumers.projector import Projector
-from consumers.publisher import AT_ONCE, outgoing
 from consumers.view_publisher import ViewPublisher
 from domain import registry
 from domain.account import TransactionPosted

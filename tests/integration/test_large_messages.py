@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from consumers.publisher import LARGEST, DeadLetterPublisher, outgoing
+from consumers.dead_letter_publisher import LARGEST, DeadLetterPublisher, outgoing
 from infra.kafka import codec
 from infra.kafka.topics import DEAD_LETTERS
 from infra.postgres.dead_letters import DeadLetterOutbox, Letter

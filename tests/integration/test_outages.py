@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from kafka import KafkaConsumer
 
-from consumers.publisher import DeadLetterPublisher
+from consumers.dead_letter_publisher import DeadLetterPublisher
 from domain.ports import Batch, Unavailable
 from domain.values import Position
 from infra.embedded.broker import EmbeddedBroker, free_port

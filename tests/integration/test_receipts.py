@@ -11,7 +11,8 @@ from domain.values import Event
 from infra import bootstrap
 from infra.kafka import codec
 from infra.postgres.log import PostgresLog
-from infra.postgres.receipts import Row, receipts
+from infra.postgres.querying import Row
+from infra.postgres.receipts import receipts
 from tests.support.builders import NOON, SURVEYS, fact, meta
 
 OTHER = replace(SURVEYS, number=1)

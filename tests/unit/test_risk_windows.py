@@ -15,8 +15,9 @@ from domain.rules import Versions
 from domain.values import Recorded
 from projections.retention_risk import COLD_START, RETENTION_RISK, Scorer
 from projections.retention_risk import features as folding
-from projections.retention_risk.measures import FEATURES, Features, Sheet
+from projections.retention_risk.measures import FEATURES
 from projections.retention_risk.observed import features_at, trajectory
+from projections.retention_risk.sheet import Features, Sheet
 from projections.retention_risk.windows import WINDOWS, Kept, Measured, Windows, second_of
 from tests.support.builders import NOON
 from tests.support.rows import Dated, recorded

@@ -2,8 +2,12 @@
 
 import os
 import signal
+import subprocess
+import sys
 from functools import partial
 from multiprocessing import active_children
+from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -25,6 +29,11 @@ def fail(send: Send) -> None:
 
 def be_killed(send: Send) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def wait_for_ever(send: Send) -> None:
+    send(os.getpid())
+    Event().wait()
 
 
 def test_what_all_works_send_arrives_in_the_order_of_each() -> None:
@@ -50,3 +59,18 @@ def test_who_takes_no_more_ends_the_processes() -> None:
     assert next(taken)[0] == 0
     taken.close()
     assert active_children() == []
+
+
+def test_who_is_killed_leaves_no_process_behind_that_has_nothing_to_send() -> None:
+    code = f"""import signal; from infra.spread import spread; from {__name__} import wait_for_ever
+taken = spread([wait_for_ever], 1); print(next(taken)); signal.pause()"""
+    command = [sys.executable, "-uc", code]
+    with subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        parent.kill()
+        try:
+            parent.communicate(timeout=20)  # all who could write to it are gone
+        except subprocess.TimeoutExpired:
+            os.kill(pid, signal.SIGKILL)
+            raise

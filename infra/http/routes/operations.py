@@ -18,7 +18,9 @@ from infra.http.rows import DeadLetterRow, ParkedRow, ProjectionRow
 from infra.http.scopes import EVENTS, SERVICE
 from infra.http.security import Needs
 from infra.kafka import codec
-from infra.postgres import ops
+from infra.postgres.builds import every_build
+from infra.postgres.dead_letters import list_dead_letters
+from infra.postgres.parked import list_parked
 from infra.postgres.questions.answer import Connection, Row
 from infra.postgres.receipts import receipts
 from infra.remedies import meaning
@@ -99,7 +101,7 @@ async def projections(
     """Every build of every read model: how far it is, whether it runs, and why it stopped if it did."""
 
     def rows(asked: Asked) -> Iterable[Row]:
-        found = [row for row in asked.answer.ask(ops.projections) if wanted.name in (None, row["name"])]
+        found = [row for row in asked.answer.ask(every_build) if wanted.name in (None, row["name"])]
         return [row for row in found if asked.after is None or tuple(PROJECTIONS.place(row)) > tuple(asked.after)]
 
     return await ask(request, caller, PROJECTIONS, wanted, rows)
@@ -114,7 +116,7 @@ async def dead_letters(
     def rows(asked: Asked) -> Iterable[Row]:
         before = None if asked.after is None else asked.after[0]
         found = asked.answer.ask(
-            lambda conn: ops.list_dead_letters(conn, **wanted.filters(), before=before, limit=asked.limit or None)
+            lambda conn: list_dead_letters(conn, **wanted.filters(), before=before, limit=asked.limit or None)
         )
         return ({**row, "remedy": meaning(row["rule"])} for row in found)
 
@@ -130,7 +132,7 @@ async def parked(
     def rows(asked: Asked) -> Iterable[Row]:
         after = 0 if asked.after is None else asked.after[0]
         found = asked.answer.ask(
-            lambda conn: ops.list_parked(conn, **wanted.filters(), after=after, limit=asked.limit or None)
+            lambda conn: list_parked(conn, **wanted.filters(), after=after, limit=asked.limit or None)
         )
         return ({**row, "remedy": meaning(row["rule"])} for row in found)
 

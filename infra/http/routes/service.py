@@ -16,7 +16,8 @@ from infra.http.scopes import OPERATE
 from infra.http.security import Needs
 from infra.kafka.producer import Outgoing
 from infra.operating import letters, parked
-from infra.postgres import ops
+from infra.postgres.dead_letters import mark_repaired, mark_replayed
+from infra.postgres.parked import retry_parked
 from infra.postgres.questions.answer import Connection
 
 router = APIRouter(prefix="/v1", tags=["operations"])
@@ -65,7 +66,7 @@ async def replay(request: Request, caller: Operator, id: Number) -> Response:
     letter = await change(request, caller, found, act=lambda _: DeadLettersReplayed(by="", letters=(id,)))
     parts = parts_of(request)
     await parts.publisher.send([letters.as_it_came(letter)])
-    await parts.store.change(lambda conn: ops.mark_replayed(conn, [id]))
+    await parts.store.change(lambda conn: mark_replayed(conn, [id]))
     return told({"id": id, "published_as": letter["event_id"]}, 202)
 
 
@@ -82,7 +83,7 @@ async def repair(request: Request, caller: Operator, id: Number, wanted: Correct
 
     def corrected(conn: Connection) -> tuple[letters.Event, Outgoing]:
         event = letters.corrected(letters.letter_of(conn, id), wanted.given, wanted.remove, wanted.event)
-        return event, letters.outgoing(event, id, parts.limits)
+        return event, letters.outgoing(event, id, parts.now(), parts.limits)
 
     if wanted.dry_run:
         with problems():
@@ -94,7 +95,7 @@ async def repair(request: Request, caller: Operator, id: Number, wanted: Correct
         request, caller, corrected, said, lambda made: DeadLetterRepaired(by="", letter=id, repaired_as=made[0]["id"])
     )
     await parts.publisher.send([message])
-    await parts.store.change(lambda conn: ops.mark_repaired(conn, id, event["id"]))
+    await parts.store.change(lambda conn: mark_repaired(conn, id, event["id"]))
     return told({"id": id, "published_as": event["id"]}, 202)
 
 
@@ -113,7 +114,5 @@ async def release(request: Request, caller: Operator, seq: Number, wanted: Relea
 @router.post("/parked/retry")
 async def retry(request: Request, caller: Operator, wanted: Queues) -> Response:
     """Have the oldest messages of these queues tried now, and not at their next try; whose were there."""
-    due = await change(
-        request, caller, lambda conn: ops.retry_parked(conn, streams=wanted.streams), wanted.model_dump()
-    )
+    due = await change(request, caller, lambda conn: retry_parked(conn, streams=wanted.streams), wanted.model_dump())
     return told({"streams": due})

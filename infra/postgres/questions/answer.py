@@ -12,7 +12,7 @@ import psycopg
 
 from domain.values import Position
 from infra.errors import KehuError
-from infra.postgres import ops
+from infra.postgres.querying import AT_ONCE, streamed
 from projections.declare import Projection, Table
 
 Row = dict[str, Any]
@@ -113,12 +113,12 @@ class Answer:
 
     def stream(self, statement: str, values: Mapping[str, object] | None = None) -> Iterator[Row]:
         """The rows of a statement as they are read, however many."""
-        return ops.streamed(self._conn, statement, values)
+        return streamed(self._conn, statement, values)
 
     def page(self, statement: str, values: Mapping[str, object], limit: int) -> Iterator[Row]:
         """The rows of a statement that ends with `LIMIT %(limit)s`: so many, or with 0 all of them as they are read."""
         given = {**values, "limit": limit or None}
-        return iter(self.rows(statement, given)) if 0 < limit <= ops.AT_ONCE else self.stream(statement, given)
+        return iter(self.rows(statement, given)) if 0 < limit <= AT_ONCE else self.stream(statement, given)
 
 
 def _typed(table: Table, row: Row) -> Row:

@@ -11,7 +11,7 @@ from typing import Any
 from domain import registry
 from domain.values import Recorded
 from infra.postgres.mapper import EVENT_COLUMNS, to_recorded
-from infra.postgres.ops import matching
+from infra.postgres.querying import matching
 from infra.postgres.questions.answer import Answer, Held, Row
 from infra.postgres.questions.queues import as_case
 from infra.postgres.risk_models import champion_scorer
@@ -122,6 +122,16 @@ def events_of(
     values = {"ids": list(ids), "own": [], "topics": registry.topics(names or ()), "upto": upto}
     rows = answer.rows(f"{query} ORDER BY notification_id", values)
     return [to_recorded(*row.values()) for row in rows]
+
+
+def risk_events_of(answer: Answer, ids: Sequence[str], at: datetime) -> list[Recorded]:
+    """The events that the risk of these customers follows from, in the order of the log.
+
+    Those that had happened by a moment, up to the position that the read model of risks shows.
+    """
+    [upto] = [one.position for one in answer.fresh if one.projection == RETENTION_RISK.name]
+    found = events_of(answer, ids, RETENTION_RISK.handles, upto)
+    return [event for event in found if event.meta.occurred_at <= at]
 
 
 def risk_of(answer: Answer, customer_id: str, now: datetime, other: Scorer | None = None) -> Row | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from itertools import islice
 
-from infra.postgres.ops import matching
+from infra.postgres.querying import matching
 from infra.postgres.questions.answer import Answer, Row
 from projections.deadlines import CLOCKS, RUNNING_DEADLINES
 from projections.service_queues import DIMENSIONS, SERVICE_QUEUES, is_overdue

@@ -11,8 +11,8 @@ from domain import customer
 from domain.values import Recorded
 from infra.postgres import data_keys, mapper
 from infra.postgres.data_keys import DataKeys
+from infra.postgres.kept_messages import shown
 from infra.postgres.messages import MESSAGE_COLUMNS
-from infra.postgres.ops import shown
 from infra.postgres.questions.answer import Answer, Row
 from infra.postgres.questions.customers import EVENTS_ABOUT
 from infra.postgres.webhooks import KEYS_OF

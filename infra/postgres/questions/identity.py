@@ -5,7 +5,7 @@
 from collections.abc import Iterator, Sequence
 
 from domain.customer.identity import NUMBER, STRONG, WEAK, Matching, normal_form
-from infra.postgres.ops import matching
+from infra.postgres.querying import matching
 from infra.postgres.questions.answer import Answer, Row
 from projections.customers.aliases import Group, Merge, group_of
 from projections.customers.unified import strong_conflicts

@@ -5,7 +5,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 
-from infra.postgres.ops import matching
+from infra.postgres.querying import matching
 from infra.postgres.questions.answer import Answer, Row
 from infra.postgres.questions.totals import source_of
 from projections.measures.rates import Ratio, rate_ratio

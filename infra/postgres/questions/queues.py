@@ -5,7 +5,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
-from infra.postgres.ops import matching
+from infra.postgres.querying import matching
 from infra.postgres.questions.answer import Answer, Row
 from infra.postgres.questions.forecast import Forecasts
 from projections.measures.times import seconds_between

@@ -10,7 +10,7 @@ from heapq import heappush, heapreplace
 from math import sqrt
 from typing import Any
 
-from infra.postgres.ops import matching
+from infra.postgres.querying import matching
 from infra.postgres.questions.answer import Answer, Row
 from infra.postgres.questions.customers import BANDS
 from projections.measures.discrimination import psi, shares

@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from infra.postgres.ops import matching
+from infra.postgres.querying import matching
 from infra.postgres.questions.answer import Answer, Row
 from projections.measures.staffing import agents_needed
 from projections.service_queues import RULES

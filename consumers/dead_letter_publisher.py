@@ -3,16 +3,14 @@
 A crash between the acknowledgement and the mark publishes a letter twice; its header `kehu-dead-letter` tells.
 """
 
-import asyncio
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from datetime import timedelta
 from time import monotonic
-from typing import Any, TypeVar
 
 import structlog
 from mode import Service
 
+from consumers.one_thread import OneThread
 from consumers.patience import Patience, Servers
 from domain.errors import DomainError
 from infra.errors import KehuError
@@ -21,7 +19,6 @@ from infra.kafka.topics import DEAD_LETTERS
 from infra.postgres.dead_letters import DeadLetterOutbox, Letter
 
 log = structlog.get_logger("kehu.dead-letters")
-T = TypeVar("T")
 
 LARGEST = {"value": 900_000, "headers": 64_000, "key": 16_000}
 """Bytes of its parts that are published at most: brokers take 1 MiB by default. The table keeps all of them."""
@@ -77,10 +74,10 @@ class DeadLetterPublisher(Service):
         self._bootstrap = bootstrap
         self._servers = servers or Servers.of(bootstrap)
         self._patience = Patience(log, self._servers)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="kehu-dead-letters")
+        self._thread = OneThread("kehu-dead-letters")
 
     async def on_stop(self) -> None:
-        await self._in_thread(self._outbox.close)
+        await self._thread.run(self._outbox.close)
         self._thread.shutdown()
 
     @Service.task
@@ -89,13 +86,13 @@ class DeadLetterPublisher(Service):
         while not self.should_stop:
             try:
                 if monotonic() - self._purged > PURGE:
-                    await self._in_thread(self._outbox.purge_unread, self._unread_for)
+                    await self._thread.run(self._outbox.purge_unread, self._unread_for)
                     self._purged = monotonic()
-                letters = await self._in_thread(self._outbox.pending, AT_ONCE)
+                letters = await self._thread.run(self._outbox.pending, AT_ONCE)
                 if letters:
                     await publish(self._bootstrap, map(outgoing, letters))
                     self._servers.broker.answered(self._patience)
-                    await self._in_thread(self._outbox.done, letters)
+                    await self._thread.run(self._outbox.done, letters)
                 self._patience.succeeded(self._servers.store)
             except (DomainError, KehuError) as error:
                 self._patience.failed("dead letters need the store and their topic", error)
@@ -103,6 +100,3 @@ class DeadLetterPublisher(Service):
             else:
                 if not letters:  # a page may be short because its letters are large
                     await self.sleep(1.0)
-
-    async def _in_thread(self, call: Callable[..., T], *args: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, call, *args)
