@@ -171,7 +171,15 @@ ACTS = ("record_act(text, text, bytea)", "told_settings(text)")
 """The functions that tell in the log what was done."""
 READS = "record_reads(text, bytea)"
 """The function that puts reads of personal data under the proof of the log."""
-MAY_TELL = ("kehu_sealer", "kehu_projector", "kehu_operator", "kehu_api", "kehu_deliverer", "kehu_auditor")
+MAY_TELL = (
+    "kehu_sealer",
+    "kehu_projector",
+    "kehu_operator",
+    "kehu_eraser",
+    "kehu_api",
+    "kehu_deliverer",
+    "kehu_auditor",
+)
 """Who does what is told, and may write nothing else to the log."""
 
 TIMES = ("notification_id", "recorded_at")

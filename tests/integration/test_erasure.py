@@ -184,6 +184,20 @@ class Bank:
         projector.run_until_caught_up()
         assert projector.stopped == {}
 
+    def acts(self) -> list[tuple[str, dict[str, Any]]]:
+        """What the register tells of erasures: each act without the name of its area, and what it says."""
+        rows = kehu("audit", "acts", "--area", "privacy", "--postgres", self.database, "--json").rows
+        dropped = ("by", "user", "reason")
+        for one in rows:
+            assert (one["data"]["by"], one["data"]["reason"]) == ("desk", "request dr-1")
+        return [
+            (
+                one["type"].removeprefix("administration."),
+                {name: value for name, value in one["data"].items() if name not in dropped},
+            )
+            for one in rows
+        ]
+
     def erase(self, customer: str = "gone", *more: str) -> Done:
         return kehu("erase", customer, "--reason", "request dr-1", "--by", "desk", "--postgres", self.database, *more)
 
@@ -586,6 +600,7 @@ def test_an_erasure_that_was_killed_at_any_step_is_finished(database: str, tmp_p
                 "SELECT count(*), count(DISTINCT stream) FROM kehu.event_log WHERE type = 'customer.erased.v1'"
             ).fetchone()
         assert said == (len(ends), len(ends))
+        assert sorted(told["customer"] for _, told in bank.acts()) == sorted(ends)
 
 
 def test_an_erasure_that_was_begun_is_ended_and_told_whatever_came_since(bank: Bank, tmp_path: Path) -> None:
@@ -693,11 +708,23 @@ def test_a_customer_with_an_open_case_or_a_running_relationship_is_not_forgotten
             ComplaintOpened(complaint_id="p10", channel="app", case_type="data_request", regime="gdpr_dsr"), "asks"
         )
         bank.fold()
+        assert bank.erase("claims", "--dry-run").code == 0
+        assert bank.acts() == []
         refused = bank.erase("claims")
         assert (refused.code, "complaint p9 is open, due on" in refused.err) == (6, True), refused.err
         assert "the relationship has not ended" in bank.erase("active").err
         assert bank.sees("claims") == [bank.word]
+        # Refusals are told, once for the same request and the same reason.
+        assert bank.erase("claims").code == 6
+        [(act, claims), (other, active)] = bank.acts()
+        assert (act, other) == ("erasure-refused.v1", "erasure-refused.v1")
+        assert (claims["customer"], claims["why"].startswith("complaint p9 is open")) == ("claims", True)
+        assert active == {
+            "customer": "active",
+            "why": "the relationship has not ended: needed to perform the contract",
+        }
         assert bank.erase("asks").code == 0
+        assert bank.acts()[2:] == [("customer-forgotten.v1", {"customer": "asks", "erased_at": bank.log.head() - 1})]
         unknown = bank.erase("nobody")
         assert (unknown.code, "Nothing is stored about this customer" in unknown.err) == (1, True)
 
@@ -728,6 +755,8 @@ def test_what_must_be_kept_is_restricted_until_a_date_and_a_bank_sets_its_own_ru
     (row,) = held["read_models"]["customer_restrictions"]
     assert (row["until"], row["reason"]) == ("2315-03-13", "request dr-1")
     assert [event["type"] for event in held["events"]].count("customer.restricted") == 1
+    kept = {"customer": "gone", "until": "2315-03-13", "basis": "our policy"}
+    assert bank.acts() == [("erasure-restricted.v1", kept)]
     # Nobody is due before the date has come; then everybody is for whom nothing else stands against it.
     due = ("erase", "--due", "--postgres", bank.database)
     assert kehu(*due, "--json").rows == []
