@@ -480,6 +480,41 @@ def test_a_replay_of_a_moment_before_an_erasure_shows_erased_and_all_figures_as_
     assert not stands(bank.word, str(replayed("customer_timeline", *of_one)).encode())
 
 
+def test_who_was_forgotten_is_told_as_such_and_scored_no_more(bank: Bank) -> None:
+    """Given a customer with a score, when they are forgotten, then no moment has a score of them, and figures stay."""
+    asked = ("--postgres", bank.database)
+    of_one = (("show", "retention-risk", "--customer"), ("show", "risk-history"), ("audit", "explain", "risk"))
+    whole = ("audit", "replay", "retention_risk", "--as-of-position", "30", *asked, "--json")
+    past = ("--at", "2015-03-12T12:00", "--known-at", "2100-01-01")
+
+    def whom() -> list[set[str]]:
+        listed = (kehu("show", "retention-risk", *when, *asked, "--json").rows for when in ((), past))
+        return [{row["customer_id"] for row in rows} for rows in listed]
+
+    before = kehu(*whole).out
+    assert [kehu(*one, "gone", *past, *asked).code for one in of_one] == [0, 0, 0]
+    assert whom() == [{"gone", "stays"}] * 2
+    assert bank.erase().code == 0
+    # What comes later of them is counted, and scores nobody.
+    position = bank.log.head() - 1
+    opened = ComplaintOpened(complaint_id="later", channel="app")
+    assert bank.take(opened, "gone", 30) == Outcome.APPENDED
+    bank.fold()
+    told = f"gone was erased on {bootstrap.now():%Y-%m-%d}, position {position}"
+    for one in of_one:
+        for when in ((), past):
+            done = kehu(*one, "gone", *when, *asked)
+            assert (done.code, told in done.err) == (1, True), done.err
+            assert kehu(*one, "stays", *when, *asked).code == 0
+    assert whom() == [{"stays"}] * 2
+    for when in ((), past):
+        shown = kehu("show", "customer", "gone", *when, *asked).out
+        assert (told in shown, "not registered" in shown, "retention risk" in shown) == (True, False, False), shown
+    about = json.loads(kehu("show", "customer", "gone", *asked, "--json").out)
+    assert [one["customer_id"] for one in about["customer"]["erased"]] == ["gone"]
+    assert (about["scores"]["retention"], kehu(*whole).out) == (None, before)
+
+
 def test_a_rebuild_after_an_erasure_gives_the_same_rows(bank: Bank) -> None:
     assert bank.erase().code == 0
     bank.fold()
