@@ -850,6 +850,9 @@ def test_dead_letters_of_a_former_release_are_forgotten_where_they_name_the_cust
     assert kept == {None, letters[b"stays", "complaint-stays-1"], letters[None, ""]}
 
 
+FORMS = ("json", "html", "text")
+
+
 def test_a_person_sees_everything_that_is_held_on_them_and_nothing_of_others(bank: Bank) -> None:
     def asked(form: str) -> Done:
         return kehu("subject-access", "gone", "--format", form, "--postgres", bank.database)
@@ -864,7 +867,8 @@ def test_a_person_sees_everything_that_is_held_on_them_and_nothing_of_others(ban
     assert [letter["value"] for letter in told["dead_letters"]] == [f"{{not json of {bank.word}"]
     assert {"customers", "customer_personal", "customer_timeline", "retention_risk"} <= told["read_models"].keys()
     assert [one["rows"] for one in told["not_told"]] == [["gone"], ["complaint-gone-1"], ['["gone-1", "service"]']]
-    for form in ("json", "html", "text"):
+    assert (told["complete"], told["missing"]) == (True, None)
+    for form in FORMS:
         out = " ".join(asked(form).out.split())  # a terminal breaks lines
         assert f"{bank.word} was not amused" in out
         assert "stays" not in out
@@ -877,7 +881,14 @@ def test_a_person_sees_everything_that_is_held_on_them_and_nothing_of_others(ban
 
 def test_without_the_master_key_what_is_personal_stays_hidden(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KEHU_MASTER_KEY", new_key())
-    told = json.loads(kehu("subject-access", "gone", "--format", "json", "--postgres", bank.database).out)
+    asked = {form: kehu("subject-access", "gone", "--format", form, "--postgres", bank.database) for form in FORMS}
+    # It cannot be taken for an answer: no form of it is without the warning, and the command fails.
+    for done in asked.values():
+        out = " ".join(done.out.split())
+        assert (done.code, "incomplete" in done.err, "incomplete and not to be handed out" in out) == (2, True, True)
+        assert "KEHU_MASTER_KEY_FILE" in out
+    told = json.loads(asked["json"].out)
+    assert told["complete"] is False
     says = {event["type"]: event["says"] for event in told["events"]}
     assert says["complaint.opened"]["description"] == "[hidden]"
     (waiting,) = told["waiting"]
