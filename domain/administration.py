@@ -4,6 +4,7 @@ No channel sends these: whoever does something tells it in the same transaction,
 done are sealed together. `by` is who did it, a user of the computer or the subject of a token.
 """
 
+from datetime import date
 from typing import Annotated, ClassVar, Literal, get_args
 
 from msgspec import Meta as Says
@@ -15,7 +16,7 @@ SOURCE = "/kehu/administration"
 """Of the meta of these events."""
 
 
-Area = Literal["messages", "projections", "models", "exports", "reads", "settings", "webhooks"]
+Area = Literal["messages", "projections", "models", "exports", "reads", "settings", "webhooks", "privacy"]
 AREAS: tuple[Area, ...] = get_args(Area)
 """All areas."""
 
@@ -146,6 +147,46 @@ class WebhookChanged(Act):
     change: Label
 
 
+class CustomerForgotten(Act):
+    """A customer was forgotten: `erased_at` is the position of customer.erased, with which the key was destroyed."""
+
+    area: ClassVar[Area] = "privacy"
+    customer: Id
+    erased_at: Annotated[int, Says(ge=1, description="position of customer.erased in the log")]
+
+
+class ErasureRestricted(Act):
+    """A customer who asked to be forgotten is kept until a date, on a legal basis."""
+
+    area: ClassVar[Area] = "privacy"
+    customer: Id
+    until: date
+    basis: Text
+
+
+class ErasureRefused(Act):
+    """A customer who asked to be forgotten cannot be now. `why` is what stands against it."""
+
+    area: ClassVar[Area] = "privacy"
+    customer: Id
+    why: Text
+
+
+class MasterKeyAdded(Act):
+    """A new master key was added to the key file; `keys-rotated` tells when all data keys are wrapped under it."""
+
+    area: ClassVar[Area] = "privacy"
+    master: Label
+
+
+class KeysRotated(Act):
+    """No data key is wrapped under a former master key any more. `wrapped` is how many still were."""
+
+    area: ClassVar[Area] = "privacy"
+    master: Label
+    wrapped: Count
+
+
 # --- state and decisions: whoever does something may do it, and tells it ---
 
 
@@ -177,3 +218,8 @@ register("administration.person-shown", PersonShown, published=False)
 register("administration.reads-recorded", ReadsRecorded, published=False)
 register("administration.settings-changed", SettingsChanged, published=False)
 register("administration.webhook-changed", WebhookChanged, published=False)
+register("administration.customer-forgotten", CustomerForgotten, published=False)
+register("administration.erasure-restricted", ErasureRestricted, published=False)
+register("administration.erasure-refused", ErasureRefused, published=False)
+register("administration.master-key-added", MasterKeyAdded, published=False)
+register("administration.keys-rotated", KeysRotated, published=False)

@@ -150,6 +150,11 @@ class Erasing:
         for one in ids:
             tried(lambda of=one: erasure.restrict(self.conn, of, restricted, reason, by, now))  # type: ignore[misc]
 
+    def refuse(self, ids: Sequence[str], why: str, reason: str, by: str, now: datetime) -> None:
+        """Tell, as acts, that these ids asked to be forgotten and cannot be now."""
+        for one in ids:
+            erasure.refuse(self.conn, one, why, reason, by, now)
+
     def due(self, now: datetime) -> list[Row]:
         """Whose erasure was begun and not ended, or whose restriction is over, with the reason they asked for."""
         return erasure.due(self.conn, now)

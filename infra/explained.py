@@ -22,6 +22,8 @@ from infra.postgres.past import Moment
 from infra.postgres.questions import cases
 from infra.postgres.questions.answer import Answer, Row
 from infra.postgres.questions.customers import risk_events_of
+from infra.postgres.questions.forgotten import WasErased
+from infra.postgres.questions.forgotten import told_of as told_of_erasure
 from infra.postgres.replayed import told_of
 from infra.whole_customer import whole_of
 from projections.retention_risk.windows import WINDOWS
@@ -36,13 +38,16 @@ def risk(answer: Answer, customer_id: str, at: datetime) -> Row:
     """The retention risk of a customer, of one who was merged that of all ids that were one: reasons with their events.
 
     `answer` is about the read models that know a customer (ABOUT_ONE) as of that moment. The logit is the base of the
-    model plus the points of the reasons. Raises NoScore.
+    model plus the points of the reasons. Raises NoScore, WasErased.
     """
     whole = whole_of(answer, customer_id, at)
-    shown = whole.scores["retention"]
+    shown, erased = whole.scores["retention"], whole.customer["erased"]
+    if shown is None and erased:
+        raise WasErased("; ".join(map(told_of_erasure, erased)))
     if shown is None:
         raise NoScore(customer_id)
-    events = risk_events_of(answer, whole.group.members, at)
+    gone = {one["customer_id"] for one in erased}
+    events = risk_events_of(answer, [one for one in whole.group.members if one not in gone], at)
     said = defaultdict(list)
     for event in events:
         said[f"{event.meta.source}#{event.meta.event_id}"].append(told_of(event))

@@ -8,6 +8,7 @@ from consumers.refolding import as_one, refolded
 from infra.postgres.questions import customers, profiles
 from infra.postgres.questions.answer import Answer, Row
 from infra.postgres.questions.customers import as_shown, open_cases_of, open_contacts_of, risk_events_of, scorer_at
+from infra.postgres.questions.forgotten import erasures_of
 from infra.postgres.questions.identity import conflicts, merges_around
 from projections.customers.aliases import Group
 from projections.customers.unified import unified
@@ -34,18 +35,21 @@ class Whole:
 
 
 def whole_of(answer: Answer, customer_id: str, now: datetime) -> Whole:
-    """Everything but what happened, of all ids that are one with this customer."""
+    """Everything but what happened, of all ids that are one with this customer; no score of who was forgotten."""
     group, merges = merges_around(answer, customer_id)
     ids = group.members
     held = answer.about(ids, {**profiles.HELD, **customers.HELD})
     cases, contacts = open_cases_of(held, now), open_contacts_of(held, now)
     scorer = scorer_at(answer, now)
-    risks = {row["customer_id"]: as_shown(row, now, scorer) for row in held[RISK]}
+    erased = erasures_of(answer, ids)
+    living = [one for one in ids if one not in {row["customer_id"] for row in erased}]
+    risks = {row["customer_id"]: as_shown(row, now, scorer) for row in held[RISK] if row["customer_id"] in living}
     told: Row = {"customer_id": customer_id, "survivor": group.survivor, "ids": list(ids), "merges": merges}
-    told["restrictions"] = profiles.restrictions(held)
+    told["restrictions"], told["erased"] = profiles.restrictions(held), erased
     told["conflicts"] = conflicts(answer, ids) if group.merged else []
+    risk = _risk_as_one(answer, group, living, now, scorer, risks) if group.merged else risks.get(customer_id)
     scores = {
-        "retention": _risk_as_one(answer, group, now, scorer, risks) if group.merged else risks.get(customer_id),
+        "retention": risk,
         "retention_of_each": [risks[one] for one in ids if one in risks] if group.merged else [],
         "satisfaction": profiles.answers(held),
         "service": _service(cases, contacts),
@@ -62,10 +66,14 @@ def whole_of(answer: Answer, customer_id: str, now: datetime) -> Whole:
     )
 
 
-def _risk_as_one(answer: Answer, group: Group, now: datetime, scorer: Scorer, each: Mapping[str, Row]) -> Row | None:
+def _risk_as_one(
+    answer: Answer, group: Group, living: Sequence[str], now: datetime, scorer: Scorer, each: Mapping[str, Row]
+) -> Row | None:
     """The risk of customers who are one: their events folded again in the order of the log, as those of one."""
+    if not living:
+        return None
     closed = bool(each) and all(risk["band"] == "closed" for risk in each.values())
-    events = as_one(risk_events_of(answer, group.members, now), group.survivor, closed=closed)
+    events = as_one(risk_events_of(answer, living, now), group.survivor, closed=closed)
     rows = refolded(RETENTION_RISK, events)
     return as_shown(rows[0], now, scorer) if rows else None
 

@@ -15,6 +15,7 @@ from infra.postgres.questions.customers import (
     ABOUT_ONE,
     timeline,
 )
+from infra.postgres.questions.forgotten import told_of
 from infra.whole_customer import Whole, whole_of
 from projections.customers.aliases import Group
 
@@ -59,7 +60,8 @@ def customer(
         whole = whole_of(answer, customer_id, now)
         ids = whole.group.members
         risk = whole.scores["retention"]
-        if risk is None and not (whole.profile or whole.cases or any(timeline(answer, ids, 1))):
+        known = whole.profile or whole.cases or whole.customer["erased"]
+        if risk is None and not (known or any(timeline(answer, ids, 1))):
             raise UnknownCustomer(customer_id)
         if not (as_json or as_csv or as_ndjson):
             _print(whole, now)
@@ -92,6 +94,8 @@ def _print(whole: Whole, now: datetime) -> None:
         say(f"The survivor is {group.survivor}; all that follows is of all of them.")
     for one in whole.customer["restrictions"]:
         say(f"{one['customer_id']} asked to be forgotten; kept until {one['until']}: {one['basis']}", "yellow")
+    for one in whole.customer["erased"]:
+        say(f"{told_of(one)}. What happened stays, under an id that names nobody here.", "yellow")
     for conflict in whole.customer["conflicts"]:
         told = "; ".join(f"{', '.join(ids)}: {value}" for value, ids in conflict["values"].items())
         say(f"They have different {conflict['field']}s ({told}). Correct one, or unmerge.", "bold red")
@@ -101,7 +105,7 @@ def _print(whole: Whole, now: datetime) -> None:
             [_field_for_people(name, field, group) for name, field in whole.profile.items()],
             wide=("value", "set by"),
         )
-    else:
+    elif not whole.customer["erased"]:
         say(f"Customer {customer_id} is not registered; what happened is known all the same.")
     if whole.consents:
         names = {"purpose": "purpose", "channel": "channel", "status": "status", "valid": "valid"}

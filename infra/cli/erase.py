@@ -164,6 +164,8 @@ def _one(
         return told + erased(rest)
     if isinstance(outcome, Restricted):
         erasing.restrict(rest, outcome, reason, by, now)
+    else:
+        erasing.refuse(rest, outcome.reason, reason, by, now)
     return [*told, (outcome, [{"customer": one, **_plain(outcome)} for one in rest])]
 
 

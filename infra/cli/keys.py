@@ -5,9 +5,11 @@ from typing import Annotated
 
 import typer
 
+from domain.administration import KeysRotated, MasterKeyAdded
 from infra import master_keys
 from infra.cli.output import Json, print_rows, say
 from infra.cli.servers import Postgres, connected
+from infra.cli.who import By, Reason, tell, who
 from infra.errors import KehuError
 from infra.postgres import key_rotation, webhooks
 from infra.settings import MasterKeySettings, checked
@@ -55,23 +57,32 @@ def status(postgres: Postgres = "", as_json: Json = False) -> None:
 def rotate(
     postgres: Postgres = "",
     new: Annotated[bool, typer.Option("--new", help="First add a new master key to the key file.")] = False,
+    by: By = "",
+    reason: Reason = None,
 ) -> None:
     """Wrap every data key under the current master key. No event is written again; workers go on meanwhile. Secrets of
     webhooks that a former release kept in the clear are encrypted.
 
     It can be ended and run again. Afterwards nothing is wrapped under a former master key, and it may be destroyed:
     then copies of the database from before, its backups among them, no longer open what was erased since.
+    That it was done is told in the log, as an act; so is a new master key, by its id.
 
     Example: kehu keys rotate --new
     """
+    file = None
     if new:
         file = checked(MasterKeySettings).master_key_file
         if file is None:
             raise NothingToAddTo
         master_keys.read_file(file)  # what is no key file, or does not open, is not added to
-        master_keys.add_to_file(file)
-    master = master_keys.configured(postgres)
     with connected(postgres) as conn:
+        if file is not None:
+            master_keys.add_to_file(file)
+            added = master_keys.id_of(master_keys.read_file(file)[-1])
+            tell(conn, MasterKeyAdded(by=who(by), reason=reason, master=added))
+            conn.commit()  # the key is in the file, whatever becomes of the rest
+        master = master_keys.configured(postgres)
         webhooks.hide(conn)
         wrapped = key_rotation.rotate(conn, master)
+        tell(conn, KeysRotated(by=who(by), reason=reason, master=master.current, wrapped=wrapped))
     say(f"{wrapped} data keys are wrapped under master key {master.current} now; former ones are not needed any more")

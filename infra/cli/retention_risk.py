@@ -13,6 +13,7 @@ from infra.cli.servers import Postgres
 from infra.errors import KehuError
 from infra.postgres.questions.answer import Row
 from infra.postgres.questions.customers import BANDS, risk_of, riskiest, scorer_at
+from infra.postgres.questions.forgotten import require_living
 from infra.postgres.risk_models import usable
 from projections.retention_risk import RETENTION_RISK, points_of
 
@@ -55,6 +56,7 @@ def retention_risk(
         other = None if model is None else usable(answer.ask(lambda conn: chosen(conn, model)))
         base = scorer_at(answer, now).model.base
         if customer is not None:
+            require_living(answer, customer)
             found = risk_of(answer, customer, now, other)
             if found is None:
                 raise UnknownCustomer(customer)

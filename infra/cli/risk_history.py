@@ -10,6 +10,7 @@ from infra.cli.retention_risk import UnknownCustomer
 from infra.cli.risk import WHICH, chosen
 from infra.cli.servers import Postgres
 from infra.postgres.questions.customers import as_row, events_of, scorer_at
+from infra.postgres.questions.forgotten import require_living
 from infra.postgres.risk_models import usable
 from projections.customer_timeline import CUSTOMER_TIMELINE
 from projections.retention_risk import RETENTION_RISK, Scorer
@@ -34,12 +35,13 @@ def risk_history(
 
     It is folded anew from the customer's events, by one model for the whole time, and by what the bank knew at each
     moment; nothing of it is stored. --limit gives the latest ones. It ends at --at, or now, and with --known-at has no
-    event that was recorded later.
+    event that was recorded later. Who was forgotten has no history.
 
     Example: kehu show risk-history c-100023 --model cold_start
     """
     asked = (RETENTION_RISK, CUSTOMER_TIMELINE)
     with reading(postgres, *asked, at=at, known_at=known_at, customers=(customer,)) as (answer, now):
+        require_living(answer, customer)
         scorer = scorer_at(answer, now) if model is None else usable(answer.ask(lambda conn: chosen(conn, model)))
         events = events_of(answer, [customer], upto=answer.fresh[0].position)
         if not events:

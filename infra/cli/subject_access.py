@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
-from html import escape
 from typing import Annotated, Any
 
 import typer
@@ -13,9 +12,11 @@ from infra.cli.reading import reading
 from infra.cli.servers import Postgres, connected
 from infra.cli.who import By, Reason, tell, who
 from infra.erasing import UnknownCustomer
+from infra.errors import KehuError
 from infra.plain import json_of
-from infra.postgres.questions.held import held_on
+from infra.postgres.questions.held import held_on, hidden_in
 from infra.postgres.questions.identity import merges_around
+from infra.subject_page import page
 from projections.customer_timeline import CUSTOMER_TIMELINE
 from projections.customers import CUSTOMERS
 
@@ -29,17 +30,13 @@ TITLES = {
     "not_told": "What webhooks did not take",
     "erasures": "Requests to be forgotten",
 }
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
-body {{ font: 15px/1.5 sans-serif; margin: 2em auto; max-width: 70em; padding: 0 1em }}
-table {{ border-collapse: collapse; width: 100% }}
-td, th {{ border-bottom: 1px solid #ccc; padding: .3em .6em; text-align: left; vertical-align: top }}
-td {{ overflow-wrap: anywhere }}
-</style></head><body>
-<h1>{title}</h1>
-{body}
-</body></html>
-"""
+
+
+class Incomplete(KehuError):
+    """The answer is incomplete and not to be handed out: what is personal reads [hidden]. Set KEHU_MASTER_KEY_FILE or
+    KEHU_MASTER_KEY as the workers have it, and ask again."""
+
+    exit_code = 2
 
 
 class Form(StrEnum):
@@ -61,8 +58,9 @@ def subject_access(
     """Everything that is held on a person, with what is personal in the clear: events, messages, read models.
 
     All ids that are merged with CUSTOMER are one person. What others said of them is in it, and so are names of staff:
-    look through it before it is handed out. Needs the master key; without it what is personal shows as [hidden]. That
-    it was shown is told in the log, as an act.
+    look through it before it is handed out. The page is for them, in words; JSON is complete. Needs the master key:
+    without it what is personal shows as [hidden], and the answer says that it is incomplete (exit code 2). That it was
+    shown is told in the log, as an act.
 
     Example: kehu subject-access c-100042 --format html > c-100042.html
     """
@@ -75,13 +73,18 @@ def subject_access(
     with connected(postgres) as conn:
         shown = PersonShown(by=who(by), reason=reason, customer=customer_id, known_as=tuple(ids))
         tell(conn, shown)
-    told = {"customer": customer_id, "known_as": list(ids), "as_of": now, "position": position, **held}
+    error = Incomplete(f"{hidden} events and messages cannot be read here") if (hidden := hidden_in(held)) else None
+    missing = None if error is None else str(error)
+    about = {"customer": customer_id, "known_as": list(ids), "as_of": now, "position": position}
+    told = {**about, "complete": error is None, "missing": missing, **held}
     if form is Form.json:
         print_json(told)
     elif form is Form.html:
-        typer.echo(_page(f"What is held on {customer_id}", told), nl=False)
+        typer.echo(page(told, missing), nl=False)
     else:
         _print(told)
+    if error is not None:
+        raise error
 
 
 def _tables(told: Row) -> Iterator[tuple[str, Sequence[Row]]]:
@@ -94,19 +97,10 @@ def _tables(told: Row) -> Iterator[tuple[str, Sequence[Row]]]:
             yield title, told[part]
 
 
-def _page(title: str, told: Row) -> str:
-    known = f"<p>Known as {escape(', '.join(told['known_as']))}; as of {told['as_of']:%Y-%m-%d %H:%M %Z}.</p>"
-    parts = [known]
-    for name, rows in _tables(told):
-        head = "".join(f"<th>{escape(column.replace('_', ' '))}</th>" for column in rows[0])
-        lines = ("".join(f"<td>{escape(_said(value))}</td>" for value in row.values()) for row in rows)
-        body = "\n".join(f"<tr>{line}</tr>" for line in lines)
-        parts.append(f"<h2>{escape(name)}</h2>\n<table><tr>{head}</tr>\n{body}</table>")
-    return _PAGE.format(title=escape(title), body="\n".join(parts))
-
-
 def _print(told: Row) -> None:
     say(f"What is held on {told['customer']}, known as {', '.join(told['known_as'])}", "bold")
+    if told["missing"]:
+        say(f"INCOMPLETE: {told['missing']}", "bold red")
     for name, rows in _tables(told):
         say("")
         say(name, "bold")

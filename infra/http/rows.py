@@ -419,6 +419,10 @@ class CustomerRow(_Row):
     restrictions: list[dict[str, Any]] = Field(
         description="Of those who asked to be forgotten: until when they must be kept, and on which basis."
     )
+    erased: list[dict[str, Any]] = Field(
+        description="Those of them who were forgotten, with when, and the position of `customer.erased`. They have no"
+        " profile and no score, as of an earlier moment neither."
+    )
     conflicts: list[dict[str, Any]] = Field(description="Strong ids that differ among them.")
     profile: dict[str, ProfileField]
     consents: list[dict[str, Any]]

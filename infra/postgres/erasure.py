@@ -10,12 +10,13 @@ import psycopg
 from psycopg import sql
 
 from domain import complaint, customer, handling, personal, registry
+from domain.administration import CustomerForgotten, ErasureRefused, ErasureRestricted, stream_name
 from domain.complaint.state import OVER
 from domain.customer import CustomerErased, CustomerIsErased, CustomerRestricted
 from domain.erasure import Case, Restricted, Standing
 from domain.values import CustomerId, Fact, Meta, Recorded
 from infra.failpoints import reach
-from infra.postgres import data_keys, mapper
+from infra.postgres import acts, data_keys, mapper
 from infra.postgres.builds import COLUMNS, of_row
 from infra.postgres.data_keys import SYSTEM
 from infra.postgres.event_store import write
@@ -149,6 +150,10 @@ def forget(conn: Connection, erasure: Row, now: datetime) -> int:
         position = _told(conn, customer_id, events, Fact(event, _meta("erasure", customer_id, now)))
         assert position is not None, "an erasure without a position was never told"
         conn.execute("UPDATE kehu.erasures SET position = %s WHERE customer_id = %s", (position, customer_id))
+        told = CustomerForgotten(
+            by=erasure["erased_by"], reason=erasure["reason"], customer=customer_id, erased_at=position
+        )
+        acts.record(conn, told, now)
         reach("forgetting", conn)
     return position
 
@@ -158,7 +163,29 @@ def restrict(conn: Connection, customer_id: str, restricted: Restricted, reason:
     event = CustomerRestricted(until=restricted.until, basis=restricted.basis, reason=reason, by=by)
     with conn.transaction():
         events = _events(conn, customer.stream_name(customer_id))
-        _told(conn, customer_id, events, Fact(event, _meta(f"restriction-{restricted.until}", customer_id, now)))
+        fact = Fact(event, _meta(f"restriction-{restricted.until}", customer_id, now))
+        if _told(conn, customer_id, events, fact) is not None:
+            told = ErasureRestricted(
+                by=by, reason=reason, customer=customer_id, until=restricted.until, basis=restricted.basis
+            )
+            acts.record(conn, told, now)
+
+
+# Of the customer and not the last of all: whoever is due is asked about every day, for the same reason.
+_REFUSED = """SELECT said ->> 'why' AS why, said ->> 'reason' AS reason FROM (
+        SELECT originator_version, convert_from(state, 'UTF8')::jsonb -> 'data' AS said FROM kehu.stored_events
+        WHERE originator_id = %(stream)s AND topic = ANY(%(topics)s)) acts
+    WHERE said ->> 'customer' = %(customer)s ORDER BY originator_version DESC LIMIT 1"""
+
+
+def refuse(conn: Connection, customer_id: str, why: str, reason: str, by: str, now: datetime) -> None:
+    """Tell that a customer cannot be forgotten now, unless the same request was refused before for the same."""
+    topics = registry.topics(["administration.erasure-refused"])
+    asked = {"stream": stream_name("privacy"), "topics": topics, "customer": customer_id}
+    with conn.transaction():
+        last = conn.execute(_REFUSED, asked).fetchone()
+        if last is None or (last["why"], last["reason"]) != (why, reason):
+            acts.record(conn, ErasureRefused(by=by, reason=reason, customer=customer_id, why=why), now)
 
 
 def due(conn: Connection, now: datetime) -> list[Row]:

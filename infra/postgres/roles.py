@@ -171,11 +171,21 @@ ACTS = ("record_act(text, text, bytea)", "told_settings(text)")
 """The functions that tell in the log what was done."""
 READS = "record_reads(text, bytea)"
 """The function that puts reads of personal data under the proof of the log."""
-MAY_TELL = ("kehu_sealer", "kehu_projector", "kehu_operator", "kehu_api", "kehu_deliverer", "kehu_auditor")
+MAY_TELL = (
+    "kehu_sealer",
+    "kehu_projector",
+    "kehu_operator",
+    "kehu_eraser",
+    "kehu_api",
+    "kehu_deliverer",
+    "kehu_auditor",
+)
 """Who does what is told, and may write nothing else to the log."""
 
 TIMES = ("notification_id", "recorded_at")
 """What a reader may see of the event store, to say how fresh an answer is: no event."""
+FORGOTTEN = ("customer_id", "position")
+"""What those who answer about customers may see of erasures."""
 
 _BUILDS = """SELECT n.nspname AS schema, c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     JOIN kehu.projection_builds b ON n.nspname = b.name || '_v' || b.version || CASE WHEN b.build > 1
@@ -246,6 +256,11 @@ def grant(conn: "psycopg.Connection[Any]") -> None:
     if "kehu_eraser" in roles:
         # What a receiver answered last, and neither where it is nor what signs.
         conn.execute("GRANT SELECT (error), UPDATE (error) ON kehu.webhooks TO kehu_eraser")
+    for role in sorted(roles & {"kehu_reader", "kehu_operator", "kehu_api"}):
+        # Who was forgotten, and neither why nor by whom.
+        columns = sql.SQL(", ").join(map(sql.Identifier, FORGOTTEN))
+        statement = sql.SQL("GRANT SELECT ({}) ON kehu.erasures TO {}")
+        conn.execute(statement.format(columns, sql.Identifier(role)))
     if "kehu_reader" in roles:
         columns = sql.SQL(", ").join(map(sql.Identifier, TIMES))
         conn.execute(sql.SQL("GRANT SELECT ({}) ON kehu.stored_events TO kehu_reader").format(columns))

@@ -473,6 +473,26 @@ def test_reading_personal_data_is_recorded_and_reading_sums_is_not(
     assert len(mine) == 2
 
 
+def test_a_customer_who_was_erased_is_told_as_such_and_has_no_score_at_any_moment(
+    changing: "tuple[Served, psycopg.Connection[Any]]",
+) -> None:
+    server, conn = changing
+    path, why = "/v1/customers/c-told", "/v1/audit/explain/risk/c-told"
+    assert asked(server, path)["rows"][0]["scores"]["retention"]["customer_id"] == "c-told"
+    conn.execute("INSERT INTO kehu.erasures (customer_id, reason, erased_by, position) VALUES ('c-told', 'r', 'd', 7)")
+    for when in ("", "?as_of=2100-01-01T00:00:00Z", "?known_at=2100-01-01T00:00:00Z"):
+        (told,) = asked(server, path + when)["rows"]
+        assert [(one["customer_id"], one["position"]) for one in told["erased"]] == [("c-told", 7)]
+        assert (told["scores"]["retention"], told["scores"]["retention_of_each"]) == (None, [])
+        assert "c-told" not in {row["customer_id"] for row in asked(server, f"/v1/retention-risk{when}")["rows"]}
+    for when in ("", "?known_at=2100-01-01T00:00:00Z"):
+        gone = server.get(why + when, scope="audit:read")
+        assert (gone.status_code, "was erased on" in gone.json()["detail"]) == (404, True)
+    # To who may not see the customer it is as if there was none.
+    hidden = server.get(why, scope="audit:read", branches=["Elsewhere"])
+    assert (hidden.status_code, "detail" in hidden.json()) == (404, False)
+
+
 def test_what_cannot_be_recorded_is_not_shown(changing: "tuple[Served, psycopg.Connection[Any]]") -> None:
     server, conn = changing
     conn.execute("ALTER TABLE kehu.access_log RENAME TO lost")

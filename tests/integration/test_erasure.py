@@ -184,6 +184,20 @@ class Bank:
         projector.run_until_caught_up()
         assert projector.stopped == {}
 
+    def acts(self) -> list[tuple[str, dict[str, Any]]]:
+        """What the register tells of erasures: each act without the name of its area, and what it says."""
+        rows = kehu("audit", "acts", "--area", "privacy", "--postgres", self.database, "--json").rows
+        dropped = ("by", "user", "reason")
+        for one in rows:
+            assert (one["data"]["by"], one["data"]["reason"]) == ("desk", "request dr-1")
+        return [
+            (
+                one["type"].removeprefix("administration."),
+                {name: value for name, value in one["data"].items() if name not in dropped},
+            )
+            for one in rows
+        ]
+
     def erase(self, customer: str = "gone", *more: str) -> Done:
         return kehu("erase", customer, "--reason", "request dr-1", "--by", "desk", "--postgres", self.database, *more)
 
@@ -466,6 +480,41 @@ def test_a_replay_of_a_moment_before_an_erasure_shows_erased_and_all_figures_as_
     assert not stands(bank.word, str(replayed("customer_timeline", *of_one)).encode())
 
 
+def test_who_was_forgotten_is_told_as_such_and_scored_no_more(bank: Bank) -> None:
+    """Given a customer with a score, when they are forgotten, then no moment has a score of them, and figures stay."""
+    asked = ("--postgres", bank.database)
+    of_one = (("show", "retention-risk", "--customer"), ("show", "risk-history"), ("audit", "explain", "risk"))
+    whole = ("audit", "replay", "retention_risk", "--as-of-position", "30", *asked, "--json")
+    past = ("--at", "2015-03-12T12:00", "--known-at", "2100-01-01")
+
+    def whom() -> list[set[str]]:
+        listed = (kehu("show", "retention-risk", *when, *asked, "--json").rows for when in ((), past))
+        return [{row["customer_id"] for row in rows} for rows in listed]
+
+    before = kehu(*whole).out
+    assert [kehu(*one, "gone", *past, *asked).code for one in of_one] == [0, 0, 0]
+    assert whom() == [{"gone", "stays"}] * 2
+    assert bank.erase().code == 0
+    # What comes later of them is counted, and scores nobody.
+    position = bank.log.head() - 1
+    opened = ComplaintOpened(complaint_id="later", channel="app")
+    assert bank.take(opened, "gone", 30) == Outcome.APPENDED
+    bank.fold()
+    told = f"gone was erased on {bootstrap.now():%Y-%m-%d}, position {position}"
+    for one in of_one:
+        for when in ((), past):
+            done = kehu(*one, "gone", *when, *asked)
+            assert (done.code, told in done.err) == (1, True), done.err
+            assert kehu(*one, "stays", *when, *asked).code == 0
+    assert whom() == [{"stays"}] * 2
+    for when in ((), past):
+        shown = kehu("show", "customer", "gone", *when, *asked).out
+        assert (told in shown, "not registered" in shown, "retention risk" in shown) == (True, False, False), shown
+    about = json.loads(kehu("show", "customer", "gone", *asked, "--json").out)
+    assert [one["customer_id"] for one in about["customer"]["erased"]] == ["gone"]
+    assert (about["scores"]["retention"], kehu(*whole).out) == (None, before)
+
+
 def test_a_rebuild_after_an_erasure_gives_the_same_rows(bank: Bank) -> None:
     assert bank.erase().code == 0
     bank.fold()
@@ -586,6 +635,7 @@ def test_an_erasure_that_was_killed_at_any_step_is_finished(database: str, tmp_p
                 "SELECT count(*), count(DISTINCT stream) FROM kehu.event_log WHERE type = 'customer.erased.v1'"
             ).fetchone()
         assert said == (len(ends), len(ends))
+        assert sorted(told["customer"] for _, told in bank.acts()) == sorted(ends)
 
 
 def test_an_erasure_that_was_begun_is_ended_and_told_whatever_came_since(bank: Bank, tmp_path: Path) -> None:
@@ -693,11 +743,23 @@ def test_a_customer_with_an_open_case_or_a_running_relationship_is_not_forgotten
             ComplaintOpened(complaint_id="p10", channel="app", case_type="data_request", regime="gdpr_dsr"), "asks"
         )
         bank.fold()
+        assert bank.erase("claims", "--dry-run").code == 0
+        assert bank.acts() == []
         refused = bank.erase("claims")
         assert (refused.code, "complaint p9 is open, due on" in refused.err) == (6, True), refused.err
         assert "the relationship has not ended" in bank.erase("active").err
         assert bank.sees("claims") == [bank.word]
+        # Refusals are told, once for the same request and the same reason.
+        assert bank.erase("claims").code == 6
+        [(act, claims), (other, active)] = bank.acts()
+        assert (act, other) == ("erasure-refused.v1", "erasure-refused.v1")
+        assert (claims["customer"], claims["why"].startswith("complaint p9 is open")) == ("claims", True)
+        assert active == {
+            "customer": "active",
+            "why": "the relationship has not ended: needed to perform the contract",
+        }
         assert bank.erase("asks").code == 0
+        assert bank.acts()[2:] == [("customer-forgotten.v1", {"customer": "asks", "erased_at": bank.log.head() - 1})]
         unknown = bank.erase("nobody")
         assert (unknown.code, "Nothing is stored about this customer" in unknown.err) == (1, True)
 
@@ -728,6 +790,8 @@ def test_what_must_be_kept_is_restricted_until_a_date_and_a_bank_sets_its_own_ru
     (row,) = held["read_models"]["customer_restrictions"]
     assert (row["until"], row["reason"]) == ("2315-03-13", "request dr-1")
     assert [event["type"] for event in held["events"]].count("customer.restricted") == 1
+    kept = {"customer": "gone", "until": "2315-03-13", "basis": "our policy"}
+    assert bank.acts() == [("erasure-restricted.v1", kept)]
     # Nobody is due before the date has come; then everybody is for whom nothing else stands against it.
     due = ("erase", "--due", "--postgres", bank.database)
     assert kehu(*due, "--json").rows == []
@@ -786,6 +850,9 @@ def test_dead_letters_of_a_former_release_are_forgotten_where_they_name_the_cust
     assert kept == {None, letters[b"stays", "complaint-stays-1"], letters[None, ""]}
 
 
+FORMS = ("json", "html", "text")
+
+
 def test_a_person_sees_everything_that_is_held_on_them_and_nothing_of_others(bank: Bank) -> None:
     def asked(form: str) -> Done:
         return kehu("subject-access", "gone", "--format", form, "--postgres", bank.database)
@@ -800,7 +867,8 @@ def test_a_person_sees_everything_that_is_held_on_them_and_nothing_of_others(ban
     assert [letter["value"] for letter in told["dead_letters"]] == [f"{{not json of {bank.word}"]
     assert {"customers", "customer_personal", "customer_timeline", "retention_risk"} <= told["read_models"].keys()
     assert [one["rows"] for one in told["not_told"]] == [["gone"], ["complaint-gone-1"], ['["gone-1", "service"]']]
-    for form in ("json", "html", "text"):
+    assert (told["complete"], told["missing"]) == (True, None)
+    for form in FORMS:
         out = " ".join(asked(form).out.split())  # a terminal breaks lines
         assert f"{bank.word} was not amused" in out
         assert "stays" not in out
@@ -813,7 +881,14 @@ def test_a_person_sees_everything_that_is_held_on_them_and_nothing_of_others(ban
 
 def test_without_the_master_key_what_is_personal_stays_hidden(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KEHU_MASTER_KEY", new_key())
-    told = json.loads(kehu("subject-access", "gone", "--format", "json", "--postgres", bank.database).out)
+    asked = {form: kehu("subject-access", "gone", "--format", form, "--postgres", bank.database) for form in FORMS}
+    # It cannot be taken for an answer: no form of it is without the warning, and the command fails.
+    for done in asked.values():
+        out = " ".join(done.out.split())
+        assert (done.code, "incomplete" in done.err, "incomplete and not to be handed out" in out) == (2, True, True)
+        assert "KEHU_MASTER_KEY_FILE" in out
+    told = json.loads(asked["json"].out)
+    assert told["complete"] is False
     says = {event["type"]: event["says"] for event in told["events"]}
     assert says["complaint.opened"]["description"] == "[hidden]"
     (waiting,) = told["waiting"]

@@ -30,6 +30,7 @@ from infra.postgres.past import Moment
 from infra.postgres.questions.answer import Answer, Connection, Freshness
 from infra.postgres.questions.cases import UnknownCase
 from infra.postgres.questions.customers import ABOUT_ONE
+from infra.postgres.questions.forgotten import WasErased
 from infra.postgres.replayed import UnknownView, changes, columns_of, counted_changes, named, rows_of
 from infra.replay import Replayed, table_at, table_between
 from infra.replay import Wanted as Replaying
@@ -208,6 +209,8 @@ async def explain_risk(
             found = explained.risk(answer, customer_id, at)
         except explained.NoScore:
             raise NotFound() from None
+        except WasErased as error:  # who may see the customer may know
+            raise NotFound(error.detail) from None
         return answers.page(answer.fresh, [found], None, None)
 
     try:

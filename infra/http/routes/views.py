@@ -277,7 +277,7 @@ async def customer(
         if who is not None:
             who.check(answer)
         found = whole_of(answer, customer_id, now)
-        known = found.scores["retention"] is not None or found.profile or found.cases
+        known = found.scores["retention"] is not None or found.profile or found.cases or found.customer["erased"]
         if not known and not any(timeline(answer, found.group.members, 1)):
             raise NotFound()
         about = found.about()

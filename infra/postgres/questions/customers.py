@@ -13,6 +13,7 @@ from domain.values import Recorded
 from infra.postgres.mapper import EVENT_COLUMNS, to_recorded
 from infra.postgres.querying import matching
 from infra.postgres.questions.answer import Answer, Held, Row
+from infra.postgres.questions.forgotten import LIVING
 from infra.postgres.questions.queues import as_case
 from infra.postgres.risk_models import champion_scorer
 from infra.spilled import descending
@@ -164,11 +165,13 @@ def riskiest(
 ) -> Iterator[Row]:
     """The customers with the highest risk as of now, so many or with 0 all of them; with `after` those behind a place.
 
-    Rows that are due are scored anew, whatever band they had; of the others the stored order holds.
+    Nobody who was forgotten is among them, as of an earlier moment neither. Rows that are due are scored anew, whatever
+    band they had; of the others the stored order holds.
     """
     where, scorer = matching(filters), scorer_at(answer, now)
     due = answer.stream(
-        f"SELECT * FROM retention_risk WHERE next_change_at <= %(now)s AND {where}", {**filters, "now": now}
+        f"SELECT * FROM retention_risk WHERE next_change_at <= %(now)s AND {where} AND {LIVING}",
+        {**filters, "now": now},
     )
     scored = (row for row in (_as_of(row, now, scorer) for row in due) if band in (None, row["band"]))
     if after is not None:
@@ -193,7 +196,7 @@ def _stored(
         behind = "(probability, customer_id) < (%(probability)s, %(customer)s)"
     elif customer is not None:  # of a band without probabilities
         behind = "customer_id < %(customer)s"
-    query = f"""SELECT * FROM retention_risk WHERE band = %(band)s AND {matching(filters)} AND {behind}
+    query = f"""SELECT * FROM retention_risk WHERE band = %(band)s AND {matching(filters)} AND {behind} AND {LIVING}
         AND (next_change_at IS NULL OR next_change_at > %(now)s)
         ORDER BY probability DESC, customer_id DESC LIMIT %(limit)s"""
     values = {**filters, "band": band, "now": now, "probability": probability, "customer": customer}

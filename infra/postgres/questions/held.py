@@ -8,6 +8,7 @@ from functools import partial
 import msgspec
 
 from domain import customer
+from domain.personal import HIDDEN
 from domain.values import Recorded
 from infra.postgres import data_keys, mapper
 from infra.postgres.data_keys import DataKeys
@@ -50,6 +51,14 @@ def held_on(answer: Answer, ids: Sequence[str]) -> Row:
         "not_told": answer.rows(_NOT_TOLD, values),
         "erasures": answer.rows("SELECT * FROM kehu.erasures WHERE customer_id = ANY(%(ids)s)", values),
     }
+
+
+def hidden_in(held: Row) -> int:
+    """How many events and messages of what is held nobody here can read, since the master key is not configured."""
+    words = (HIDDEN, [HIDDEN], (HIDDEN,))
+    events = [one for one in held["events"] if any(value in words for value in one["says"].values())]
+    messages = [one for part in ("waiting", "dead_letters") for one in held[part] if one["unreadable"] == "hidden"]
+    return len(events) + len(messages)
 
 
 def _events(answer: Answer, ids: Sequence[str], keys: DataKeys) -> Iterator[Row]:
