@@ -148,11 +148,11 @@ class WebhookChanged(Act):
 
 
 class CustomerForgotten(Act):
-    """A customer was forgotten: `erased_at` is the position of customer.erased, with which the key was destroyed."""
+    """A customer was forgotten. `erasure` is the position of customer.erased, with which the key was destroyed."""
 
     area: ClassVar[Area] = "privacy"
     customer: Id
-    erased_at: Annotated[int, Says(ge=1, description="position of customer.erased in the log")]
+    erasure: Annotated[int, Says(ge=1, description="position of customer.erased in the log")]
 
 
 class ErasureRestricted(Act):

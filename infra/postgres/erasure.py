@@ -151,7 +151,7 @@ def forget(conn: Connection, erasure: Row, now: datetime) -> int:
         assert position is not None, "an erasure without a position was never told"
         conn.execute("UPDATE kehu.erasures SET position = %s WHERE customer_id = %s", (position, customer_id))
         told = CustomerForgotten(
-            by=erasure["erased_by"], reason=erasure["reason"], customer=customer_id, erased_at=position
+            by=erasure["erased_by"], reason=erasure["reason"], customer=customer_id, erasure=position
         )
         acts.record(conn, told, now)
         reach("forgetting", conn)

@@ -759,7 +759,7 @@ def test_a_customer_with_an_open_case_or_a_running_relationship_is_not_forgotten
             "why": "the relationship has not ended: needed to perform the contract",
         }
         assert bank.erase("asks").code == 0
-        assert bank.acts()[2:] == [("customer-forgotten.v1", {"customer": "asks", "erased_at": bank.log.head() - 1})]
+        assert bank.acts()[2:] == [("customer-forgotten.v1", {"customer": "asks", "erasure": bank.log.head() - 1})]
         unknown = bank.erase("nobody")
         assert (unknown.code, "Nothing is stored about this customer" in unknown.err) == (1, True)
 

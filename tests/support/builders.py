@@ -35,6 +35,7 @@ EXAMPLES: dict[str, Any] = {
     "known_as": ("c1",), "letters": (7,), "letter": 7, "messages": (4,), "partition": 0,
     "first": 1, "following": 2, "last": 2, "version": 1,
     "build": 1, "paused": True, "head": 5, "reads": 2, "digest": "ab" * 32, "settings": {"group": "kehu"},
+    "erasure": 3, "wrapped": 4,
 }  # fmt: skip
 
 
