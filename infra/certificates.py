@@ -11,6 +11,7 @@ from typing import Any
 
 from domain.heads import Head
 from infra.errors import KehuError
+from infra.postgres.proving import NotAsSealed
 from infra.postgres.seals import Seals
 from infra.signing import Signer
 
@@ -42,7 +43,7 @@ def certificate(erased: Row, forgotten_by: Sequence[str], in_the_clear: int, sea
 
     `head_before` is the last sealed head before the event that says it, `head_after` the first one that holds it:
     `path` proves the event in it, and `extension` that nothing before was changed. They are empty where nothing was
-    sealed.
+    sealed. Raises NotAsSealed.
     """
     position = erased["position"]
     return {
@@ -67,14 +68,16 @@ def certificate(erased: Row, forgotten_by: Sequence[str], in_the_clear: int, sea
 
 
 def _proof(seals: Seals, position: int) -> Row:
-    event, before, after = seals.event(position), seals.head_before(position), seals.head_over(position)
-    assert event is not None, "what an erasure has the position of is in the log"
+    before, after = seals.head_before(position), seals.head_over(position)
+    event, path = (seals.event(position), []) if after is None else seals.prove(position, after)
+    if event is None:
+        raise NotAsSealed(f"the event at position {position} is gone")
     return {
         "event": event.as_json(),
         "head_before": _json(before),
         "head_after": _json(after),
-        "path": [] if after is None else _hex(seals.path, position, after.size),
-        "extension": [] if after is None or before is None else _hex(seals.extension, before.size, after.size),
+        "path": _hex(path),
+        "extension": [] if after is None or before is None else _hex(seals.extension(before, after)),
     }
 
 
@@ -95,5 +98,5 @@ def _json(head: Head | None) -> Row | None:
     return None if head is None else head.as_json()
 
 
-def _hex(prove: Callable[[int, int], list[bytes]], of: int, size: int) -> list[str]:
-    return [one.hex() for one in prove(of, size)]
+def _hex(path: Sequence[bytes]) -> list[str]:
+    return [one.hex() for one in path]

@@ -6,7 +6,7 @@ forget by folding the event that says so, as a rebuild does, so both lead to the
 
 import tomllib
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,13 @@ from infra.errors import KehuError
 from infra.failpoints import reach
 from infra.postgres import erasure
 from infra.postgres.log import PostgresLog
+from infra.postgres.proving import NotAsSealed
 from infra.postgres.querying import Row
 from infra.postgres.questions.answer import Answer
 from infra.postgres.questions.identity import merges_around
 from infra.postgres.read_models import PostgresReadModels
 from infra.postgres.seals import Seals
+from infra.postgres.tree import HolesInTheLog, TreeDamaged
 from infra.signing import Signer
 from projections.catalogue import ALL
 from projections.customer_timeline import CUSTOMER_TIMELINE
@@ -37,6 +39,8 @@ from projections.customers import CUSTOMERS
 from projections.declare import Projection
 
 ATTEMPTS = 5
+DAMAGED = (HolesInTheLog, TreeDamaged, NotAsSealed)
+"""What there is no certificate over."""
 FORGETFUL = tuple(projection for projection in ALL if "customer.erased" in projection.handles)
 """The read models that have something to forget."""
 
@@ -48,6 +52,11 @@ class UnknownCustomer(KehuError):
 class NotPurged(KehuError):
     """The key is destroyed, but a read model could not forget the customer. Do what the detail says, then run the same
     command again: it goes on where it stopped."""
+
+
+class NotCertified(KehuError):
+    """The customer is forgotten, but the log is not as it was sealed, so no certificate was made. `kehu audit verify`
+    says what was changed; when that is put right, run the same command again for the certificate."""
 
 
 class WrongRules(KehuError):
@@ -111,20 +120,25 @@ class Erasing:
     def erase(self, customer_id: str, reason: str, by: str, now: datetime) -> Row:
         """Forget what is stored under one id, or finish that; the certificate.
 
-        Raises NoMasterKey, WrongMasterKey, MasterKeyMissing before anything is done, NotPurged, NotSealedYet.
+        Raises NoMasterKey, WrongMasterKey, MasterKeyMissing before anything is done, NotPurged; and NotSealedYet and
+        NotCertified when all is done but the certificate.
         """
         before = erasure.begun(self.conn, customer_id)
         if before is None or before["ended_at"] is None:
             erasure.require_keys(self.conn, customer_id)
         with closing(Seals(self._postgres)) as seals:
             if self._signer is not None and seals.last() is None:
-                certificates.seal(seals, self._signer, self._clock)
+                with suppress(*DAMAGED):  # whoever changed the log does not keep anybody from being forgotten
+                    certificates.seal(seals, self._signer, self._clock)
             erased, in_the_clear = self._erase(customer_id, reason, by, now)
-            if self._signer is not None:
-                certificates.seal(seals, self._signer, self._clock, erased["position"])
-            told = certificates.certificate(
-                erased, [f"{one.name} v{one.version}" for one in FORGETFUL], in_the_clear, seals
-            )
+            try:
+                if self._signer is not None:
+                    certificates.seal(seals, self._signer, self._clock, erased["position"])
+                told = certificates.certificate(
+                    erased, [f"{one.name} v{one.version}" for one in FORGETFUL], in_the_clear, seals
+                )
+            except DAMAGED as error:
+                raise NotCertified(f"{customer_id}: {error.detail}") from error
         return told if self._signer is None else certificates.signed(told, self._signer)
 
     def _erase(self, customer_id: str, reason: str, by: str, now: datetime) -> tuple[Row, int]:

@@ -91,11 +91,12 @@ def prove(
     Example: kehu audit prove 1234 > proof.json
     """
     with closing(Seals(postgres)) as seals:
-        event, head = seals.event(position), head_of(seals, size)
-        if event is None or head is None or head.size < position:
+        head = head_of(seals, size)
+        if head is None or head.size < position:
             raise NotSealed(f"position {position}" + (f" in a head of {size}" if size else ""))
-        path = [one.hex() for one in seals.path(position, head.size)]
-    print_json({"proof": "kehu inclusion v1", "event": event.as_json(), "head": head.as_json(), "path": path})
+        event, path = seals.prove(position, head)
+    hashes = [one.hex() for one in path]
+    print_json({"proof": "kehu inclusion v1", "event": event.as_json(), "head": head.as_json(), "path": hashes})
 
 
 def consistency(
@@ -111,7 +112,7 @@ def consistency(
         old, new = seals.of_size(earlier), head_of(seals, size)
         if old is None or new is None or new.size < old.size:
             raise NotSealed(f"heads of {earlier} and {size or 'more'}")
-        path = [one.hex() for one in seals.extension(old.size, new.size)]
+        path = [one.hex() for one in seals.extension(old, new)]
     print_json({"proof": "kehu consistency v1", "earlier": old.as_json(), "later": new.as_json(), "path": path})
 
 

@@ -1,7 +1,7 @@
 """`kehu audit stream` and `export`: the events themselves, to be read, or to be checked by somebody else."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +10,8 @@ import orjson
 import typer
 
 from domain.administration import LogExported
-from domain.merkle import rest
+from domain.heads import Head
+from domain.merkle import Nodes, rest
 from infra import auditing
 from infra.cli.audit import NotSealed, Size, head_of
 from infra.cli.output import Csv, Json, Limit, Ndjson, print_rows, say
@@ -20,9 +21,12 @@ from infra.cli.times import Since, Until, in_utc
 from infra.cli.who import By, Reason, tell, who
 from infra.errors import KehuError
 from infra.postgres import tree
-from infra.postgres.audited import Part, Wanted, part, stream_events
+from infra.postgres.audited import Part, Wanted, as_sealed, part, stream_events
 from infra.postgres.past import known_position
-from infra.postgres.seals import Seals, StoredEvent
+from infra.postgres.proving import StoredEvent
+from infra.postgres.seals import Seals
+
+EVENTS, REST, MANIFEST = "events.ndjson", "rest.txt", "manifest.json"
 
 
 class NoSuchStream(KehuError):
@@ -84,7 +88,7 @@ def export(
     """Events with a proof of all of them at once, which `kehu-verify export` checks without this database.
 
     --since and --until ask when events were recorded, and mean positions. The newest head is taken, or that of --size.
-    That something was exported is told in the log, as an act.
+    That something was exported is told in the log, as an act. What is not as it was sealed is not exported.
 
     Example: kehu audit export complaint-p-1 --stream complaint-p-1
     """
@@ -106,19 +110,40 @@ def export(
         act = LogExported(by=who(by), reason=reason, head=head.size, **of.as_json())
         with connected(postgres) as conn:
             tell(conn, act)
-        folder.mkdir(parents=True, exist_ok=True)
-        number = 0
-        with (folder / "events.ndjson").open("wb") as events, (folder / "rest.txt").open("w") as others:
-
-            def indices(part_of: Iterable[StoredEvent]) -> Iterator[int]:
-                nonlocal number
-                for event in part_of:
-                    number += 1
-                    events.write(orjson.dumps(event.as_json()) + b"\n")
-                    yield event.position - 1
-
-            for one in rest(indices(part(rows, of, head.size)), head.size, tree.nodes(nodes)):
-                others.write(one.hex() + "\n")
-        manifest = {"export": "kehu export v1", "of": of.as_json(), "events": number, "head": head.as_json()}
-        (folder / "manifest.json").write_bytes(orjson.dumps(manifest, option=orjson.OPT_INDENT_2))
+        with _whole(folder):
+            number = _write(folder, part(rows, of, head.size), of, head, tree.nodes(nodes))
     say(f"{number:,} events in {folder}, proven by the head of {head.size:,}")
+
+
+@contextmanager
+def _whole(folder: Path) -> Iterator[None]:
+    """Make a folder, and take away what is in it when it does not become whole: it would look like an export."""
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        for name in (EVENTS, REST, MANIFEST):
+            (folder / name).unlink(missing_ok=True)
+        if made:
+            folder.rmdir()
+        raise
+
+
+def _write(folder: Path, events: Iterable[StoredEvent], of: Part, head: Head, nodes: Nodes) -> int:
+    """Write events and what proves them, the manifest last; how many there were. Raises NotAsSealed."""
+    number = 0
+    with (folder / EVENTS).open("wb") as told, (folder / REST).open("w") as others:
+
+        def indices() -> Iterator[int]:
+            nonlocal number
+            for event in as_sealed(events, of, head, nodes):
+                number += 1
+                told.write(orjson.dumps(event.as_json()) + b"\n")
+                yield event.position - 1
+
+        for one in rest(indices(), head.size, nodes):
+            others.write(one.hex() + "\n")
+    manifest = {"export": "kehu export v1", "of": of.as_json(), "events": number, "head": head.as_json()}
+    (folder / MANIFEST).write_bytes(orjson.dumps(manifest, option=orjson.OPT_INDENT_2))
+    return number

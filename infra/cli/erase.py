@@ -16,7 +16,7 @@ from infra.appending import append
 from infra.cli.output import Json, print_json, quiet, say
 from infra.cli.servers import Postgres
 from infra.cli.who import By, who
-from infra.erasing import BEFORE, Erasing, NotPurged, rules_of
+from infra.erasing import BEFORE, Erasing, NotCertified, NotPurged, rules_of
 from infra.errors import KehuError
 from infra.postgres.querying import Row
 from infra.settings import ErasureSettings, checked
@@ -90,6 +90,7 @@ def erase(
     now, signer = bootstrap.now(), signing.signer(key) if key else None
     rules = rules_of(checked(ErasureSettings).erasure_rules)
     told: Told = []
+    uncertified: list[NotCertified] = []
     if certificate is not None and not dry_run:
         _keep(certificate)
     with quiet(), closing(Erasing(postgres, bootstrap.now, signer)) as erasing:
@@ -106,7 +107,7 @@ def erase(
                 if dry_run:
                     told += _would_be(erasing, ids, now, rules)
                 else:
-                    told += _one(erasing, ids, one["reason"], who(by), now, rules, certificate)
+                    told += _one(erasing, ids, one["reason"], who(by), now, rules, certificate, uncertified)
     done = [row for outcome, rows in told for row in rows if isinstance(outcome, Erasable)]
     if dry_run:
         _would(told, as_json)
@@ -115,8 +116,10 @@ def erase(
         print_json([row for _, rows in told for row in rows])
     else:
         _did(done, signed=signer is not None)
-    if due and not told and not as_json:
+    if due and not (told or uncertified) and not as_json:
         say("Nobody is due.")
+    if uncertified:
+        raise NotCertified("; ".join(error.detail for error in uncertified))
     _require(told)
 
 
@@ -143,13 +146,21 @@ def _one(
     now: datetime,
     rules: Retentions | None,
     certificate: Path | None,
+    uncertified: list[NotCertified],
 ) -> Told:
-    """What becomes of the request of one person, and what there is to tell of each id."""
+    """What becomes of the request of one person, and what there is to tell of each id.
+
+    Whose certificate cannot be made keeps nobody else from being forgotten: that is added to `uncertified`.
+    """
 
     def erased(which: Sequence[str]) -> Told:
         done = []
         for one in which:
-            done.append(erasing.erase(one, reason, by, now))
+            try:
+                done.append(erasing.erase(one, reason, by, now))
+            except NotCertified as error:
+                uncertified.append(error)
+                continue
             if certificate is not None:
                 _keep(certificate, done[-1])
         return [(Erasable(), done)] if done else []

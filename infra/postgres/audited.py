@@ -1,6 +1,6 @@
 """What an auditor reads of the log: a stream with all that came with its events, and events as they are hashed."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -9,7 +9,10 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row, tuple_row
 
-from infra.postgres.seals import EVENT, StoredEvent
+from domain.heads import Head
+from domain.merkle import Nodes
+from infra.postgres import proving, tree
+from infra.postgres.proving import EVENT, StoredEvent
 
 Row = dict[str, Any]
 AT_ONCE = 2_000
@@ -98,3 +101,27 @@ def part(conn: "psycopg.Connection[Any]", of: Part, size: int, name: str = "part
         cursor.itersize = AT_ONCE
         for row in cursor.execute(query):
             yield StoredEvent(*row)
+
+
+def as_sealed(events: Iterable[StoredEvent], of: Part, head: Head, nodes: Nodes) -> Iterator[StoredEvent]:
+    """The events of a part, each found in the tree of a head, and none of them gone. Raises NotAsSealed.
+
+    The path of one event proves the whole tile of kept leaves in which it is, and every hash beside it; so the others
+    of a tile are held against these leaves. That some are gone is seen where positions or versions must have no gap:
+    of a customer, or of a part of a stream, it is not.
+    """
+    proven, following = -1, of.first or 1
+    of_positions, of_stream = of.stream is None and of.customer is None, of.customer is None and of.first is None
+    for one in events:
+        found = one.position if of_positions else one.version
+        if (of_positions or of_stream) and found != following:
+            raise proving.NotAsSealed(f"the event at {'position' if of_positions else 'version'} {following} is gone")
+        following += 1
+        tile = (one.position - 1) // tree.WIDTH
+        if tile != proven or nodes(0, one.position - 1) != one.leaf:
+            proving.path(one, head, nodes)
+            proven = tile
+        yield one
+    last = head.size if of.last is None else of.last
+    if of_positions and following <= last:
+        raise proving.NotAsSealed(f"the events at positions {following} to {last} are gone")

@@ -1,7 +1,6 @@
 """Seals the log: what came since the last head goes into the tree, and a new head is signed, in one transaction."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -9,43 +8,17 @@ import psycopg
 from psycopg.rows import tuple_row
 
 from domain.heads import Head
-from domain.merkle import consistency_proof, inclusion_proof, root
+from domain.merkle import root
 from infra.failpoints import reach
-from infra.postgres import access_log, tree
+from infra.postgres import access_log, proving, tree
 from infra.postgres.connection import Connection
 from infra.postgres.log import head
+from infra.postgres.proving import NotAsSealed, StoredEvent
 
 Conn = psycopg.Connection[tuple[Any, ...]]
 MOST = 16 * tree.AT_ONCE
 """Events that one head is ahead of the one before at most, so that a long backlog is sealed in steps."""
-EVENT = """SELECT notification_id, recorded_at, originator_version, originator_id, topic, customer_id, state
-    FROM kehu.stored_events"""
 _HEADS = "SELECT size, root, sealed_at, key_id, signature FROM kehu.tree_heads"
-
-
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
-    """An event with all that is hashed of it."""
-
-    position: int
-    recorded_at: datetime
-    version: int
-    stream: str
-    topic: str
-    customer_id: str | None
-    state: bytes
-
-    def as_json(self) -> dict[str, Any]:
-        """As it is told outside; the state is the JSON that is stored, in a text, since its bytes are what counts."""
-        return {
-            "position": self.position,
-            "recorded_at": self.recorded_at.isoformat(),
-            "version": self.version,
-            "stream": self.stream,
-            "topic": self.topic,
-            "customer_id": self.customer_id,
-            "state": bytes(self.state).decode(errors="backslashreplace"),
-        }
 
 
 class Seals:
@@ -73,7 +46,7 @@ class Seals:
             upto = min(head(conn), size + MOST)
             if upto <= size:
                 return None
-            if before and root(size, tree.nodes(conn)) != before.root:
+            if before and _root(conn, size) != before.root:
                 raise tree.TreeDamaged(f"of {size} events")
             tree.extend(conn, size, upto)
             reach("growing", conn)
@@ -118,22 +91,26 @@ class Seals:
         found = self.head_over(size)
         return found if found and found.size == size else None
 
-    def path(self, position: int, size: int) -> list[bytes]:
-        """The proof that the event at a position is in the tree of `size`. Raises ValueError, LookupError."""
-        with self._connection.use() as conn:
-            return inclusion_proof(position - 1, size, tree.nodes(conn))
+    def prove(self, position: int, of: Head) -> tuple[StoredEvent, list[bytes]]:
+        """The event at a position, and the path that proves it in the tree of a head that has it.
 
-    def extension(self, earlier: int, later: int) -> list[bytes]:
-        """The proof that the tree of `later` begins with that of `earlier`. Raises ValueError, LookupError."""
+        Raises NotAsSealed.
+        """
         with self._connection.use() as conn:
-            return consistency_proof(earlier, later, tree.nodes(conn))
+            event = proving.event(conn, position)
+            if event is None:
+                raise NotAsSealed(f"the event at position {position} is gone")
+            return event, proving.path(event, of, tree.nodes(conn))
+
+    def extension(self, earlier: Head, later: Head) -> list[bytes]:
+        """The proof that the tree of a later head begins with that of an earlier one. Raises NotAsSealed."""
+        with self._connection.use() as conn:
+            return proving.extension(earlier, later, tree.nodes(conn))
 
     def event(self, position: int) -> StoredEvent | None:
         """The event at a position."""
-        query = f"{EVENT} WHERE notification_id = %s"
         with self._connection.use() as conn:
-            row = conn.execute(query, (position,), binary=True).fetchone()
-        return StoredEvent(*row) if row else None
+            return proving.event(conn, position)
 
     def anchored(self, name: str) -> int:
         """Up to which size heads are told to a place outside."""
@@ -153,6 +130,14 @@ class Seals:
     def _last(self, conn: Conn) -> Head | None:
         row = conn.execute(f"{_HEADS} ORDER BY size DESC LIMIT 1").fetchone()
         return _head(row) if row else None
+
+
+def _root(conn: Conn, size: int) -> bytes | None:
+    """To what the kept tree leads; None where a part of it is gone."""
+    try:
+        return root(size, tree.nodes(conn))
+    except LookupError:
+        return None
 
 
 def kept_heads(conn: Conn) -> Iterator[Head]:

@@ -448,6 +448,30 @@ def test_a_certificate_is_proven_by_the_sealed_log_and_proofs_from_before_stay_v
     assert unsigned == {name: value for name, value in first.items() if name not in ("key_id", "signature")}
 
 
+def test_over_a_log_that_was_changed_there_is_no_certificate_and_customers_are_forgotten_all_the_same(
+    bank: Bank, tmp_path: Path
+) -> None:
+    key, told = tmp_path / "seal.pem", tmp_path / "told.jsonl"
+    assert kehu("audit", "key", "--out", str(key)).code == 0
+    assert bank.erase("gone", "--key", str(key), "--certificate", str(told)).code == 0
+    before = told.read_bytes()
+    edit = "UPDATE kehu.stored_events SET state = state || ' ' WHERE topic = 'customer.erased.v1'"
+    with psycopg.connect(bank.database, autocommit=True) as conn:
+        conn.execute("SET session_replication_role = replica")
+        conn.execute(edit)
+        done = bank.erase("gone", "--key", str(key), "--certificate", str(told))
+        assert (done.code, told.read_bytes()) == (1, before)
+        assert "The customer is forgotten, but" in done.err
+        assert "gone: the event at position" in done.err
+        conn.execute("UPDATE kehu.proof_tiles SET hashes = sha256(hashes)")  # now nothing is sealed any more
+        assert bank.take(CustomerRegistered(name="Ford"), "late") == Outcome.APPENDED
+        assert bank.take(CustomerClosed(reason="moved"), "late") == Outcome.APPENDED
+        done = bank.erase("late", "--key", str(key), "--certificate", str(told))
+        assert (done.code, told.read_bytes()) == (1, before)
+        assert bank.sees("late") == ["[erased]"]
+        assert conn.execute("SELECT count(*) FROM kehu.erasures WHERE ended_at IS NOT NULL").fetchone() == (2,)
+
+
 FIGURES = ("satisfaction", "satisfaction_causes", "queue_flow", "queue_items", "customer_answers", "customer_timeline")
 
 

@@ -12,6 +12,7 @@ from domain.merkle import leaf_hash
 from infra import anchors, bootstrap, signing
 from infra.anchors import FileAnchor
 from infra.embedded.postgres import EmbeddedPostgres
+from infra.errors import KehuError
 from infra.kehu_verify import leaf
 from infra.postgres import tree
 from infra.postgres.seals import Seals
@@ -251,11 +252,12 @@ def test_nobody_changes_a_head_while_its_table_is_guarded(bank: Sealed) -> None:
 
 
 def test_nothing_is_sealed_on_a_tree_or_a_log_that_was_changed(bank: Sealed) -> None:
-    damaged = {
-        TreeDamaged: "UPDATE kehu.proof_tiles SET hashes = sha256(hashes) || substr(hashes, 33)",
-        HolesInTheLog: f"DELETE FROM kehu.stored_events WHERE notification_id = {bank.size + 7}",
-    }
-    for error, statement in damaged.items():
+    damaged: list[tuple[type[KehuError], str]] = [
+        (TreeDamaged, "UPDATE kehu.proof_tiles SET hashes = sha256(hashes) || substr(hashes, 33)"),
+        (TreeDamaged, "TRUNCATE kehu.proof_tiles"),
+        (HolesInTheLog, f"DELETE FROM kehu.stored_events WHERE notification_id = {bank.size + 7}"),
+    ]
+    for error, statement in damaged:
         with bank.tampered(*MORE, statement), closing(Seals(bank.url)) as seals:
             sealer = Sealer(seals, of_the_bank(bank).sign, [], bootstrap.now)
             with pytest.raises(error):

@@ -123,6 +123,33 @@ def test_parts_of_the_log_are_exported_by_positions_customers_and_times(bank: Se
     assert bank.audit("export", str(tmp_path / "0")).code == 2
 
 
+TAMPERED = {
+    "edited": ("UPDATE kehu.stored_events SET state = state || ' ' WHERE notification_id = 17", "position 17"),
+    "gone": ("DELETE FROM kehu.stored_events WHERE notification_id = 17", "position 17"),
+    "tree": ("UPDATE kehu.proof_tiles SET hashes = sha256(hashes) || substr(hashes, 33)", "position 1"),
+    "no tree": ("TRUNCATE kehu.proof_tiles", "position 1"),
+    "head": ("UPDATE kehu.tree_heads SET root = sha256(root)", "position 1"),
+}
+
+
+@pytest.mark.parametrize(("statement", "named"), TAMPERED.values(), ids=TAMPERED)
+def test_what_is_not_as_it_was_sealed_is_neither_proven_nor_exported(
+    bank: Sealed, tmp_path: Path, statement: str, named: str
+) -> None:
+    folder, (first, *_) = tmp_path / "all", anchors.read(bank.heads)
+    with bank.tampered(statement):
+        proven = bank.audit("prove", "17")
+        exported = bank.audit("export", str(folder))
+        consistent = bank.audit("consistency", str(first.size))
+    for done in (proven, exported):
+        assert (done.code, done.out) == (1, "")
+        assert "not what was sealed" in done.err
+        assert named in done.err
+    assert not folder.exists()
+    # The proof between two heads is of their hashes, whatever became of an event.
+    assert consistent.code == (0 if named == "position 17" else 1)
+
+
 def test_what_is_not_sealed_is_not_proven(bank: Sealed) -> None:
     for asked in (["prove", str(bank.size + 1)], ["prove", "3", "--size", "2"], ["consistency", "2"]):
         done = bank.audit(*asked)

@@ -14,6 +14,8 @@ from domain.merkle import (
     Nodes,
     complete_root,
     consistency_proof,
+    extends,
+    includes,
     inclusion_proof,
     leaf_hash,
     node_hash,
@@ -21,7 +23,6 @@ from domain.merkle import (
     root,
 )
 from infra.kehu_verify import DoesNotHoldError, root_with
-from tests.support.rfc9162 import includes, is_consistent
 
 # The vectors of Certificate Transparency, which RFC 6962 and 9162 come from:
 # https://github.com/google/certificate-transparency, merkletree tests.
@@ -151,16 +152,16 @@ def test_a_consistency_proof_verifies_and_no_other_beginning_does(data: st.DataO
     earlier = data.draw(st.integers(1, later))
     old, new = by_the_book(MANY[:earlier]), by_the_book(MANY[:later])
     proof = consistency_proof(earlier, later, nodes_of(MANY))
-    assert is_consistent(earlier, later, old, new, proof)
+    assert extends(earlier, later, old, new, proof)
     changed = [leaf_hash(b"changed"), *MANY[1:earlier]]
-    assert not is_consistent(earlier, later, by_the_book(changed), new, proof)
-    assert not is_consistent(earlier, later, old, by_the_book(changed), proof)
-    assert not is_consistent(earlier, later, old, new, [*proof, EMPTY])
+    assert not extends(earlier, later, by_the_book(changed), new, proof)
+    assert not extends(earlier, later, old, by_the_book(changed), proof)
+    assert not extends(earlier, later, old, new, [*proof, EMPTY])
     if proof:
-        assert not is_consistent(earlier, later, old, new, proof[1:])
+        assert not extends(earlier, later, old, new, proof[1:])
         broken = data.draw(st.integers(0, len(proof) - 1))
         bent = [*proof[:broken], leaf_hash(proof[broken]), *proof[broken + 1 :]]
-        assert not is_consistent(earlier, later, old, new, bent)
+        assert not extends(earlier, later, old, new, bent)
 
 
 def led_to(leaves: Sequence[tuple[int, Hash]], size: int, hashes: Sequence[Hash]) -> Hash | None:
@@ -192,9 +193,9 @@ def test_some_leaves_and_the_rest_make_the_root_and_no_other_leaves_do(data: st.
 def test_an_empty_tree_is_the_beginning_of_any_and_none_begins_with_a_larger_one() -> None:
     new = by_the_book(MANY[:7])
     assert consistency_proof(0, 7, nodes_of(MANY)) == []
-    assert is_consistent(0, 7, EMPTY, new, [])
-    assert not is_consistent(0, 7, leaf_hash(b""), new, [])
-    assert not is_consistent(8, 7, new, new, [])
+    assert extends(0, 7, EMPTY, new, [])
+    assert not extends(0, 7, leaf_hash(b""), new, [])
+    assert not extends(8, 7, new, new, [])
     with pytest.raises(ValueError, match="no beginning"):
         consistency_proof(8, 7, nodes_of(MANY))
     with pytest.raises(ValueError, match="not in a tree"):
