@@ -25,6 +25,13 @@ class Tampered(KehuError):
     """The log is not the one that was sealed. What does not fit is listed above."""
 
 
+class NothingSealed(KehuError):
+    """Nothing of this log is sealed, so nothing is proven: anybody may have changed it. Seal it from now on, with
+    KEHU_SEAL_KEY for a worker or `kehu audit seal`; where it was sealed, give heads told outside (--heads)."""
+
+    exit_code = 4
+
+
 def verify(
     postgres: Postgres = "",
     kafka: OptionalKafka = "",
@@ -46,7 +53,8 @@ def verify(
     """Walk the log against its tree and heads, and name the first event that was changed, removed, inserted or moved.
 
     Without heads that were told outside, whoever rewrote events, tree and heads together is not found. What stands
-    behind a first event that does not fit is not certain. Exit code 1 when anything does not fit.
+    behind a first event that does not fit is not certain. Exit code 1 when anything does not fit, 4 when nothing is
+    sealed.
 
     Example: kehu audit verify --heads heads.jsonl --public-key seal.pub.pem
     """
@@ -67,6 +75,8 @@ def verify(
         print_rows("What does not fit", rows, as_json, as_csv, as_ndjson, people=_for_people, wide=("what",))
     if found:
         raise Tampered(f"{found[0].text()}{' (and more)' if len(found) > 1 else ''}")
+    if not number and not told:
+        raise NothingSealed(f"{events:,} events")
     if not (as_json or as_csv or as_ndjson):
         outside = f"{len(told):,} told outside" if told else "none told outside: give --heads to be certain"
         say(f"{events:,} events, {sealed:,} of them sealed; {number:,} heads, {outside}")

@@ -47,6 +47,14 @@ def test_a_log_that_nobody_touched_is_the_one_that_was_sealed(bank: Sealed) -> N
     assert bank.size > P + Q
 
 
+def test_of_a_log_that_nobody_sealed_nothing_is_said_to_be_proven(bank: Sealed) -> None:
+    with bank.tampered("TRUNCATE kehu.tree_heads, kehu.proof_tiles"):
+        done = bank.audit("verify", "--no-inbox")
+    assert (done.code, done.out) == (4, "")
+    assert "Nothing of this log is sealed, so nothing is proven" in done.err
+    assert "kehu audit seal" in done.err
+
+
 EDITS = {
     "what it says": f"UPDATE kehu.stored_events SET state = state || ' ' {AT}",
     "when it was recorded": f"UPDATE kehu.stored_events SET recorded_at = recorded_at + interval '1 us' {AT}",
