@@ -16,7 +16,7 @@ from domain.merkle import Hash, complete_root, joined, leaf_hash, node_hash
 
 TILE = 256
 InTheLog = Literal["changed", "moved", "inserted", "removed", "missing", "twice", "lost"]
-OfHeads = Literal["unsigned", "head", "forked", "rewritten"]
+OfHeads = Literal["unsigned", "unknown-key", "head", "forked", "rewritten"]
 Kind = Literal[InTheLog, OfHeads, "inbox-removed", "inbox-changed", "inbox-added", "reads-changed"]
 
 MEANING: Mapping[Kind, str] = {
@@ -27,6 +27,7 @@ MEANING: Mapping[Kind, str] = {
     "missing": "there is no event here, though positions have no gaps",
     "twice": "there is more than one event at this position",
     "unsigned": "the signature of the head of this size is not of the key",
+    "unknown-key": "none of the public keys that were given is the one that is said to have signed",
     "head": "the stored head of this size is not the one that was told outside, or not that of the events",
     "forked": "two heads of this size were told outside: the log was set back and went on in another way",
     "rewritten": "the events up to here do not lead to the head of this size, though their tree fits them",

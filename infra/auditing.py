@@ -63,11 +63,21 @@ def log_findings(
     rows, leaves, heads = conns
     keys = {verifier.id: verifier for verifier in verifiers}
 
+    unknown: dict[str, list[int]] = {}
+
     def signed(head: Head) -> bool:
-        return not keys or (head.key_id in keys and keys[head.key_id].verifies(head))
+        return not keys or keys[head.key_id].verifies(head)
+
+    def known(head: Head) -> bool:
+        if keys and head.key_id not in keys:
+            unknown.setdefault(head.key_id, []).append(head.size)
+            return False
+        return True
 
     trusted: dict[int, Hash] = {}
     for head in told:
+        if not known(head):
+            continue
         if not signed(head):
             yield Finding("unsigned", head.size)
         elif trusted.setdefault(head.size, head.root) != head.root:
@@ -76,7 +86,7 @@ def log_findings(
 
     def stored_heads() -> Iterator[Head]:
         for head in kept_heads(heads):
-            if not signed(head):
+            if known(head) and not signed(head):
                 unsigned.append(head.size)
             yield head
 
@@ -91,6 +101,8 @@ def log_findings(
         else:
             yield finding
     yield from (Finding("unsigned", size) for size in unsigned)
+    for key, sizes in sorted(unknown.items()):
+        yield Finding("unknown-key", min(sizes), through=max(sizes), of=f"heads that name key {key}")
 
 
 def _leaves(conn: Conn, progress: Callable[[int], None]) -> Iterator[tuple[int, Hash]]:

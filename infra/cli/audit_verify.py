@@ -25,6 +25,11 @@ class Tampered(KehuError):
     """The log is not the one that was sealed. What does not fit is listed above."""
 
 
+class OtherKey(KehuError):
+    """Heads name a key that was not given, so it is not known who signed them. Give the public key that signed with
+    --public-key, each of them when it changed. If the bank never had such a key, somebody else made these heads."""
+
+
 class NothingSealed(KehuError):
     """Nothing of this log is sealed, so nothing is proven: anybody may have changed it. Seal it from now on, with
     KEHU_SEAL_KEY for a worker or `kehu audit seal`; where it was sealed, give heads told outside (--heads)."""
@@ -73,6 +78,9 @@ def verify(
             for one in found
         ]
         print_rows("What does not fit", rows, as_json, as_csv, as_ndjson, people=_for_people, wide=("what",))
+    if found and all(one.kind == "unknown-key" for one in found):
+        given = ", ".join(one.id for one in verifiers)
+        raise OtherKey(f"{'; '.join(one.of for one in found)}; given: {given}")
     if found:
         raise Tampered(f"{found[0].text()}{' (and more)' if len(found) > 1 else ''}")
     if not number and not told:
@@ -80,6 +88,8 @@ def verify(
     if not (as_json or as_csv or as_ndjson):
         outside = f"{len(told):,} told outside" if told else "none told outside: give --heads to be certain"
         say(f"{events:,} events, {sealed:,} of them sealed; {number:,} heads, {outside}")
+        if not verifiers:
+            say("Signatures were not checked: give --public-key to see that the bank made these heads.", "yellow")
         say("The log is the one that was sealed.", "green")
 
 

@@ -155,6 +155,18 @@ def seal_again(of: Sealed, signer: signing.Signer) -> None:
         Sealer(seals, signer.sign, [], bootstrap.now).run_once()
 
 
+def test_a_key_that_signed_nothing_is_not_taken_for_a_log_that_was_changed(bank: Sealed) -> None:
+    other = signing.make(bank.folder / "unused.pem").verifier
+    done = bank.verify("--heads", str(bank.heads), "--public-key", str(bank.folder / "unused.pem"), "--no-inbox")
+    assert (done.code, [row["kind"] for row in done.rows]) == (1, ["unknown-key"])
+    assert "Give the public key that signed" in done.err
+    assert "not the one that was sealed" not in done.err
+    for one in (other, of_the_bank(bank).verifier):
+        assert one.id in done.err
+    unasked = bank.audit("verify", "--heads", str(bank.heads), "--no-inbox")
+    assert (unasked.code, "Signatures were not checked" in unasked.out) == (0, True)
+
+
 def of_the_bank(bank: Sealed) -> signing.Signer:
     return signing.signer(bank.key)
 
@@ -173,7 +185,8 @@ def test_events_tree_and_heads_rewritten_together_are_found_even_with_the_key_of
         assert bank.verify("--no-inbox").code == 0  # without a head from outside it looks well
     assert done.code == 1
     assert {row["kind"] for row in done.rows} >= {"head", "rewritten"}
-    assert ("unsigned" in {row["kind"] for row in done.rows}) == (whose is of_somebody)
+    assert ("unknown-key" in {row["kind"] for row in done.rows}) == (whose is of_somebody)
+    assert "not the one that was sealed" in done.err
 
 
 def test_an_old_backup_is_found_and_when_it_went_on_in_another_way_too(bank: Sealed) -> None:
