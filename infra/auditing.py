@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -12,7 +13,7 @@ from domain.heads import Head
 from domain.merkle import Hash, leaf_hash
 from infra.postgres import tree
 from infra.postgres.log import head as log_head
-from infra.postgres.seals import kept_heads
+from infra.postgres.seals import ends, kept_heads
 from infra.signing import Verifier
 
 Conn = psycopg.Connection[Any]
@@ -43,10 +44,25 @@ def snapshot(postgres: str, number: int) -> Iterator[Snapshot]:
         yield conns
 
 
-def sealed(conn: Conn) -> tuple[int, int]:
-    """How many heads are stored, and how many events the last of them has."""
-    row = conn.execute("SELECT count(*), coalesce(max(size), 0) FROM kehu.tree_heads").fetchone()
-    return (int(row[0]), int(row[1])) if row else (0, 0)
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a walk went by: from the first to the last head, and how many events and heads there are."""
+
+    events: int
+    heads: int
+    first: Head | None
+    last: Head | None
+
+    @property
+    def sealed(self) -> int:
+        """How many events the last head has."""
+        return self.last.size if self.last else 0
+
+
+def checked(conn: Conn) -> Checked:
+    """What there is to be checked, inside a transaction."""
+    (heads,) = conn.execute("SELECT count(*) FROM kehu.tree_heads").fetchone() or (0,)
+    return Checked(log_head(conn), int(heads), *ends(conn))
 
 
 def log_findings(

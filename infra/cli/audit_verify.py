@@ -1,24 +1,26 @@
 """`kehu audit verify`: whether the log is the one that was sealed, and what was done to it if it is not."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.progress import MofNCompleteColumn, TimeRemainingColumn
 
 from domain.audit import Finding
 from domain.heads import Head
-from infra import anchors, auditing, signing
+from infra import anchors, auditing, bootstrap, signing
 from infra.auditing_inbox import inbox_findings
 from infra.auditing_reads import reads_findings
-from infra.cli.output import Csv, Json, Ndjson, print_rows, say
+from infra.cli.output import Csv, Json, Ndjson, print_json, print_rows, say
 from infra.cli.progress import progress
 from infra.cli.servers import OptionalKafka, Postgres, asked, require_told_kafka
 from infra.errors import KehuError
 from infra.kafka import heads as topic
-from infra.postgres.log import head as log_head
+
+Outside = dict[str, Sequence[Head]]
+"""Where heads were told -> these heads."""
 
 
 class Tampered(KehuError):
@@ -64,33 +66,75 @@ def verify(
     Example: kehu audit verify --heads heads.jsonl --public-key seal.pub.pem
     """
     verifiers = [signing.verifier(one) for one in public_key or ()]
-    told = [head for file in heads or () for head in anchors.read(file)]
+    outside: Outside = {str(file): anchors.read(file) for file in heads or ()}
     if from_topic:
         require_told_kafka(kafka)
-        told += asked(kafka, topic.read(kafka), seconds=60)
+        outside[f"topic {topic.HEADS}"] = asked(kafka, topic.read(kafka), seconds=60)
+    told = [head for found in outside.values() for head in found]
     with auditing.snapshot(postgres, 3) as conns:
-        number, sealed = auditing.sealed(conns[0])
-        events = log_head(conns[0])
-        found = list(islice(_findings(conns, told, verifiers, events, inbox), limit))
-    if as_json or as_csv or as_ndjson or found:
-        rows = [
-            {"kind": one.kind, "at": one.at or None, "through": one.through, "after": one.after, "what": one.text()}
-            for one in found
-        ]
-        print_rows("What does not fit", rows, as_json, as_csv, as_ndjson, people=_for_people, wide=("what",))
+        checked_at, checked = bootstrap.now(), auditing.checked(conns[0])
+        found = list(islice(_findings(conns, told, verifiers, checked.events, inbox), limit))
+    rows = [
+        {"kind": one.kind, "at": one.at or None, "through": one.through, "after": one.after, "what": one.text()}
+        for one in found
+    ]
+    lines = list(_lines(checked, outside, verifiers))
+    if as_json and not (as_csv or as_ndjson):
+        about = _about(checked, outside, verifiers)
+        print_json({"checked_at": checked_at, **about, "inbox_checked": inbox, "findings": rows})
+    elif as_json or as_csv or as_ndjson or found:
+        title = "What does not fit"
+        print_rows(title, rows, as_json, as_csv, as_ndjson, people=_for_people, wide=("what",), notes=lines)
     if found and all(one.kind == "unknown-key" for one in found):
         given = ", ".join(one.id for one in verifiers)
         raise OtherKey(f"{'; '.join(one.of for one in found)}; given: {given}")
     if found:
         raise Tampered(f"{found[0].text()}{' (and more)' if len(found) > 1 else ''}")
-    if not number and not told:
-        raise NothingSealed(f"{events:,} events")
+    if not checked.heads and not told:
+        raise NothingSealed(f"{checked.events:,} events")
     if not (as_json or as_csv or as_ndjson):
-        outside = f"{len(told):,} told outside" if told else "none told outside: give --heads to be certain"
-        say(f"{events:,} events, {sealed:,} of them sealed; {number:,} heads, {outside}")
-        if not verifiers:
-            say("Signatures were not checked: give --public-key to see that the bank made these heads.", "yellow")
+        for line in lines:
+            say(line)
         say("The log is the one that was sealed.", "green")
+
+
+def _about(checked: auditing.Checked, outside: Outside, verifiers: Sequence[signing.Verifier]) -> dict[str, Any]:
+    """What was checked, and by what, for whoever keeps it."""
+    return {
+        "events": checked.events,
+        "sealed": checked.sealed,
+        "heads": checked.heads,
+        "first_head": checked.first and checked.first.as_json(),
+        "last_head": checked.last and checked.last.as_json(),
+        "told_outside": [
+            {"where": where, "heads": len(heads), "up_to": max((head.size for head in heads), default=0)}
+            for where, heads in outside.items()
+        ],
+        "witnessed": _witnessed(checked, outside),
+        "signatures_checked": bool(verifiers),
+        "public_keys": [one.id for one in verifiers],
+    }
+
+
+def _witnessed(checked: auditing.Checked, outside: Outside) -> int:
+    """Up to which event somebody outside has a head."""
+    return max((head.size for heads in outside.values() for head in heads if head.size <= checked.events), default=0)
+
+
+def _lines(checked: auditing.Checked, outside: Outside, verifiers: Sequence[signing.Verifier]) -> Iterator[str]:
+    """The same for people."""
+    of = f", of {checked.first.size:,} to {checked.last.size:,} events" if checked.first and checked.last else ""
+    number = sum(map(len, outside.values()))
+    told = f"{number:,} told outside" if number else "none told outside: give --heads to be certain"
+    yield f"{checked.events:,} events, {checked.sealed:,} of them sealed; {checked.heads:,} heads{of}; {told}"
+    witnessed = _witnessed(checked, outside)
+    if number and witnessed < checked.events:
+        behind = f"{witnessed + 1:,} to {checked.events:,}"
+        yield f"Events {behind} are in no head that was told outside: they have no witness."
+    if verifiers:
+        yield f"Signatures were checked with key {', '.join(one.id for one in verifiers)}."
+    else:
+        yield "Signatures were not checked: give --public-key to see that the bank made these heads."
 
 
 def _for_people(row: dict[str, object]) -> dict[str, object]:

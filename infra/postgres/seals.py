@@ -132,6 +132,12 @@ class Seals:
         return _head(row) if row else None
 
 
+def ends(conn: Conn) -> tuple[Head | None, Head | None]:
+    """The smallest head and the largest one."""
+    first, last = (conn.execute(f"{_HEADS} ORDER BY size {way} LIMIT 1".encode()).fetchone() for way in ("", "DESC"))
+    return _head(first) if first else None, _head(last) if last else None
+
+
 def _root(conn: Conn, size: int) -> bytes | None:
     """To what the kept tree leads; None where a part of it is gone."""
     try:

@@ -1,7 +1,9 @@
 """Whatever a superuser does to the store is found, given one head that was told outside."""
 
+import json
 from collections.abc import Callable
 from contextlib import closing
+from datetime import datetime
 
 import psycopg
 import pytest
@@ -45,6 +47,35 @@ def test_a_log_that_nobody_touched_is_the_one_that_was_sealed(bank: Sealed) -> N
     done = bank.verify("--heads", str(bank.heads), "--public-key", str(bank.public))
     assert (done.code, done.rows) == (0, []), done.err
     assert bank.size > P + Q
+
+
+def test_what_was_checked_is_told_and_what_nobody_outside_has_seen(bank: Sealed) -> None:
+    heads, older = anchors.read(bank.heads), bank.folder / "older.jsonl"
+    FileAnchor(older).tell(heads[:-1])
+    witnessed = heads[-2].size
+    given = ("--heads", str(older), "--public-key", str(bank.public), "--no-inbox")
+    told = json.loads(bank.verify(*given).out)
+    (key,) = {head.key_id for head in heads}
+    assert datetime.fromisoformat(told.pop("checked_at")) <= bootstrap.now()
+    assert told == {
+        "events": bank.size,
+        "sealed": bank.size,
+        "heads": PARTS,
+        "first_head": heads[0].as_json(),
+        "last_head": heads[-1].as_json(),
+        "told_outside": [{"where": str(older), "heads": PARTS - 1, "up_to": witnessed}],
+        "witnessed": witnessed,
+        "signatures_checked": True,
+        "public_keys": [key],
+        "inbox_checked": False,
+        "findings": [],
+    }
+    done = bank.audit("verify", *given, "--csv")
+    assert (done.code, done.out) == (0, "")
+    for said in (done.err, bank.audit("verify", *given).out):
+        assert f"Events {witnessed + 1} to {bank.size} are in no head that was told outside" in " ".join(said.split())
+        assert f"checked with key {key}" in said
+    assert "no witness" not in bank.audit("verify", "--heads", str(bank.newest)).out
 
 
 def test_of_a_log_that_nobody_sealed_nothing_is_said_to_be_proven(bank: Sealed) -> None:

@@ -41,8 +41,10 @@ class Done:
 
     @property
     def rows(self) -> Any:
-        """Its JSON; of an answer that says how fresh it is, the rows."""
+        """Its JSON; of an answer that says how fresh it is, the rows; of an audit what does not fit."""
         told = json.loads(self.out)
+        if isinstance(told, dict) and "findings" in told:
+            return told["findings"]
         return told["rows"] if isinstance(told, dict) and "freshness" in told else told
 
 
