@@ -33,6 +33,13 @@ class NoSuchStream(KehuError):
     """The log has no events of this stream. `kehu trace ID` tells the stream of a message."""
 
 
+class NothingChosen(KehuError):
+    """No sealed event is chosen. Check the stream or customer, that --first is not behind --last nor --since behind
+    --until, and `kehu audit heads`: what is newer than the head is not sealed yet."""
+
+    exit_code = 2
+
+
 class FolderIsThere(KehuError):
     """The folder exists and is not empty. Name one that is made anew."""
 
@@ -107,6 +114,12 @@ def export(
         if first is not None or last is not None:
             last = min(head.size if last is None else last, head.size)
         of = Part(stream, customer, first, last)
+        chosen = (of.first or 1) <= (head.size if of.last is None else of.last)
+        if chosen and (stream is not None or customer is not None):
+            chosen = next(part(rows, of, head.size, "any"), None) is not None
+        if not chosen:
+            said = {**of.as_json(), "since": since, "until": until, "head": head.size}
+            raise NothingChosen(", ".join(f"{name} {value}" for name, value in said.items() if value is not None))
         act = LogExported(by=who(by), reason=reason, head=head.size, **of.as_json())
         with connected(postgres) as conn:
             tell(conn, act)

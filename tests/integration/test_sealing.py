@@ -112,7 +112,6 @@ def test_parts_of_the_log_are_exported_by_positions_customers_and_times(bank: Se
         ("--first", "20", "--last", "29"): 10,
         ("--customer", customer): of_customer,
         ("--since", day): bank.size,
-        ("--until", day): 0,
     }
     for number, (options, events) in enumerate(wanted.items()):
         folder = tmp_path / str(number)
@@ -121,6 +120,18 @@ def test_parts_of_the_log_are_exported_by_positions_customers_and_times(bank: Se
         assert len((folder / "events.ndjson").read_bytes().splitlines()) == events
         kehu_verify.main(["export", str(folder), "--heads", str(bank.newest)])
     assert bank.audit("export", str(tmp_path / "0")).code == 2
+
+
+def test_an_export_of_nothing_is_refused_and_not_recorded(bank: Sealed, tmp_path: Path) -> None:
+    late = ("--first", str(bank.size + 1))
+    for chosen in (("--stream", "nope"), ("--since", "2130-01-01"), ("--first", "20", "--last", "10"), late):
+        done = bank.audit("export", str(tmp_path / "none"), *chosen)
+        assert (done.code, done.out) == (2, "")
+        assert "No sealed event is chosen" in done.err
+        assert chosen[1] in done.err
+    assert not (tmp_path / "none").exists()
+    with closing(Seals(bank.url)) as seals:
+        assert seals.event(bank.size + 1) is None
 
 
 TAMPERED = {
