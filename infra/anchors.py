@@ -46,10 +46,12 @@ class FileAnchor:
 def read(path: Path) -> Sequence[Head]:
     """The heads of an anchor file, as they were told; a line that was cut off and told again is left out.
 
-    Raises NotHeads.
+    Raises NotHeads, also when there is none: a file that lost its heads must not pass for a witness.
     """
     try:
         *lines, _cut = path.read_bytes().split(b"\n")
+        if not any(lines):
+            raise ValueError("it is empty" if not _cut else "its only line was cut off")
         whole = [line for line, after in zip(lines, [*lines[1:], b""], strict=True) if not (_begun(line, after))]
         return [heads.from_json(line) for line in whole if line]
     except (OSError, ValueError) as error:

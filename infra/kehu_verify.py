@@ -295,6 +295,8 @@ def check_heads(path: Path, trust: Trust) -> Iterator[str]:
         if size < last and len(seen) > number:
             raise DoesNotHoldError(f"a head of {size} events came after one of {last}: the log was set back")
         number, last = len(seen), max(size, last)
+    if not number:
+        raise UnreadableError(f"{path}: there is no head")
     yield f"{number} heads, up to {last} events{': signed' if trust.keys else ''}"
 
 

@@ -9,6 +9,7 @@ import sys
 from base64 import b64decode, b64encode
 from binascii import Error as NotBase64
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from importlib import import_module
 from ipaddress import ip_address
@@ -38,6 +39,13 @@ class NoMasterKey(KehuError):
 
 class WrongMasterKey(KehuError):
     """A master key is missing or wrong. A key is the base64 of 32 bytes; `kehu keys make FILE` makes one."""
+
+    exit_code = 2
+
+
+class KeyFileNotWritten(KehuError):
+    """The key file cannot be written, and no key was made or added. Make its folder, let this process write there and
+    see that its disk has room, or name another file."""
 
     exit_code = 2
 
@@ -158,28 +166,35 @@ def _is_near(host: str) -> bool:
 def make_file(path: Path, kms: str | None = None) -> bool:
     """Make a file with a new master key that only its owner can read; False when there is one.
 
-    With `kms` it is encrypted under the key of that name in AWS KMS. Raises KmsRefused.
+    With `kms` it is encrypted under the key of that name in AWS KMS. Raises KmsRefused, KeyFileNotWritten.
     """
     line = _new_line(kms)
     # Written whole before it has its name, since two processes may want it at once.
     beside = path.with_name(f"{path.name}.{os.getpid()}")
-    with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(f"{line}\n")
     try:
+        with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(f"{line}\n")
         os.link(beside, path)
     except FileExistsError:
         return False
+    except OSError as error:
+        raise KeyFileNotWritten(f"{path}: {error.strerror}") from error
     finally:
-        beside.unlink()
+        with suppress(OSError):
+            beside.unlink()
     return True
 
 
 def add_to_file(path: Path) -> None:
     """Add a new master key, which is the current one from now on; guarded as the one before is.
 
-    Raises WrongMasterKey where what is there is no key file, and KmsRefused.
+    Raises WrongMasterKey where what is there is no key file, KmsRefused, and KeyFileNotWritten.
     """
-    append(path, [_new_line(aws_kms.name_of(_lines(path)[-1])).encode()])
+    line = _new_line(aws_kms.name_of(_lines(path)[-1]))
+    try:
+        append(path, [line.encode()])
+    except OSError as error:
+        raise KeyFileNotWritten(f"{path}: {error.strerror}") from error
 
 
 def read_file(path: Path) -> list[bytes]:

@@ -25,6 +25,13 @@ class KeyIsThere(KehuError):
     exit_code = 2
 
 
+class KeyNotWritten(KehuError):
+    """The file of the key cannot be written. Make its folder, let this process write there and see that its disk has
+    room, or name another file."""
+
+    exit_code = 2
+
+
 @dataclass(frozen=True, slots=True)
 class Verifier:
     """A public key."""
@@ -74,16 +81,30 @@ class Signer:
 
 
 def make(file: Path) -> Signer:
-    """A new private key in a new file that only its owner can read. Raises KeyIsThere."""
+    """A new private key in a new file that only its owner can read. Raises KeyIsThere, KeyNotWritten."""
     signer = Signer(Ed25519PrivateKey.generate())
     encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
     pem = signer.key.private_bytes(encoding, form, serialization.NoEncryption())
     try:
         file.touch(0o600, exist_ok=False)
+        try:
+            file.write_bytes(pem)
+        except OSError:
+            file.unlink()  # half a key is none, and its name would be taken
+            raise
     except FileExistsError as error:
         raise KeyIsThere(str(file)) from error
-    file.write_bytes(pem)
+    except OSError as error:
+        raise KeyNotWritten(f"{file}: {error.strerror}") from error
     return signer
+
+
+def give(of: Verifier, file: Path) -> None:
+    """Write a public key to a file. Raises KeyNotWritten."""
+    try:
+        file.write_bytes(of.pem)
+    except OSError as error:
+        raise KeyNotWritten(f"{file}: {error.strerror}") from error
 
 
 def signer(file: Path) -> Signer:

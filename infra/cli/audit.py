@@ -31,7 +31,7 @@ def key(out: Annotated[Path, typer.Option(help="The file of the private key; the
     """
     made = signing.make(out)
     public = out.with_suffix(".pub.pem")
-    public.write_bytes(made.verifier.pem)
+    signing.give(made.verifier, public)
     say(f"key {made.verifier.id}: {out} (keep it secret and safe), {public} (give it to whoever checks)")
 
 

@@ -1,7 +1,7 @@
 """`kehu audit stream` and `export`: the events themselves, to be read, or to be checked by somebody else."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -41,9 +41,14 @@ class NothingChosen(KehuError):
 
 
 class FolderIsThere(KehuError):
-    """The folder exists and is not empty. Name one that is made anew."""
+    """There is a file, or a folder that is not empty. Name a folder that is made anew."""
 
     exit_code = 2
+
+
+class FolderNotWritten(KehuError):
+    """The export cannot be written, and what was begun is taken away. Let this process write there and see that the
+    disk has room, or name another folder."""
 
 
 def stream(
@@ -99,7 +104,7 @@ def export(
 
     Example: kehu audit export complaint-p-1 --stream complaint-p-1
     """
-    if folder.exists() and any(folder.iterdir()):
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FolderIsThere(str(folder))
     with closing(Seals(postgres)) as seals:
         head = head_of(seals, size)
@@ -121,25 +126,32 @@ def export(
             said = {**of.as_json(), "since": since, "until": until, "head": head.size}
             raise NothingChosen(", ".join(f"{name} {value}" for name, value in said.items() if value is not None))
         act = LogExported(by=who(by), reason=reason, head=head.size, **of.as_json())
-        with connected(postgres) as conn:
-            tell(conn, act)
         with _whole(folder):
+            with connected(postgres) as conn:
+                tell(conn, act)
             number = _write(folder, part(rows, of, head.size), of, head, tree.nodes(nodes))
     say(f"{number:,} events in {folder}, proven by the head of {head.size:,}")
 
 
 @contextmanager
 def _whole(folder: Path) -> Iterator[None]:
-    """Make a folder, and take away what is in it when it does not become whole: it would look like an export."""
+    """Make a folder, and take away what is in it when it does not become whole: it would look like an export.
+
+    Raises FolderNotWritten.
+    """
     made = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         yield
-    except BaseException:
+    except BaseException as error:
         for name in (EVENTS, REST, MANIFEST):
-            (folder / name).unlink(missing_ok=True)
+            with suppress(OSError):
+                (folder / name).unlink(missing_ok=True)
         if made:
-            folder.rmdir()
+            with suppress(OSError):
+                folder.rmdir()
+        if isinstance(error, OSError):
+            raise FolderNotWritten(f"{error.filename or folder}: {error.strerror}") from error
         raise
 
 

@@ -130,6 +130,8 @@ def test_an_export_of_nothing_is_refused_and_not_recorded(bank: Sealed, tmp_path
         assert "No sealed event is chosen" in done.err
         assert chosen[1] in done.err
     assert not (tmp_path / "none").exists()
+    done = bank.audit("export", str(Path(__file__) / "in a file"))
+    assert (done.code, "cannot be written" in done.err, __file__ in done.err) == (1, True, True)
     with closing(Seals(bank.url)) as seals:
         assert seals.event(bank.size + 1) is None
 
@@ -292,9 +294,10 @@ def test_a_line_that_a_kill_cut_off_is_told_again(bank: Sealed, tmp_path: Path) 
     assert anchors.read(path) == [first]
     anchors.FileAnchor(path).tell([second, third])
     assert anchors.read(path) == [first, second, third]
-    path.write_text("no head\n")
-    with pytest.raises(anchors.NotHeads):
-        anchors.read(path)
+    for nothing in ("no head\n", "", "\n", '{"size":'):
+        path.write_text(nothing)
+        with pytest.raises(anchors.NotHeads, match=r"heads\.jsonl"):
+            anchors.read(path)
 
 
 def test_keys_are_made_once_and_files_that_hold_none_are_refused(bank: Sealed, tmp_path: Path) -> None:
@@ -303,6 +306,9 @@ def test_keys_are_made_once_and_files_that_hold_none_are_refused(bank: Sealed, t
     assert made.stat().st_mode & 0o777 == 0o600
     assert signing.signer(made).verifier.id == signing.verifier(made.with_suffix(".pub.pem")).id
     assert kehu("audit", "key", "--out", str(made)).code == 2
+    nowhere = tmp_path / "no" / "seal.pem"
+    lost = kehu("audit", "key", "--out", str(nowhere))
+    assert (lost.code, f"{nowhere}: No such file" in lost.err) == (2, True)
     for odd in (tmp_path / "absent.pem", Path(__file__)):
         with pytest.raises(signing.NotAKey):
             signing.signer(odd)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from infra.appending import append
-from infra.master_keys import add_to_file, is_near, make_file, read_file
+from infra.master_keys import KeyFileNotWritten, add_to_file, is_near, make_file, read_file
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,11 @@ def test_a_key_is_added_after_the_last_one_however_its_line_ends(tmp_path: Path,
     add_to_file(file)
     keys = read_file(file)
     assert (keys[0], len(keys)) == (first, 2)
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with pytest.raises(KeyFileNotWritten, match=r"no/master\.key: No such file"):
+        make_file(tmp_path / "no" / "master.key")
 
 
 def test_what_stands_in_a_file_stays_when_lines_are_added(tmp_path: Path) -> None:
