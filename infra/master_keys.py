@@ -29,18 +29,24 @@ BYTES = 32
 
 
 class NoMasterKey(KehuError):
-    """No master key is configured, and personal data is never stored without one. Make one with `kehu keys make FILE`
-    and name it in KEHU_MASTER_KEY_FILE, or set KEHU_MASTER_KEY. Only beside a PostgreSQL on this machine one is made
-    by itself.
+    """No master key is configured, and personal data is never stored without one. Name the file of the bank's in
+    KEHU_MASTER_KEY_FILE, or set KEHU_MASTER_KEY; for a new bank make one with `kehu keys make FILE`. Only beside a
+    PostgreSQL on this machine one is made by itself.
     """
 
     exit_code = 2
 
 
 class WrongMasterKey(KehuError):
-    """A master key is missing or wrong. A key is the base64 of 32 bytes; `kehu keys make FILE` makes one."""
+    """A master key is missing or wrong: it is the base64 of 32 bytes. Put back the one under which personal data was
+    encrypted, from its copy; no other opens it. Only for a new bank `kehu keys make FILE` makes one."""
 
     exit_code = 2
+
+
+class KeyFileMissing(WrongMasterKey):
+    """The file of the master keys is not there. Put it back from its copy, or mount it: what was encrypted under a lost
+    key can be read with no other. Only for a new bank `kehu keys make FILE` makes one."""
 
 
 class KeyFileNotWritten(KehuError):
@@ -205,6 +211,8 @@ def read_file(path: Path) -> list[bytes]:
 def _lines(path: Path) -> list[str]:
     try:
         lines = path.read_text("utf-8").splitlines()
+    except FileNotFoundError as error:
+        raise KeyFileMissing(str(path)) from error
     except (OSError, UnicodeDecodeError) as error:
         raise WrongMasterKey(f"{path}: {error}") from error
     keys = [line.strip() for line in lines if line.strip() and not line.startswith("#")]

@@ -18,7 +18,14 @@ from domain.ports import Batch, Parked, Snapshot
 from domain.values import Position, Recorded
 from infra import master_keys
 from infra.boxes import box, opened
-from infra.master_keys import LocalMasterKeys, MasterKeyMissing, MasterKeys, NoMasterKey, WrongMasterKey
+from infra.master_keys import (
+    KeyFileMissing,
+    LocalMasterKeys,
+    MasterKeyMissing,
+    MasterKeys,
+    NoMasterKey,
+    WrongMasterKey,
+)
 from infra.postgres import data_keys, key_rotation
 from infra.postgres.data_keys import DataKeys
 from infra.postgres.log import PostgresLog
@@ -211,7 +218,7 @@ def test_without_the_master_key_of_a_data_key_a_worker_fails_and_a_reader_sees_l
     [
         ({"KEHU_MASTER_KEY": "short"}, WrongMasterKey),
         ({"KEHU_MASTER_KEY": "c2hvcnQ="}, WrongMasterKey),
-        ({"KEHU_MASTER_KEY_FILE": "/nowhere"}, WrongMasterKey),
+        ({"KEHU_MASTER_KEY_FILE": "/nowhere"}, KeyFileMissing),
         ({"KEHU_MASTER_KEYS": "nowhere:keys"}, WrongMasterKey),
         ({}, NoMasterKey),
     ],

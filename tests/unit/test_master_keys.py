@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from infra.appending import append
-from infra.master_keys import KeyFileNotWritten, add_to_file, is_near, make_file, read_file
+from infra.master_keys import KeyFileMissing, KeyFileNotWritten, add_to_file, is_near, make_file, read_file
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,14 @@ def test_a_key_is_added_after_the_last_one_however_its_line_ends(tmp_path: Path,
 def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(KeyFileNotWritten, match=r"no/master\.key: No such file"):
         make_file(tmp_path / "no" / "master.key")
+
+
+def test_a_key_file_that_is_gone_is_to_be_put_back_before_anybody_makes_another(tmp_path: Path) -> None:
+    with pytest.raises(KeyFileMissing) as raised:
+        read_file(tmp_path / "master.key")
+    told = str(raised.value)
+    assert told.index("Put it back from its copy") < told.index("Only for a new bank") < told.index("kehu keys make")
+    assert str(tmp_path / "master.key") in told
 
 
 def test_what_stands_in_a_file_stays_when_lines_are_added(tmp_path: Path) -> None:
