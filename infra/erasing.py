@@ -156,7 +156,7 @@ class Erasing:
                 raise NotPurged("; ".join(f"{name} {why}" for name, why in failed.items()))
             erasure.purge_other_builds(self.conn, customer_id)
             reach("purged", self.conn)
-            begun = erasure.end(self.conn, customer_id, now)
+            begun = erasure.end(self.conn, customer_id)
         return begun, left
 
     def restrict(self, ids: Sequence[str], restricted: Restricted, reason: str, by: str, now: datetime) -> None:

@@ -309,10 +309,14 @@ def keep(conn: Connection, customer_id: str, step: str, purged: Row) -> None:
     )
 
 
-def end(conn: Connection, customer_id: str, now: datetime) -> Row:
-    """The erasure is complete; its row."""
-    query = "UPDATE kehu.erasures SET ended_at = coalesce(ended_at, %(now)s) WHERE customer_id = %(id)s RETURNING *"
-    return _row(conn, query, {"id": customer_id, "now": now})
+def end(conn: Connection, customer_id: str) -> Row:
+    """The erasure is complete; its row.
+
+    It ends by the clock by which it began and its event was recorded, the database's, whoever went on with it.
+    """
+    query = """UPDATE kehu.erasures SET ended_at = coalesce(ended_at, greatest(begun_at, clock_timestamp()))
+        WHERE customer_id = %(id)s RETURNING *"""
+    return _row(conn, query, {"id": customer_id})
 
 
 def _events(conn: Connection, stream: str) -> list[Recorded]:

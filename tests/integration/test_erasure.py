@@ -443,6 +443,8 @@ def test_a_certificate_is_proven_by_the_sealed_log_and_proofs_from_before_stay_v
     assert kehu("audit", "verify", "--heads", str(heads), "--public-key", str(public), *asked).code == 0
     # Asked for again, it is the same; and whoever has no key has the proof.
     first = json.loads(told.read_bytes())
+    began, recorded, ended = first["begun_at"], first["event"]["recorded_at"], first["ended_at"]
+    assert datetime.fromisoformat(began) <= datetime.fromisoformat(recorded) <= datetime.fromisoformat(ended)
     assert bank.erase("gone", "--key", str(key), "--json").rows == [first]
     (unsigned,) = bank.erase("gone", "--json").rows
     assert unsigned == {name: value for name, value in first.items() if name not in ("key_id", "signature")}
