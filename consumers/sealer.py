@@ -51,7 +51,9 @@ class Sealer:
     def run_once(self) -> int:
         """Seal all that is new, reads of personal data among it, and tell every anchor; how many heads were made.
 
-        Raises HolesInTheLog and TreeDamaged: then nothing is sealed, and `kehu audit verify` says what was changed.
+        What was sealed is not read again: an event that was edited since is named by `kehu audit verify` and stops
+        nothing. Raises HolesInTheLog and TreeDamaged: then nothing is sealed, and `kehu audit verify` says what was
+        changed.
         """
         made = 0
         self._seals.cover_reads(self._clock())

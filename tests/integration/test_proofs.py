@@ -319,6 +319,14 @@ def test_nothing_is_sealed_on_a_tree_or_a_log_that_was_changed(bank: Sealed) -> 
             assert last.size == bank.size
 
 
+def test_sealing_goes_on_over_an_event_that_was_edited_and_does_not_hide_it(bank: Sealed) -> None:
+    with bank.tampered(EDITS["what it says"], *MORE), closing(Seals(bank.url)) as seals:
+        assert Sealer(seals, of_the_bank(bank).sign, [], bootstrap.now).run_once() == 1
+        for options in (("--heads", str(bank.newest), "--no-inbox"), ("--no-inbox",)):
+            done = bank.verify(*options)
+            assert (done.code, done.rows[0]["kind"], done.rows[0]["at"]) == (1, "changed", P)
+
+
 def test_what_is_hashed_in_the_database_is_what_others_hash(bank: Sealed) -> None:
     with closing(Seals(bank.url)) as seals, psycopg.connect(bank.url) as conn:
         hashed = {position: leaf_hash(data) for position, data in tree.stored(conn)}
