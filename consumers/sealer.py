@@ -48,8 +48,10 @@ class Sealer:
         self._anchors = anchors
         self._clock = clock
 
-    def run_once(self) -> int:
+    def run_once(self, told: Callable[[int], None] = lambda _events: None) -> int:
         """Seal all that is new, reads of personal data among it, and tell every anchor; how many heads were made.
+
+        `told` hears how many events were sealed since.
 
         What was sealed is not read again: an event that was edited since is named by `kehu audit verify` and stops
         nothing. Raises HolesInTheLog and TreeDamaged: then nothing is sealed, and `kehu audit verify` says what was
@@ -57,7 +59,7 @@ class Sealer:
         """
         made = 0
         self._seals.cover_reads(self._clock())
-        while self._seals.seal(self._sign, self._clock()) is not None:
+        while self._seals.seal(self._sign, self._clock(), told) is not None:
             made += 1
         for anchor in self._anchors:
             while heads := self._seals.heads(self._seals.anchored(anchor.name), AT_ONCE):

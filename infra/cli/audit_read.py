@@ -1,6 +1,6 @@
 """`kehu audit stream` and `export`: the events themselves, to be read, or to be checked by somebody else."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +13,7 @@ from domain.administration import LogExported
 from domain.heads import Head
 from domain.merkle import Nodes, rest
 from infra import auditing
-from infra.cli.audit import NotSealed, Size, head_of
+from infra.cli.audit import TOLD_EVERY, NotSealed, Size, counting, head_of
 from infra.cli.output import Csv, Json, Limit, Ndjson, print_rows, say
 from infra.cli.reading import KnownAt
 from infra.cli.servers import Postgres, connected
@@ -129,7 +129,10 @@ def export(
         with _whole(folder):
             with connected(postgres) as conn:
                 tell(conn, act)
-            number = _write(folder, part(rows, of, head.size), of, head, tree.nodes(nodes))
+            everything = stream is None and customer is None
+            total = (head.size if of.last is None else of.last) - (of.first or 1) + 1 if everything else None
+            with counting("events", total) as told:
+                number = _write(folder, _told(part(rows, of, head.size), told), of, head, tree.nodes(nodes))
     say(f"{number:,} events in {folder}, proven by the head of {head.size:,}")
 
 
@@ -153,6 +156,13 @@ def _whole(folder: Path) -> Iterator[None]:
         if isinstance(error, OSError):
             raise FolderNotWritten(f"{error.filename or folder}: {error.strerror}") from error
         raise
+
+
+def _told(events: Iterable[StoredEvent], told: Callable[[int], None]) -> Iterator[StoredEvent]:
+    for number, event in enumerate(events, 1):
+        yield event
+        if number % TOLD_EVERY == 0:
+            told(TOLD_EVERY)
 
 
 def _write(folder: Path, events: Iterable[StoredEvent], of: Part, head: Head, nodes: Nodes) -> int:

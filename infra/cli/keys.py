@@ -7,6 +7,7 @@ import typer
 
 from domain.administration import KeysRotated, MasterKeyAdded
 from infra import master_keys
+from infra.cli.audit import counting
 from infra.cli.output import Json, print_rows, say
 from infra.cli.servers import Postgres, connected
 from infra.cli.who import By, Reason, tell, who
@@ -83,6 +84,7 @@ def rotate(
             conn.commit()  # the key is in the file, whatever becomes of the rest
         master = master_keys.configured(postgres)
         webhooks.hide(conn)
-        wrapped = key_rotation.rotate(conn, master)
+        with counting("data keys", key_rotation.older(conn, master.current)) as told:
+            wrapped = key_rotation.rotate(conn, master, told)
         tell(conn, KeysRotated(by=who(by), reason=reason, master=master.current, wrapped=wrapped))
     say(f"{wrapped} data keys are wrapped under master key {master.current} now; former ones are not needed any more")

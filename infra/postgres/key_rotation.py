@@ -1,5 +1,6 @@
 """Data keys under another master key: they are wrapped anew, and stay the keys that they were."""
 
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -14,6 +15,7 @@ AT_ONCE = 1000
 """Data keys that are wrapped in one transaction."""
 _OLDER = """SELECT customer_id, master, wrapped FROM kehu.data_keys
     WHERE master <> %s AND wrapped IS NOT NULL ORDER BY customer_id LIMIT %s FOR UPDATE"""
+_COUNT_OLDER = "SELECT count(*) FROM kehu.data_keys WHERE master <> %s AND wrapped IS NOT NULL"
 # One that was destroyed meanwhile was locked by whoever did it, and is not found above.
 _WRAP = """UPDATE kehu.data_keys k SET master = %b, wrapped = new.wrapped
     FROM unnest(string_to_array(%b, chr(10)), %b::bytea[]) AS new (customer_id, wrapped)
@@ -22,8 +24,18 @@ _COUNTED = """SELECT master, count(*) AS keys, min(made_at) AS oldest, max(made_
     GROUP BY master ORDER BY master NULLS LAST"""
 
 
-def rotate(conn: Connection, master: MasterKeys) -> int:
-    """Wrap all data keys under the current master key; how many were not. Raises MasterKeyMissing."""
+def older(conn: Connection, current: str) -> int:
+    """How many data keys are wrapped under another master key than the current one."""
+    with conn.transaction(), conn.cursor(row_factory=tuple_row) as cursor:
+        (counted,) = cursor.execute(_COUNT_OLDER, (current,)).fetchone() or (0,)
+    return int(counted)
+
+
+def rotate(conn: Connection, master: MasterKeys, told: Callable[[int], None] = lambda _keys: None) -> int:
+    """Wrap all data keys under the current master key; how many were not.
+
+    `told` hears how many were wrapped since. Raises MasterKeyMissing.
+    """
     done = 0
     while True:
         with conn.transaction(), conn.cursor(row_factory=tuple_row, binary=True) as cur:
@@ -33,6 +45,7 @@ def rotate(conn: Connection, master: MasterKeys) -> int:
             wrapped = [master.wrap(customer, master.unwrap(former, customer, key)) for customer, former, key in rows]
             cur.execute(_WRAP, (master.current, lines([row[0] for row in rows]), wrapped))
         done += len(rows)
+        told(len(rows))
 
 
 def counted(conn: Connection, current: str) -> list[dict[str, Any]]:

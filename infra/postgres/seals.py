@@ -31,10 +31,12 @@ class Seals:
         """Close the connection."""
         self._connection.close()
 
-    def seal(self, sign: Callable[[Head], Head], now: datetime) -> Head | None:
+    def seal(
+        self, sign: Callable[[Head], Head], now: datetime, told: Callable[[int], None] = lambda _events: None
+    ) -> Head | None:
         """Take what is new into the tree and sign its head; None when nothing is, or when another process seals.
 
-        Raises HolesInTheLog, TreeDamaged.
+        `told` hears how many events were taken since. Raises HolesInTheLog, TreeDamaged.
         """
         with self._connection.use() as conn, conn.transaction():
             conn.execute("SET LOCAL idle_in_transaction_session_timeout = '60s'")
@@ -48,7 +50,7 @@ class Seals:
                 return None
             if before and _root(conn, size) != before.root:
                 raise tree.TreeDamaged(f"of {size} events")
-            tree.extend(conn, size, upto)
+            tree.extend(conn, size, upto, told)
             reach("growing", conn)
             made = sign(Head(upto, root(upto, tree.nodes(conn)), now, ""))
             conn.execute(
@@ -58,6 +60,12 @@ class Seals:
             reach("sealing", conn)
         reach("sealed", None)
         return made
+
+    def waiting(self) -> int:
+        """How many events are in no head yet."""
+        with self._connection.use() as conn:
+            last = self._last(conn)
+            return head(conn) - (last.size if last else 0)
 
     def cover_reads(self, now: datetime) -> int:
         """Put the reads of personal data since the last time into the log, to be sealed with it; how many."""

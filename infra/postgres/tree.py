@@ -4,7 +4,7 @@ A tile on level 0 holds the hashes of 256 events; one on level 1 those of 256 fu
 is found in one tile, so a proof reads a handful of them however long the log is.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from struct import Struct
 from typing import Any
@@ -47,15 +47,17 @@ class TreeDamaged(KehuError):
     """The kept tree does not lead to the last head: somebody changed one of them. See `kehu audit verify`."""
 
 
-def extend(conn: Conn, size: int, upto: int) -> None:
+def extend(conn: Conn, size: int, upto: int, told: Callable[[int], None] = lambda _events: None) -> None:
     """Add the events after position `size` up to `upto` to a tree of `size` leaves, inside a transaction.
 
-    Raises HolesInTheLog.
+    `told` hears how many were added since. Raises HolesInTheLog.
     """
     # The index has the order that is hashed in; without statistics PostgreSQL would sort.
     conn.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; SET LOCAL jit = off")
     for start in range(size, upto, AT_ONCE):
-        _extend(conn, start, min(start + AT_ONCE, upto))
+        end = min(start + AT_ONCE, upto)
+        _extend(conn, start, end)
+        told(end - start)
 
 
 def _extend(conn: Conn, size: int, upto: int) -> None:

@@ -218,7 +218,10 @@ def test_a_kill_at_any_step_leads_to_the_same_end(bank: Sealed, step: str, tmp_p
         assert killed.returncode == -9, killed.stderr
         with closing(Seals(bank.url)) as seals:
             places = [anchors.FileAnchor(heads)]
-            made = Sealer(seals, signing.signer(bank.key).sign, places, bootstrap.now).run_once()
+            counted: list[int] = []
+            waiting = seals.waiting()
+            made = Sealer(seals, signing.signer(bank.key).sign, places, bootstrap.now).run_once(counted.append)
+            assert sum(counted) == waiting == made * bank.size
             assert made == (step in ("growing", "sealing"))
             assert [head.size for head in seals.heads()] == [bank.size]
             assert {(head.size, head.root) for head in anchors.read(heads)} == {
