@@ -129,8 +129,8 @@ def _lines(checked: auditing.Checked, outside: Outside, verifiers: Sequence[sign
     yield f"{checked.events:,} events, {checked.sealed:,} of them sealed; {checked.heads:,} heads{of}; {told}"
     witnessed = _witnessed(checked, outside)
     if number and witnessed < checked.events:
-        behind = f"{witnessed + 1:,} to {checked.events:,}"
-        yield f"Events {behind} are in no head that was told outside: they have no witness."
+        untold = f"{checked.events - witnessed:,} of {checked.events:,}"
+        yield f"Events behind {witnessed:,} ({untold}) are in no head that was told outside: they have no witness."
     if verifiers:
         yield f"Signatures were checked with key {', '.join(one.id for one in verifiers)}."
     else:
