@@ -1,36 +1,24 @@
 """`kehu audit`: make a key, seal the log, and prove what is in it to somebody who has no access to it."""
 
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from consumers.sealer import Sealer
 from domain.heads import Head
 from infra import bootstrap, signing
-from infra.cli.output import Csv, Json, Limit, Ndjson, console, print_json, print_rows, say
+from infra.cli.output import Csv, Json, Limit, Ndjson, print_json, print_rows, say
+from infra.cli.progress import counting
 from infra.cli.servers import OptionalKafka, Postgres, require_told_kafka
 from infra.errors import KehuError
 from infra.postgres.seals import Seals
 
-TOLD_EVERY = 1_000
-"""Rows after which a command that takes long tells its progress."""
 KeyFile = Annotated[
     Path, typer.Option("--key", envvar="KEHU_SEAL_KEY", help="The private key that heads are signed with.")
 ]
 Size = Annotated[int | None, typer.Option("--size", min=1, help="In the head of this size, and not the newest.")]
-
-
-@contextmanager
-def counting(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """Tell on standard error how far a command is that goes through so many rows; None where nobody knows how many."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,}"), TimeRemainingColumn())
-    with Progress(*columns, console=console(stderr=True), transient=True) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda done: progress.advance(task, done)
 
 
 class NotSealed(KehuError):

@@ -13,8 +13,9 @@ from domain.administration import LogExported
 from domain.heads import Head
 from domain.merkle import Nodes, rest
 from infra import auditing
-from infra.cli.audit import TOLD_EVERY, NotSealed, Size, counting, head_of
+from infra.cli.audit import NotSealed, Size, head_of
 from infra.cli.output import Csv, Json, Limit, Ndjson, print_rows, say
+from infra.cli.progress import TOLD_EVERY, counting
 from infra.cli.reading import KnownAt
 from infra.cli.servers import Postgres, connected
 from infra.cli.times import Since, Until, in_utc

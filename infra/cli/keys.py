@@ -7,8 +7,8 @@ import typer
 
 from domain.administration import KeysRotated, MasterKeyAdded
 from infra import master_keys
-from infra.cli.audit import counting
 from infra.cli.output import Json, print_rows, say
+from infra.cli.progress import counting
 from infra.cli.servers import Postgres, connected
 from infra.cli.who import By, Reason, tell, who
 from infra.errors import KehuError
