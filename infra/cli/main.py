@@ -1,9 +1,11 @@
 """`kehu`: set up the servers, run the worker, publish events, and show what became of them."""
 
+import errno
 import os
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import NoReturn
 
 import psycopg
 import typer
@@ -196,9 +198,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = app(None if arguments is None else list(arguments), prog_name="kehu", standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read us has enough. What is still buffered must not fail again when the process ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read us has enough.
+        _print_no_more()
         sys.exit(1)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            _not_foreseen(error)
+        _print_no_more()
+        where = error.filename or "what is printed"
+        _fail(f"{where} cannot be written: {error.strerror}. Make room, or write elsewhere, and run it again.", 1)
     except Unavailable as error:
         _fail(f"{error} {AWAY}", 3)
     except (KehuError, DomainError) as error:
@@ -218,20 +226,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except psycopg.Error as error:
         _fail(f"PostgreSQL: {_first_line(error)}. Run `kehu doctor`.", 3)
     except Exception as error:
-        if os.environ.get(TRACEBACK):
-            traceback.print_exc()
-        _fail(
-            f"{type(error).__name__}: {error}. This was not foreseen: set {TRACEBACK}=1 to see where it comes from.", 70
-        )
+        _not_foreseen(error)
     else:
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _print_no_more() -> None:
+    """What is still buffered must not fail again when the process ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _not_foreseen(error: Exception) -> NoReturn:
+    if os.environ.get(TRACEBACK):
+        traceback.print_exc()
+    _fail(f"{type(error).__name__}: {error}. This was not foreseen: set {TRACEBACK}=1 to see where it comes from.", 70)
 
 
 def _first_line(error: Exception) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
-def _fail(message: str, code: int) -> None:
+def _fail(message: str, code: int) -> NoReturn:
     if message:
         sys.stderr.write(f"kehu: {' '.join(message.split())}\n")
     sys.exit(code)

@@ -130,3 +130,12 @@ def test_a_reader_that_has_enough_is_no_error(history: History) -> None:
     )
     done = subprocess.run(["bash", "-c", command], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "{", "")
+
+
+def test_output_that_finds_no_room_is_told() -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "infra.cli", "rules", "--json"]
+        done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert "what is printed cannot be written: No space left on device. Make room" in done.stderr
+    assert "foreseen" not in done.stderr
