@@ -60,12 +60,14 @@ def stream(
         if not conn.execute("SELECT FROM kehu.stored_events WHERE originator_id = %s LIMIT 1", (name,)).fetchall():
             raise NoSuchStream(name)
         rows = stream_events(conn, [name], wanted, limit or None)
-        print_rows(f"Stream {name}", rows, as_json, as_csv, as_ndjson, people=_for_people, limit=limit)
+        title = f"Stream {name}"
+        print_rows(title, rows, as_json, as_csv, as_ndjson, people=_for_people, wide=("says",), limit=limit)
 
 
 def _for_people(row: dict[str, Any]) -> dict[str, Any]:
     names = ("position", "version", "type", "happened_at", "recorded_at", "actor", "channel", "id", "causation_id")
-    return {name.removesuffix("_at").removesuffix("_id"): row[name] for name in names}
+    told = {name.removesuffix("_at").removesuffix("_id"): row[name] for name in names}
+    return {**told, "says": {name: value for name, value in row["data"].items() if value is not None}}
 
 
 def export(

@@ -6,7 +6,6 @@ All but the table write each row as it comes, so that an export of any length ne
 import csv
 import logging
 import os
-import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,11 +14,10 @@ from typing import Annotated, Any
 
 import structlog
 import typer
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from infra.cli.tables import ABSENT, laid_out
 from infra.plain import csv_cell, json_of, text_of
 from infra.postgres.questions.answer import Freshness
 
@@ -32,14 +30,6 @@ Limit = Annotated[int, typer.Option(min=0, help="Rows at most; 0 for all.")]
 FRESH = ("position", "recorded_at", "behind", "lag_seconds")
 WIDTH = 100
 """Columns where no terminal says how many it has."""
-MIN_WIDE = 12
-"""Columns that a text keeps when the terminal is narrow."""
-NUMBER = re.compile(r"[-+]?[\d,./]+( %)?")
-STYLES = {
-    **dict.fromkeys(("ok", "complete", "consistent", "low", "equal"), "green"),
-    **dict.fromkeys(("warning", "medium", "parked", "skipped"), "yellow"),
-    **dict.fromkeys(("wrong", "high", "dead", "differs"), "bold red"),
-}
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -85,7 +75,7 @@ def print_rows(
     about: Mapping[str, Any] | None = None,
     notes: Sequence[str] = (),
 ) -> None:
-    """Print the rows. `people` makes the row that is read in the table; only the columns in `wide` may wrap.
+    """Print the rows. `people` makes the row that is read in the table; what is `wide` wraps first.
 
     `limit` is told when it may have cut the rows. With `fresh` the answer says how fresh it is: below the table, on
     standard error beside CSV and NDJSON; so are `notes`. With freshness or `about` JSON is an object of `freshness`,
@@ -181,35 +171,15 @@ def _print_table(title: str, rows: Sequence[Row], wide: Collection[str]) -> None
     if not rows:
         out.print(Text(f"{title}: nothing", style="bold"))
         return
-    table = Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        padding=(0, 1, 0, 0),
-    )
-    cells = [[cell(value) for value in row.values()] for row in rows]
-    for index, name in enumerate(rows[0]):
-        column = [row[index] for row in cells if row[index] != "–"]
-        numbers = bool(column) and all(NUMBER.fullmatch(cell) for cell in column)
-        table.add_column(
-            name.replace("_", " "),
-            justify="right" if numbers else "left",
-            no_wrap=name not in wide,
-            overflow="fold" if name in wide else "ellipsis",
-            min_width=MIN_WIDE if name in wide else None,
-        )
-    for row in cells:
-        table.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
-    out.print(table)
+    out.print(Text(title, style="bold"))
+    out.print(laid_out(list(rows[0]), [[cell(value) for value in row.values()] for row in rows], wide, out.width))
 
 
 def cell(value: Any) -> str:
     """A value as people read it in a table; what is absent is a dash."""
     match value:
         case None:
-            return "–"
+            return ABSENT
         case bool():
             return "yes" if value else "no"
         case datetime():
