@@ -74,12 +74,13 @@ def print_rows(
     fresh: Sequence[Freshness] = (),
     about: Mapping[str, Any] | None = None,
     notes: Sequence[str] = (),
+    columns: Sequence[str] = (),
 ) -> None:
     """Print the rows. `people` makes the row that is read in the table; what is `wide` wraps first.
 
     `limit` is told when it may have cut the rows. With `fresh` the answer says how fresh it is: below the table, on
     standard error beside CSV and NDJSON; so are `notes`. With freshness or `about` JSON is an object of `freshness`,
-    what `about` holds, and `rows`.
+    what `about` holds, and `rows`. `columns` are the names of the rows, of which CSV has a header also without rows.
     """
     if as_json + as_csv + as_ndjson > 1:
         raise typer.BadParameter("choose one", param_hint="--json, --csv and --ndjson")
@@ -87,7 +88,7 @@ def print_rows(
     if as_json:
         _print_document(told, fresh, about or {})
     elif as_csv:
-        _print_csv(told)
+        _print_csv(told, columns)
     elif as_ndjson:
         for row in told:
             print_json(row)
@@ -156,12 +157,15 @@ def percent(share: float | None, digits: int = 0) -> str | None:
     return None if share is None else f"{100 * share:.{digits}f} %"
 
 
-def _print_csv(rows: Iterable[Row]) -> None:
-    writer: csv.DictWriter[str] | None = None
+def _print_csv(rows: Iterable[Row], columns: Sequence[str]) -> None:
+    def headed(names: Sequence[str]) -> "csv.DictWriter[str]":
+        made = csv.DictWriter(sys.stdout, names, lineterminator="\n")
+        made.writeheader()
+        return made
+
+    writer = headed(columns) if columns else None
     for row in rows:
-        if writer is None:
-            writer = csv.DictWriter(sys.stdout, list(row), lineterminator="\n")
-            writer.writeheader()
+        writer = writer or headed(list(row))
         writer.writerow({name: csv_cell(value) for name, value in row.items()})
 
 

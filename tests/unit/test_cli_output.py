@@ -157,6 +157,12 @@ def test_an_export_writes_each_row_before_it_takes_the_next(form: tuple[bool, ..
     assert "72" in out.getvalue()
 
 
+def test_csv_without_rows_has_the_header_that_is_known(capsys: pytest.CaptureFixture[str]) -> None:
+    print_rows("Rows", [], as_csv=True, columns=("a", "b"))
+    print_rows("Rows", [{"a": 1, "b": {"c": 2}}], as_csv=True, columns=("a", "b"))
+    assert capsys.readouterr().out == 'a,b\na,b\n1,"{""c"":2}"\n'
+
+
 def test_an_answer_is_fresh_to_a_position_in_every_form(capsys: pytest.CaptureFixture[str]) -> None:
     fresh = [Freshness("satisfaction", 1200, NOON, 3, 90.0)]
     told = "satisfaction shows position 1,200 of 2026-03-02 12:00:00 UTC, 3 behind for 1 min"
