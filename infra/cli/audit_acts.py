@@ -8,7 +8,7 @@ from domain import registry
 from domain.administration import Act, Area, streams
 from infra.cli.output import Csv, Json, Limit, Ndjson, print_rows
 from infra.cli.servers import Postgres, connected
-from infra.cli.times import Since, Until, in_utc
+from infra.cli.times import Since, Until
 from infra.postgres.audited import Wanted, as_act, stream_events
 
 PREFIX = "administration."
@@ -34,7 +34,7 @@ def list_acts(
 
     Example: kehu audit acts --area projections --since 2026-01-01
     """
-    wanted = Wanted(act and _kind(act), in_utc(since), in_utc(until), None, by)
+    wanted = Wanted(act and _kind(act), since, until, None, by)
     with connected(postgres) as conn:
         rows = map(_told, stream_events(conn, streams(area), wanted, limit or None))
         how = (as_json, as_csv, as_ndjson)

@@ -16,7 +16,7 @@ from infra.cli.audit import NotSealed, Size, head_of
 from infra.cli.output import Csv, Json, Limit, Ndjson, print_rows, say
 from infra.cli.reading import KnownAt
 from infra.cli.servers import Postgres, connected
-from infra.cli.times import Since, Until, in_utc
+from infra.cli.times import Since, Until
 from infra.cli.who import By, Reason, tell, who
 from infra.errors import KehuError
 from infra.postgres import tree
@@ -55,7 +55,7 @@ def stream(
 
     Example: kehu audit stream complaint-p-1 --ndjson
     """
-    wanted = Wanted(event_type, in_utc(since), in_utc(until), in_utc(known_at), actor, channel)
+    wanted = Wanted(event_type, since, until, known_at, actor, channel)
     with connected(postgres) as conn:
         if not conn.execute("SELECT FROM kehu.stored_events WHERE originator_id = %s LIMIT 1", (name,)).fetchall():
             raise NoSuchStream(name)
@@ -99,9 +99,9 @@ def export(
     with auditing.snapshot(postgres, 2) as (rows, nodes):
         before = timedelta(microseconds=1)  # times are kept in microseconds
         if since is not None:
-            first = max(first or 1, known_position(rows, in_utc(since - before)) + 1)
+            first = max(first or 1, known_position(rows, since - before) + 1)
         if until is not None:
-            last = min(head.size if last is None else last, known_position(rows, in_utc(until - before)))
+            last = min(head.size if last is None else last, known_position(rows, until - before))
         if first is not None or last is not None:
             last = min(head.size if last is None else last, head.size)
         of = Part(stream, customer, first, last)

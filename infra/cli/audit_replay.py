@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from functools import partial
 from typing import Annotated, Any
 
@@ -15,15 +16,15 @@ from infra.cli.output import Csv, Json, Limit, Ndjson, cell, print_rows, say
 from infra.cli.progress import events, progress
 from infra.cli.reading import linked
 from infra.cli.servers import Postgres, connected
+from infra.cli.times import at_time
 from infra.errors import KehuError
-from infra.postgres.as_of import SYNTAX, AsOf, time_of
+from infra.postgres.as_of import SYNTAX, AsOf
 from infra.postgres.replayed import changes, columns_of, counted_changes, named, rows_of
 from infra.replay import How, Replayed, Told, Wanted, table_at, table_beside_live, table_between
 from projections.declare import Table
 from projections.views import VIEWS
 
 View = Annotated[str, typer.Argument(help=f"A view ({', '.join(one.name for one in VIEWS)}) or a read model's table.")]
-_TIME = "in UTC where it has no zone, such as 2026-03-01T12:00"
 HIDDEN: Mapping[str, frozenset[str]] = {view.table.name: view.without for view in VIEWS}
 """Columns that are only for folds; people are not shown them."""
 
@@ -36,8 +37,8 @@ def replay(
     view: View,
     postgres: Postgres = "",
     as_of_position: Annotated[int | None, typer.Option(min=0, help="By the events up to this position.")] = None,
-    known_at: Annotated[str | None, typer.Option(help=f"What the bank knew at this time: {_TIME}.")] = None,
-    happened_by: Annotated[str | None, typer.Option(help=f"What had happened by this time: {_TIME}.")] = None,
+    known_at: Annotated[datetime | None, at_time("What the bank knew at this time")] = None,
+    happened_by: Annotated[datetime | None, at_time("What had happened by this time")] = None,
     customer: Annotated[
         str | None, typer.Option(help="Only what follows from the events of this customer, and of all ever merged.")
     ] = None,
@@ -61,11 +62,7 @@ def replay(
     Example: kehu audit replay retention-risk --known-at 2026-03-01 --diff now --limit 0 --csv
     """
     projection, table = named(view)
-    moment = AsOf(
-        as_of_position,
-        None if known_at is None else time_of(known_at),
-        None if happened_by is None else time_of(happened_by),
-    )
+    moment = AsOf(as_of_position, known_at, happened_by)
     other = None if diff is None else AsOf.parse(diff)
     if live and (diff or customer or moment != AsOf()):
         raise typer.BadParameter("it has a moment of its own, and all customers", param_hint="--live")

@@ -18,7 +18,6 @@ from infra.cli.output import Csv, Json, Limit, Ndjson, Row, print_rows
 from infra.cli.progress import progress
 from infra.cli.reading import KnownAt
 from infra.cli.servers import Postgres
-from infra.cli.times import in_utc
 from infra.postgres.as_of import AsOf
 
 DAY = ["%Y-%m-%d"]
@@ -64,7 +63,7 @@ def regulatory_return(
     wanted = single(where, returning.DIMENSIONS, branch=branch, product=product)
     question = returning.Question(name, period, wanted, chosen)
     _check(question, cases)
-    asked = AsOf(as_of_position, in_utc(known_at))
+    asked = AsOf(as_of_position, known_at)
     with auditing.snapshot(postgres, 1) as (conn,), ExitStack() as reading:
         upto = returning.position(conn, asked, bootstrap.now())
         fresh, about = returning.freshness(conn, upto), question.about(upto)

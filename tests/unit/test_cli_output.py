@@ -8,9 +8,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import typer
 from rich.cells import cell_len
 
 from infra.cli.output import cell, percent, print_rows, span, when
+from infra.cli.times import moment
 from infra.plain import text_of
 from infra.postgres.questions.answer import Freshness
 from infra.remedies import meaning
@@ -155,6 +157,18 @@ def test_an_export_writes_each_row_before_it_takes_the_next(form: tuple[bool, ..
     with redirect_stdout(out):
         print_rows("Title", rows(), *form)
     assert "72" in out.getvalue()
+
+
+@pytest.mark.parametrize(
+    "typed", ["2026-03-02T12:00", "2026-03-02 12:00:00", "2026-03-02T13:00+01:00", "2026-03-02T12:00:00Z"]
+)
+def test_a_time_is_typed_the_same_way_everywhere(typed: str) -> None:
+    assert moment(typed) == NOON
+
+
+def test_what_is_no_time_is_refused_with_how_to_write_one() -> None:
+    with pytest.raises(typer.BadParameter, match="2026-03-01T12:00"):
+        moment("tomorrow")
 
 
 def test_csv_without_rows_has_the_header_that_is_known(capsys: pytest.CaptureFixture[str]) -> None:
