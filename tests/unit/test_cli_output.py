@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from infra.plain import text_of
 from infra.postgres.questions.answer import Freshness
 from infra.remedies import meaning
 from tests.support.builders import NOON
+from tests.support.cli import kehu
 
 DAY = 86_400
 
@@ -169,6 +171,12 @@ def test_a_time_is_typed_the_same_way_everywhere(typed: str) -> None:
 def test_what_is_no_time_is_refused_with_how_to_write_one() -> None:
     with pytest.raises(typer.BadParameter, match="2026-03-01T12:00"):
         moment("tomorrow")
+
+
+def test_the_release_is_told() -> None:
+    told = kehu("--version")
+    assert (told.code, told.err) == (0, "")
+    assert told.out.startswith(f"kehu {version('kehu')} (Python 3.")
 
 
 def test_csv_without_rows_has_the_header_that_is_known(capsys: pytest.CaptureFixture[str]) -> None:
