@@ -62,12 +62,17 @@ class Question:
         said = {name: getattr(self.chosen, name) for name in known}
         return next(((name, known[name]) for name, value in said.items() if value not in (None, *known[name])), None)
 
-    def about(self, upto: Position) -> dict[str, Any]:
-        """What an answer says of itself, beside its rows."""
+    def over(self, told_until: datetime) -> bool:
+        """Whether the period had ended by then, where the regulator is."""
+        return self.period.instants(self.rule.place)[1] <= told_until
+
+    def about(self, upto: Position, told_until: datetime) -> dict[str, Any]:
+        """What an answer says of itself, beside its rows; the period is `over` if what it counts goes beyond."""
         rule = self.rule
         note = " ".join(rule.note.split())
         version = {"name": self.name, "version": rule.version, "source": rule.source, "note": note}
-        return {"return": {**version, **asdict(self.period), "where": dict(self.where)}, "as_of": as_of(upto)}
+        period = {**asdict(self.period), "over": self.over(told_until)}
+        return {"return": {**version, **period, "where": dict(self.where)}, "as_of": as_of(upto)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +108,17 @@ def listed(today: date) -> Iterator[dict[str, Any]]:
 def position(conn: Conn, asked: AsOf, now: datetime) -> Position:
     """The last position that counts. Raises NoSuchMoment for one that the log does not have, or that is not over."""
     return asked.resolved(conn, now).position
+
+
+def told_until(conn: Conn, upto: Position, asked: AsOf, now: datetime) -> datetime:
+    """Until when a log that ends there tells: until it was known, or the next event was recorded, or now."""
+    if asked.known_at is not None:
+        return asked.known_at
+    query = "SELECT recorded_at FROM kehu.stored_events WHERE notification_id = %s"
+    with conn.cursor(row_factory=tuple_row) as cursor:
+        (until,) = cursor.execute(query, (upto + 1,)).fetchone() or (now,)
+    assert isinstance(until, datetime)
+    return until
 
 
 def as_of(upto: Position) -> str:

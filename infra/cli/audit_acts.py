@@ -4,11 +4,15 @@ from typing import Annotated, Any
 
 import typer
 
-from domain.administration import Area, streams
+from domain import registry
+from domain.administration import Act, Area, streams
 from infra.cli.output import Csv, Json, Limit, Ndjson, print_rows
 from infra.cli.servers import Postgres, connected
-from infra.cli.times import Since, Until, in_utc
-from infra.postgres.audited import Wanted, stream_events
+from infra.cli.times import Since, Until
+from infra.postgres.audited import Wanted, as_act, stream_events
+
+PREFIX = "administration."
+COLUMNS = ("position", "at", "recorded_at", "area", "act", "by", "user", "reason", "what")
 
 
 def list_acts(
@@ -25,24 +29,41 @@ def list_acts(
 ) -> None:
     """What was done to the system, by whom and why: messages repaired or released, read models switched, and so on.
 
-    Acts are events of the log, under the same proof; `kehu audit prove` takes their positions.
+    Acts are events of the log, under the same proof; `kehu audit prove` takes their positions, and `kehu audit stream`
+    shows those of an area as stored, such as administration-projections.
 
     Example: kehu audit acts --area projections --since 2026-01-01
     """
-    kind = act and f"administration.{act.removeprefix('administration.')}"
-    wanted = Wanted(kind, in_utc(since), in_utc(until), None, by)
+    wanted = Wanted(act and _kind(act), since, until, None, by)
     with connected(postgres) as conn:
-        rows = stream_events(conn, streams(area), wanted, limit or None)
-        print_rows("Acts", rows, as_json, as_csv, as_ndjson, people=_act_for_people, limit=limit, wide=("what",))
+        rows = map(_told, stream_events(conn, streams(area), wanted, limit or None))
+        how = (as_json, as_csv, as_ndjson)
+        print_rows("Acts", rows, *how, people=_for_people, wide=("why", "what"), limit=limit, columns=COLUMNS)
 
 
-def _act_for_people(row: dict[str, Any]) -> dict[str, Any]:
-    said = {name: value for name, value in row["data"].items() if name not in ("by", "reason")}
+def _kind(said: str) -> str:
+    """The stored name of an act, with or without its version. Raises BadParameter for one that there is none of."""
+    known = [one.name for one in registry.all_registrations() if issubclass(one.event, Act)]
+    kind = PREFIX + said.removeprefix(PREFIX)
+    if kind.partition(".v")[0] not in known:
+        names = ", ".join(sorted(name.removeprefix(PREFIX) for name in known))
+        raise typer.BadParameter(f"use {names}", param_hint=f"--type {said}")
+    return kind
+
+
+def _told(row: dict[str, Any]) -> dict[str, Any]:
+    act = as_act(row)
+    what = {name: value for name, value in act["what"].items() if name != "user"}
+    told = {**act, "user": act["what"].get("user"), "what": what}
+    return {name: told[name] for name in COLUMNS}
+
+
+def _for_people(row: dict[str, Any]) -> dict[str, Any]:
     return {
         "position": row["position"],
-        "at": f"{row['happened_at']:%Y-%m-%d %H:%M}",
-        "act": row["type"].removeprefix("administration.").rpartition(".v")[0],
-        "by": row["actor"],
-        "why": row["data"].get("reason"),
-        "what": ", ".join(f"{name} {value}" for name, value in said.items()),
+        "at": row["at"],
+        "act": row["act"].rpartition(".v")[0],
+        "by": row["by"],
+        "why": row["reason"],
+        "what": {**row["what"], "user": row["user"]} if row["user"] else row["what"],
     }

@@ -9,7 +9,6 @@ from infra.cli.case import print_case, print_clocks
 from infra.cli.output import Json, cell, percent, print_json, print_rows, say
 from infra.cli.reading import At, KnownAt, linked, reading
 from infra.cli.servers import Postgres, connected
-from infra.cli.times import in_utc
 from infra.postgres.past import Moment
 from infra.postgres.questions.customers import ABOUT_ONE
 from infra.postgres.replayed import told_of
@@ -32,7 +31,7 @@ def risk(
 
     Example: kehu audit explain risk c-100023 --at 2026-03-01
     """
-    at = at or bootstrap.now().replace(tzinfo=None)
+    at = at or bootstrap.now()
     customers = linked(postgres, customer_id)
     with reading(postgres, *ABOUT_ONE, at=at, known_at=known_at or at, customers=customers) as (answer, now):
         told = explained.risk(answer, customer_id, now)
@@ -86,8 +85,8 @@ def case(
 
     Example: kehu audit explain case p-1 --at 2026-03-01
     """
-    now = in_utc(at) or bootstrap.now()
-    moment = Moment(now, in_utc(known_at) or now)
+    now = at or bootstrap.now()
+    moment = Moment(now, known_at or now)
     with connected(postgres) as conn:
         if as_json:
             print_json(explained.case(conn, case_id, moment))

@@ -18,7 +18,7 @@ from infra.cli.output import Csv, Json, Limit, Ndjson, print_rows, say
 from infra.cli.progress import TOLD_EVERY, counting
 from infra.cli.reading import KnownAt
 from infra.cli.servers import Postgres, connected
-from infra.cli.times import Since, Until, in_utc
+from infra.cli.times import Since, Until
 from infra.cli.who import By, Reason, tell, who
 from infra.errors import KehuError
 from infra.postgres import tree
@@ -72,17 +72,19 @@ def stream(
 
     Example: kehu audit stream complaint-p-1 --ndjson
     """
-    wanted = Wanted(event_type, in_utc(since), in_utc(until), in_utc(known_at), actor, channel)
+    wanted = Wanted(event_type, since, until, known_at, actor, channel)
     with connected(postgres) as conn:
         if not conn.execute("SELECT FROM kehu.stored_events WHERE originator_id = %s LIMIT 1", (name,)).fetchall():
             raise NoSuchStream(name)
         rows = stream_events(conn, [name], wanted, limit or None)
-        print_rows(f"Stream {name}", rows, as_json, as_csv, as_ndjson, people=_for_people, limit=limit)
+        title = f"Stream {name}"
+        print_rows(title, rows, as_json, as_csv, as_ndjson, people=_for_people, wide=("says",), limit=limit)
 
 
 def _for_people(row: dict[str, Any]) -> dict[str, Any]:
     names = ("position", "version", "type", "happened_at", "recorded_at", "actor", "channel", "id", "causation_id")
-    return {name.removesuffix("_at").removesuffix("_id"): row[name] for name in names}
+    told = {name.removesuffix("_at").removesuffix("_id"): row[name] for name in names}
+    return {**told, "says": {name: value for name, value in row["data"].items() if value is not None}}
 
 
 def export(
@@ -114,9 +116,9 @@ def export(
     with auditing.snapshot(postgres, 2) as (rows, nodes):
         before = timedelta(microseconds=1)  # times are kept in microseconds
         if since is not None:
-            first = max(first or 1, known_position(rows, in_utc(since - before)) + 1)
+            first = max(first or 1, known_position(rows, since - before) + 1)
         if until is not None:
-            last = min(head.size if last is None else last, known_position(rows, in_utc(until - before)))
+            last = min(head.size if last is None else last, known_position(rows, until - before))
         if first is not None or last is not None:
             last = min(head.size if last is None else last, head.size)
         of = Part(stream, customer, first, last)

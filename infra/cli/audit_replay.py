@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from functools import partial
 from typing import Annotated, Any
 
@@ -15,15 +16,15 @@ from infra.cli.output import Csv, Json, Limit, Ndjson, cell, print_rows, say
 from infra.cli.progress import events, progress
 from infra.cli.reading import linked
 from infra.cli.servers import Postgres, connected
+from infra.cli.times import at_time
 from infra.errors import KehuError
-from infra.postgres.as_of import SYNTAX, AsOf, time_of
+from infra.postgres.as_of import SYNTAX, AsOf
 from infra.postgres.replayed import changes, columns_of, counted_changes, named, rows_of
-from infra.replay import How, Replayed, Told, Wanted, table_at, table_beside_live, table_between
+from infra.replay import Beside, How, Replayed, Told, Wanted, table_at, table_beside_live, table_between
 from projections.declare import Table
 from projections.views import VIEWS
 
 View = Annotated[str, typer.Argument(help=f"A view ({', '.join(one.name for one in VIEWS)}) or a read model's table.")]
-_TIME = "in UTC where it has no zone, such as 2026-03-01T12:00"
 HIDDEN: Mapping[str, frozenset[str]] = {view.table.name: view.without for view in VIEWS}
 """Columns that are only for folds; people are not shown them."""
 
@@ -36,8 +37,8 @@ def replay(
     view: View,
     postgres: Postgres = "",
     as_of_position: Annotated[int | None, typer.Option(min=0, help="By the events up to this position.")] = None,
-    known_at: Annotated[str | None, typer.Option(help=f"What the bank knew at this time: {_TIME}.")] = None,
-    happened_by: Annotated[str | None, typer.Option(help=f"What had happened by this time: {_TIME}.")] = None,
+    known_at: Annotated[datetime | None, at_time("What the bank knew at this time")] = None,
+    happened_by: Annotated[datetime | None, at_time("What had happened by this time")] = None,
     customer: Annotated[
         str | None, typer.Option(help="Only what follows from the events of this customer, and of all ever merged.")
     ] = None,
@@ -61,11 +62,7 @@ def replay(
     Example: kehu audit replay retention-risk --known-at 2026-03-01 --diff now --limit 0 --csv
     """
     projection, table = named(view)
-    moment = AsOf(
-        as_of_position,
-        None if known_at is None else time_of(known_at),
-        None if happened_by is None else time_of(happened_by),
-    )
+    moment = AsOf(as_of_position, known_at, happened_by)
     other = None if diff is None else AsOf.parse(diff)
     if live and (diff or customer or moment != AsOf()):
         raise typer.BadParameter("it has a moment of its own, and all customers", param_hint="--live")
@@ -82,7 +79,7 @@ def replay(
             counts = counted_changes(conn, table)
             about = {"view": table.name, "before": _about(both[0]), "after": _about(both[1]), "changes": counts}
             rows, wide = changes(conn, table, chosen, limit), ("changed", "by")
-            printed(f"Changes of {table.name}", rows, people=_change_for_people, wide=wide, about=about)
+            printed(f"Changes of {table.name}", rows, people=partial(change_for_people, table), wide=wide, about=about)
             if not as_json:
                 _tell(plain, f"before: {_text(both[0])}")
                 _tell(plain, f"after: {_text(both[1])}")
@@ -101,7 +98,7 @@ def replay(
         if beside.digests[0] != beside.digests[1]:
             raise DiffersFromLive(f"{projection.name} at position {shown.of.position}: {', '.join(beside.digests)}")
         if not as_json:
-            _tell(plain, f"the live read model has the same rows: {beside.digests[1]}")
+            _tell(plain, _same(beside))
 
 
 @contextmanager
@@ -125,6 +122,17 @@ def _text(shown: Replayed) -> str:
     return f"{shown.of.text}: {shown.rows:,} rows, digest {shown.digest}"
 
 
+def _same(beside: Beside) -> str:
+    """That both are equal: of rows that time changes by digests of their own, of rows as of one moment."""
+    if beside.digests[0] == beside.replayed.digest:
+        return "the live read model has the same rows, and so the same digest"
+    moment = f"{beside.compared_at:%Y-%m-%d %H:%M:%S} UTC"
+    return (
+        "the live read model has the same rows. They change as time passes, so for this comparison those of both were "
+        f"brought to one moment, {moment}: there both have the digest {beside.digests[1]}"
+    )
+
+
 def _tell(plain: bool, text: str) -> None:
     if plain:
         sys.stderr.write(text + "\n")
@@ -138,15 +146,38 @@ def _for_people(table: Table, row: Mapping[str, Any]) -> dict[str, Any]:
     return {**{name: row[name] for name in table.key}, "row": said, "position": row["position"]}
 
 
-def _change_for_people(row: Mapping[str, Any]) -> dict[str, Any]:
+def change_for_people(table: Table, row: Mapping[str, Any]) -> dict[str, Any]:
+    """A changed row with each column that differs on a line of its own, and the first events that did it."""
     before, after = row["before"] or {}, row["after"] or {}
-    names = [name for name in {**before, **after} if name not in ("features", "position")]
-    said = {
-        name: f"{cell(before.get(name))} → {cell(after.get(name))}"
-        for name in names
-        if before.get(name) is not None or after.get(name) is not None
-    }
-    events = [f"{one['position']} {one['name']} ({one['stream']})" for one in row["events"][:3]]
-    more = row["events_total"] - len(events)
-    by = ", ".join([*events, *([f"{more} more"] if more > 0 else [])]) or "time"
-    return {**row["key"], "row": row["kind"], "changed": said, "by": by}
+    hidden = HIDDEN.get(table.name, frozenset()) | {"position"}
+    changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    said = [
+        f"{name} {_became(row['kind'], before.get(name), after.get(name))}" for name in changed if name not in hidden
+    ]
+    if not said:
+        said = [f"only what is not shown here ({', '.join(changed)}), see --json"]
+    by = [f"{one['position']} {one['name']} ({one['stream']})" for one in row["events"][:3]]
+    if (more := row["events_total"] - len(by)) > 0:
+        by.append(f"{more} more")
+    return {**row["key"], "row": row["kind"], "changed": "\n".join(said), "by": "\n".join(by) or "time"}
+
+
+def _became(kind: str, before: Any, after: Any) -> str:
+    match kind:
+        case "added":
+            return _brief(after)
+        case "removed":
+            return _brief(before)
+    return f"{_brief(before)} → {_brief(after)}"
+
+
+def _brief(value: Any) -> str:
+    """A value in a line: of a document what it holds, since both sides of a change would fill the screen."""
+    match value:
+        case dict() if value:
+            return f"{{{', '.join(value)}}}, see --json"
+        case list() if any(isinstance(one, dict | list) for one in value):
+            return f"{len(value)} {'entry' if len(value) == 1 else 'entries'}, see --json"
+        case dict() | list() if not value:
+            return cell(None)
+    return cell(value)

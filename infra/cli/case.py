@@ -13,7 +13,6 @@ from infra import bootstrap
 from infra.cli.output import Json, cell, percent, print_json, print_rows, say, when
 from infra.cli.reading import At, KnownAt
 from infra.cli.servers import Postgres, connected
-from infra.cli.times import in_utc
 from infra.explained import case_at, clock
 from infra.postgres.past import Moment
 
@@ -33,7 +32,6 @@ def case(
 
     Example: kehu show case p-1 --explain
     """
-    at, known_at = in_utc(at), in_utc(known_at)
     now = at or known_at or bootstrap.now()
     with connected(postgres) as conn:
         shown, why, _ = case_at(conn, case_id, Moment(now, known_at))

@@ -9,7 +9,7 @@ from infra.cli.output import Csv, Json, Limit, Ndjson, percent, print_rows, say,
 from infra.cli.reading import WAIT, At, KnownAt, MinPosition, Wait, linked, reading
 from infra.cli.retention_risk import UnknownCustomer
 from infra.cli.servers import Postgres
-from infra.cli.times import Since, Until, in_utc
+from infra.cli.times import Since, Until
 from infra.postgres.questions.answer import Row
 from infra.postgres.questions.customers import (
     ABOUT_ONE,
@@ -71,8 +71,8 @@ def customer(
                 answer,
                 ids,
                 limit,
-                since=in_utc(since),
-                until=in_utc(until),
+                since=since,
+                until=until,
                 kind=kind,
                 channel=channel,
             ),

@@ -8,7 +8,7 @@ from domain.administration import DeadLettersReplayed
 from infra.cli.messages import for_programs, print_message
 from infra.cli.output import Csv, Json, Limit, Ndjson, print_json, print_rows, say
 from infra.cli.servers import Kafka, Postgres, asked, connected, require_kafka
-from infra.cli.times import Since, in_utc
+from infra.cli.times import Since
 from infra.cli.who import By, Reason, tell, who
 from infra.kafka.producer import publish
 from infra.operating import letters
@@ -38,7 +38,7 @@ def list_dead_letters(
 
     Example: kehu dead-letters list --rule bad-json --since 2026-03-01
     """
-    chosen: dict[str, Any] = {"rule": rule, "topic": topic, "source": source, "since": in_utc(since)}
+    chosen: dict[str, Any] = {"rule": rule, "topic": topic, "source": source, "since": since}
     how = (as_json, as_csv, as_ndjson)
     with connected(postgres) as conn:
         if summary:

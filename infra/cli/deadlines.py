@@ -10,7 +10,7 @@ from infra.cli.filters import Where, single
 from infra.cli.output import Csv, Json, Limit, Ndjson, print_rows, when
 from infra.cli.reading import WAIT, At, KnownAt, MinPosition, Wait, reading
 from infra.cli.servers import Postgres
-from infra.cli.times import Until, in_utc
+from infra.cli.times import Until
 from infra.postgres.questions.deadlines import ABOUT_DEADLINES, CHOOSABLE, STATES, running_deadlines
 from projections.deadlines import CLOCKS
 
@@ -64,7 +64,7 @@ def deadlines(
     ):
         print_rows(
             "Running deadlines",
-            running_deadlines(answer, now, limit, chosen, state, in_utc(until)),
+            running_deadlines(answer, now, limit, chosen, state, until),
             as_json,
             as_csv,
             as_ndjson,

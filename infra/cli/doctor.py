@@ -11,6 +11,7 @@ from domain.errors import DomainError
 from infra import bootstrap
 from infra.cli.output import Csv, Json, Ndjson, print_rows, say, span
 from infra.cli.servers import Connection, Held, OptionalKafka, OptionalPostgres, connected, held
+from infra.cli.version import release
 from infra.errors import KehuError, ServerUnavailable
 from infra.kafka.topics import TOPICS, Topics
 from infra.master_keys import configured
@@ -83,6 +84,7 @@ def _for_people(row: dict[str, Any]) -> dict[str, Any]:
 
 def examine(postgres: str, kafka: str, now: datetime) -> Iterator[Check]:
     """All checks. A check that cannot be made is skipped, with the reason."""
+    yield Check("release", OK, release())
     topics = yield from _kafka(kafka)
     if not postgres:
         yield Check("PostgreSQL", SKIPPED, "not given", "Give --postgres or set KEHU_POSTGRES.")

@@ -57,6 +57,7 @@ from infra.cli import (
     webhooks,
 )
 from infra.cli.servers import AnyKafka, AnyPostgres
+from infra.cli.version import Version
 from infra.errors import KehuError
 
 TRACEBACK = "KEHU_TRACEBACK"
@@ -86,7 +87,7 @@ key_commands = typer.Typer(no_args_is_help=True, help="The keys under which pers
 
 
 @app.callback(help=__doc__)
-def given_before(postgres: AnyPostgres = "", kafka: AnyKafka = "") -> None:
+def given_before(postgres: AnyPostgres = "", kafka: AnyKafka = "", version: Version = False) -> None:
     """Options that every command knows may also stand before it; `infra.cli.servers` finds them there."""
 
 

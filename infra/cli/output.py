@@ -6,7 +6,6 @@ All but the table write each row as it comes, so that an export of any length ne
 import csv
 import logging
 import os
-import re
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,11 +14,10 @@ from typing import Annotated, Any
 
 import structlog
 import typer
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from infra.cli.tables import ABSENT, laid_out
 from infra.plain import csv_cell, json_of, text_of
 from infra.postgres.questions.answer import Freshness
 
@@ -32,14 +30,6 @@ Limit = Annotated[int, typer.Option(min=0, help="Rows at most; 0 for all.")]
 FRESH = ("position", "recorded_at", "behind", "lag_seconds")
 WIDTH = 100
 """Columns where no terminal says how many it has."""
-MIN_WIDE = 12
-"""Columns that a text keeps when the terminal is narrow."""
-NUMBER = re.compile(r"[-+]?[\d,./]+( %)?")
-STYLES = {
-    **dict.fromkeys(("ok", "complete", "consistent", "low", "equal"), "green"),
-    **dict.fromkeys(("warning", "medium", "parked", "skipped"), "yellow"),
-    **dict.fromkeys(("wrong", "high", "dead", "differs"), "bold red"),
-}
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -84,12 +74,13 @@ def print_rows(
     fresh: Sequence[Freshness] = (),
     about: Mapping[str, Any] | None = None,
     notes: Sequence[str] = (),
+    columns: Sequence[str] = (),
 ) -> None:
-    """Print the rows. `people` makes the row that is read in the table; only the columns in `wide` may wrap.
+    """Print the rows. `people` makes the row that is read in the table; what is `wide` wraps first.
 
     `limit` is told when it may have cut the rows. With `fresh` the answer says how fresh it is: below the table, on
     standard error beside CSV and NDJSON; so are `notes`. With freshness or `about` JSON is an object of `freshness`,
-    what `about` holds, and `rows`.
+    what `about` holds, and `rows`. `columns` are the names of the rows, of which CSV has a header also without rows.
     """
     if as_json + as_csv + as_ndjson > 1:
         raise typer.BadParameter("choose one", param_hint="--json, --csv and --ndjson")
@@ -97,7 +88,7 @@ def print_rows(
     if as_json:
         _print_document(told, fresh, about or {})
     elif as_csv:
-        _print_csv(told)
+        _print_csv(told, columns)
     elif as_ndjson:
         for row in told:
             print_json(row)
@@ -166,12 +157,15 @@ def percent(share: float | None, digits: int = 0) -> str | None:
     return None if share is None else f"{100 * share:.{digits}f} %"
 
 
-def _print_csv(rows: Iterable[Row]) -> None:
-    writer: csv.DictWriter[str] | None = None
+def _print_csv(rows: Iterable[Row], columns: Sequence[str]) -> None:
+    def headed(names: Sequence[str]) -> "csv.DictWriter[str]":
+        made = csv.DictWriter(sys.stdout, names, lineterminator="\n")
+        made.writeheader()
+        return made
+
+    writer = headed(columns) if columns else None
     for row in rows:
-        if writer is None:
-            writer = csv.DictWriter(sys.stdout, list(row), lineterminator="\n")
-            writer.writeheader()
+        writer = writer or headed(list(row))
         writer.writerow({name: csv_cell(value) for name, value in row.items()})
 
 
@@ -181,35 +175,15 @@ def _print_table(title: str, rows: Sequence[Row], wide: Collection[str]) -> None
     if not rows:
         out.print(Text(f"{title}: nothing", style="bold"))
         return
-    table = Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        padding=(0, 1, 0, 0),
-    )
-    cells = [[cell(value) for value in row.values()] for row in rows]
-    for index, name in enumerate(rows[0]):
-        column = [row[index] for row in cells if row[index] != "–"]
-        numbers = bool(column) and all(NUMBER.fullmatch(cell) for cell in column)
-        table.add_column(
-            name.replace("_", " "),
-            justify="right" if numbers else "left",
-            no_wrap=name not in wide,
-            overflow="fold" if name in wide else "ellipsis",
-            min_width=MIN_WIDE if name in wide else None,
-        )
-    for row in cells:
-        table.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
-    out.print(table)
+    out.print(Text(title, style="bold"))
+    out.print(laid_out(list(rows[0]), [[cell(value) for value in row.values()] for row in rows], wide, out.width))
 
 
 def cell(value: Any) -> str:
     """A value as people read it in a table; what is absent is a dash."""
     match value:
         case None:
-            return "–"
+            return ABSENT
         case bool():
             return "yes" if value else "no"
         case datetime():

@@ -15,7 +15,7 @@ from domain.values import Position
 from infra import bootstrap
 from infra.cli.progress import events, progress
 from infra.cli.servers import Connection, connected
-from infra.cli.times import MINUTES, in_utc
+from infra.cli.times import at_time
 from infra.postgres.past import Moment, known_position
 from infra.postgres.questions.answer import Answer
 from infra.postgres.questions.identity import ever_linked
@@ -29,14 +29,8 @@ MinPosition = Annotated[
 ]
 Wait = Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait for --min-position at most.")]
 WAIT = 5.0
-At = Annotated[
-    datetime | None,
-    typer.Option(formats=MINUTES, help="As of this time (UTC): by what had happened until then. May lie ahead."),
-]
-KnownAt = Annotated[
-    datetime | None,
-    typer.Option(formats=MINUTES, help="Only by what had been recorded until this time (UTC): what the bank knew."),
-]
+At = Annotated[datetime | None, at_time("As of this time, by what had happened until then; may lie ahead")]
+KnownAt = Annotated[datetime | None, at_time("Only by what had been recorded until this time, what the bank knew")]
 EVERYBODY: Sequence[str] = ()
 
 
@@ -57,7 +51,6 @@ def reading(
     asked as they are. Raises Behind when to show `min_position` takes too long.
     """
     present = bootstrap.now()
-    at, known_at = in_utc(at), in_utc(known_at)
     now = at or known_at or present
     past = known_at is not None or now < present
     if past and min_position:

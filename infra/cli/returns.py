@@ -18,7 +18,6 @@ from infra.cli.output import Csv, Json, Limit, Ndjson, Row, print_rows
 from infra.cli.progress import progress
 from infra.cli.reading import KnownAt
 from infra.cli.servers import Postgres
-from infra.cli.times import in_utc
 from infra.postgres.as_of import AsOf
 
 DAY = ["%Y-%m-%d"]
@@ -64,10 +63,11 @@ def regulatory_return(
     wanted = single(where, returning.DIMENSIONS, branch=branch, product=product)
     question = returning.Question(name, period, wanted, chosen)
     _check(question, cases)
-    asked = AsOf(as_of_position, in_utc(known_at))
+    asked = AsOf(as_of_position, known_at)
     with auditing.snapshot(postgres, 1) as (conn,), ExitStack() as reading:
-        upto = returning.position(conn, asked, bootstrap.now())
-        fresh, about = returning.freshness(conn, upto), question.about(upto)
+        upto = returning.position(conn, asked, now := bootstrap.now())
+        fresh = returning.freshness(conn, upto)
+        about = question.about(upto, returning.told_until(conn, upto, asked, now))
         if cases:
             rows: Iterable[Row] = reading.enter_context(closing(_cases(conn, question, upto, limit)))
         else:
@@ -85,8 +85,18 @@ def regulatory_return(
             limit=limit if cases else 0,
             fresh=[fresh],
             about=about,
-            notes=[] if cases else [f"digest {about['digest']}", *filter(None, [about["return"]["note"]])],
+            notes=list(_notes(about)),
         )
+
+
+def _notes(about: Mapping[str, Any]) -> Iterator[str]:
+    version = about["return"]
+    if not version["over"]:
+        yield f"The period is not over: more may come into it until {version['until']}, and days count to its end."
+    if "digest" in about:
+        yield f"digest {about['digest']}"
+        if version["note"]:
+            yield version["note"]
 
 
 def _check(question: returning.Question, cases: bool) -> None:

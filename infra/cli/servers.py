@@ -28,15 +28,10 @@ class NotTold(KehuError):
 
 
 def _given(context: typer.Context, param: typer.CallbackParam, value: str) -> str:
-    """The option as given to this command, or before it (`kehu --postgres … show queues`), or else by the environment.
-
-    Raises NotTold when it is given in both places, and not the same.
-    """
+    """The option as given to this command, or before it (`kehu --postgres … show queues`), or by the environment."""
     root, name = context.find_root(), str(param.name)
-    before = root.params.get(name) if _is_typed(root, name) else None
-    if before and _is_typed(context, name) and before != value:
-        raise NotTold(f"--{name} is given before the command and behind it: give it once")
-    return str(before or value or root.params.get(name) or "")
+    before = str(root.params.get(name) or "")
+    return value if value and (_is_typed(context, name) or not _is_typed(root, name)) else before
 
 
 def _is_typed(context: Any, name: str) -> bool:

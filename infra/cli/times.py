@@ -1,16 +1,25 @@
-"""Times as they are typed: their formats, the options of lists, and what is meant."""
+"""Times as they are typed, in one way everywhere, and the options of lists that take them."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 
 import typer
 
-SECONDS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"]
-MINUTES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", *SECONDS[1:]]
-Since = Annotated[datetime | None, typer.Option(formats=SECONDS, help="From this time (UTC) on.")]
-Until = Annotated[datetime | None, typer.Option(formats=SECONDS, help="Before this time (UTC).")]
+from infra.postgres.as_of import NoSuchMoment, time_of
 
 
-def in_utc(moment: datetime | None) -> datetime | None:
-    """A time as typed, which is meant in UTC."""
-    return None if moment is None else moment.replace(tzinfo=UTC)
+def moment(text: str) -> datetime:
+    """A time as typed, to the day, the minute or the second, in UTC. Raises BadParameter."""
+    try:
+        return time_of(text.strip())
+    except NoSuchMoment as error:
+        raise typer.BadParameter(error.detail) from error
+
+
+def at_time(meaning: str) -> object:
+    """An option that takes a time."""
+    return typer.Option(parser=moment, metavar="TIME", help=f"{meaning}; in UTC where it has no zone.")
+
+
+Since = Annotated[datetime | None, at_time("From this time on")]
+Until = Annotated[datetime | None, at_time("Before this time")]

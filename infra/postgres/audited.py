@@ -69,6 +69,21 @@ def stream_events(
         yield from cursor.execute(query)
 
 
+def as_act(row: Row) -> Row:
+    """An act of administration as auditors are told it: who did what, when and why, of an event of its stream."""
+    said = dict(row["data"])
+    return {
+        "position": row["position"],
+        "at": row["happened_at"],
+        "recorded_at": row["recorded_at"],
+        "area": row["stream"].removeprefix("administration-"),
+        "act": row["type"].removeprefix("administration."),
+        "by": said.pop("by"),
+        "reason": said.pop("reason", None),
+        "what": said,
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """A part of the log: of one stream or customer, and of these positions; None means all."""

@@ -50,10 +50,9 @@ def test_a_server_that_is_named_before_the_command_is_asked_and_not_that_of_the_
     assert named.split()[0].removeprefix("host=") in done.err
 
 
-def test_two_servers_in_one_command_are_refused() -> None:
-    done = kehu("--postgres", "host=/one", "show", "customers", "--postgres", "host=/other")
-    assert done.code == 2
-    assert "--postgres is given before the command and behind it" in done.err
+def test_what_is_named_behind_a_command_goes_before_what_is_named_before_it() -> None:
+    done = kehu("--postgres", "host=/before dbname=x", "show", "customers", "--postgres", "host=/behind dbname=x")
+    assert "/behind" in done.err
 
 
 NOWHERE = ("--postgres", "host=/nowhere dbname=x")

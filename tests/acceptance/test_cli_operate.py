@@ -70,7 +70,7 @@ def test_the_doctor_works_without_servers(history: History) -> None:
     away = f"127.0.0.1:{free_port()}"
     done = kehu("doctor", "--postgres", "host=/nowhere dbname=x", "--kafka", away, "--json")
     assert done.code == 1
-    assert verdicts(done.rows) == {"Kafka": "wrong", "PostgreSQL": "wrong"}
+    assert verdicts(done.rows) == {"release": "ok", "Kafka": "wrong", "PostgreSQL": "wrong"}
     half = kehu("doctor", "--postgres", history.postgres, "--kafka", "", "--json")
     assert half.code == 0
     assert {name for name, verdict in verdicts(half.rows).items() if verdict == "skipped"} == {"Kafka", "ingest lag"}

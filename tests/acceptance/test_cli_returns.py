@@ -47,6 +47,7 @@ def test_the_table_says_to_which_position_it_counts(history: History) -> None:
     assert "within_3_business_days" in table
     assert "log shows position" in table
     assert "were not read at the source" in " ".join(table.split()), "what is not certain of a version is told"
+    assert "The period is not over" in table
     assert "1 rows, as many as --limit lets through" in asked(history, "--cases", "--limit", "1").out
 
 
@@ -57,6 +58,7 @@ def test_it_is_counted_again_as_it_was_known(history: History) -> None:
     assert json.loads(again.out) == now
     assert sha256(asked(history, "--ndjson").out.encode()).hexdigest() == now["digest"]
     assert f"digest {now['digest']}" in asked(history, "--csv").err
+    assert now["return"]["over"] is False
     assert now["return"]["source"].startswith("https://www.handbook.fca.org.uk")
     assert set(nothing.values()) == {0}
     before = f"{history.now - timedelta(days=1):%Y-%m-%dT%H:%M:%S}"

@@ -57,8 +57,8 @@ def test_it_rests_goes_on_and_is_told_again(history: History, added: str) -> Non
     assert history("webhooks", "letters", "--json").rows == []
     assert "0 dead letters" in history("webhooks", "retry", "crm").out
     acts = history("audit", "acts", "--area", "webhooks", "--json").rows[-5:]
-    assert [one["data"]["change"] for one in acts] == ["added", "paused", "resumed", "replayed", "retried"]
-    assert acts[1]["data"]["reason"] == "until nine"
+    assert [one["what"]["change"] for one in acts] == ["added", "paused", "resumed", "replayed", "retried"]
+    assert acts[1]["reason"] == "until nine"
 
 
 def test_it_is_told_somewhere_else_and_of_others(history: History, added: str) -> None:

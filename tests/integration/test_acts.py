@@ -88,17 +88,20 @@ def test_a_read_model_that_rests_is_told_and_listed(database: str) -> None:
         rows: Sequence[dict[str, object]] = kehu("audit", "acts", *options, "--postgres", database, "--json").rows
         return rows
 
-    assert [(one["actor"], one["data"]) for one in listed()] == [
-        (
-            "ops-1",
-            {"by": "ops-1", "user": "postgres", "reason": "an audit", "projection": "satisfaction", "paused": True},
-        ),
-        ("ops-2", {"by": "ops-2", "user": "postgres", "projection": "satisfaction", "paused": False}),
+    who, what = ("area", "by", "user", "reason"), {"projection": "satisfaction"}
+    assert [(*(one[name] for name in who), one["what"]) for one in listed()] == [
+        ("projections", "ops-1", "postgres", "an audit", {**what, "paused": True}),
+        ("projections", "ops-2", "postgres", None, {**what, "paused": False}),
     ]
     assert [one["position"] for one in listed("--by", "ops-2")] == [2]
     assert listed("--area", "messages") == []
     assert len(listed("--area", "projections", "--type", "projection-paused", "--limit", "1")) == 1
     assert "an audit" in kehu("audit", "acts", "--postgres", database).out
+    header = kehu("audit", "acts", "--area", "messages", "--csv", "--postgres", database).out
+    assert header == "position,at,recorded_at,area,act,by,user,reason,what\n"
+    unknown = kehu("audit", "acts", "--type", "foo", "--postgres", database)
+    assert (unknown.code, "projection-paused" in unknown.err) == (2, True)
+    assert len(listed("--type", "administration.projection-paused.v1")) == 2
     wrong = kehu("audit", "acts", "--area", "nowhere", "--postgres", database)
     assert (wrong.code, all(area in wrong.err for area in AREAS)) == (2, True)
 

@@ -79,21 +79,9 @@ async def acts(
         after = None if asked.after is None else asked.after[0]
         chosen = audited.Wanted(None, wanted.since, wanted.until, None, wanted.by, after=after)
         return asked.answer.ask(
-            lambda conn: map(_act, audited.stream_events(conn, streams(wanted.area), chosen, asked.limit or None))
+            lambda conn: map(
+                audited.as_act, audited.stream_events(conn, streams(wanted.area), chosen, asked.limit or None)
+            )
         )
 
     return await ask(request, caller, ACTS, wanted, rows)
-
-
-def _act(row: Row) -> Row:
-    said = dict(row["data"])
-    return {
-        "position": row["position"],
-        "at": row["happened_at"],
-        "recorded_at": row["recorded_at"],
-        "area": row["stream"].removeprefix("administration-"),
-        "act": row["type"].removeprefix("administration."),
-        "by": said.pop("by"),
-        "reason": said.pop("reason", None),
-        "what": said,
-    }

@@ -105,9 +105,11 @@ async def figures(
     fields, form = answers.chosen(wanted.fields, FigureRow), answers.form(request, wanted.format)
 
     def counted(answer: Answer) -> Told:
-        upto = answer.ask(lambda conn: returning.position(conn, AsOf(wanted.as_of_position, wanted.known_at), now))
+        asked = AsOf(wanted.as_of_position, wanted.known_at)
+        upto = answer.ask(lambda conn: returning.position(conn, asked, now))
         found = answer.ask(lambda conn: returning.figures(conn, question, upto))
-        about = {**question.about(upto), "digest": found.digest}
+        until = answer.ask(lambda conn: returning.told_until(conn, upto, asked, now))
+        about = {**question.about(upto, until), "digest": found.digest}
         fresh = answer.ask(lambda conn: returning.freshness(conn, upto))
         told = answers.page([fresh], found.rows, fields, None, form, about)
         return replace(told, headers={**told.headers, "Kehu-As-Of": about["as_of"], "Kehu-Digest": found.digest})
@@ -140,7 +142,8 @@ async def cases(
     def begun(answer: Answer) -> tuple[Freshness, Mapping[str, Any], Generator[Row, None, None]]:
         upto = answer.ask(lambda conn: returning.position(conn, asked, now))
         fresh = answer.ask(lambda conn: returning.freshness(conn, upto))
-        return fresh, question.about(upto), answer.ask(lambda conn: returning.cases(conn, question, upto, after))
+        about = question.about(upto, answer.ask(lambda conn: returning.told_until(conn, upto, asked, now)))
+        return fresh, about, answer.ask(lambda conn: returning.cases(conn, question, upto, after))
 
     def page(answer: Answer) -> Told:
         fresh, about, rows = begun(answer)
