@@ -1,4 +1,6 @@
-"""New builds filled from the whole log, one customer after the other: no row is ever read back, none is written twice.
+"""Empty tables filled from the log, one customer after the other: no row is ever read back, none is written twice.
+
+So new builds are made from all of it, and read models as they stood from the part that counts.
 
 Folding by position, as `consumers.projector` does, gives the same rows: a row follows from the events of one customer,
 and a fold sees those in the same order. Counters of a summed table add up in any order.
@@ -14,7 +16,7 @@ from projections.declare import CannotFold, Changes, Key, Projection, Row, Table
 
 
 class Filled(Protocol):
-    """Empty builds, one of each projection."""
+    """Empty tables of each projection."""
 
     def write(self, projection: Projection, changes: Changes) -> None:
         """Write rows that were never written before, and what counters grew by."""
@@ -59,5 +61,5 @@ def _of_whole_customers(batches: Iterable[Sequence[Recorded]]) -> Iterator[list[
 
 
 def _nothing(_table: Table, _keys: Sequence[Key]) -> Mapping[Key, Row]:
-    """What an empty build has under some keys."""
+    """What empty tables have under some keys."""
     return {}

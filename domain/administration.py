@@ -1,7 +1,9 @@
 """Administration: what people did to the system itself. One stream for each area: `administration-{area}`.
 
-No channel sends these: whoever does something tells it in the same transaction, so that what was done and that it was
-done are sealed together. `by` is who did it, a user of the computer or the subject of a token.
+No channel sends these: whoever does something in the database tells it in the same transaction, so that what was done
+and that it was done are sealed together. What is done outside of it, as an export or a new line of a key file, is told
+beside it, an export before it is made: one that fails was asked for all the same. `by` is who did it, a user of the
+computer or the subject of a token.
 """
 
 from datetime import date

@@ -1,8 +1,8 @@
 """What the consumers need from the outside, as protocols, and the values and errors that pass between them.
 
 `EventLog` is kept by `infra.postgres` and `infra.memory`, `Admin` by `infra.kafka`. They stand here since both sides
-may import the domain and neither the other. What the domain does not know, such as projections or records of the Kafka
-client, is declared where it is used.
+may import the domain, and what keeps a protocol imports no consumer. What the domain does not know, such as projections
+or records of the Kafka client, is declared where it is used.
 """
 
 from collections.abc import Collection, Mapping, Sequence

@@ -25,7 +25,7 @@ Conn = psycopg.Connection[Any]
 Group = list[tuple[Recorded, str, bytes | None, bytes | None]]
 """Events that one message led to: each with its topic, and key and content of the entry that points to it."""
 AT_ONCE = 10_000
-SENT_BY_NOBODY = frozenset({"customer.restricted", "customer.erased"})
+WITHOUT_MESSAGE = frozenset({"customer.restricted", "customer.erased"})
 """The events to which no message led: the command that forgets a customer writes them."""
 _EVENTS = f"""SELECT {EVENT_COLUMNS}, i.key, i.content
     FROM kehu.stored_events e LEFT JOIN kehu.inbox i ON i.stream = e.originator_id AND i.version = e.originator_version
@@ -68,7 +68,7 @@ def _groups(conn: Conn, progress: Callable[[int], None]) -> Iterator[Group]:
         cursor.execute(_EVENTS)
         while rows := cursor.fetchmany(AT_ONCE):
             for recorded, (*event, key, content) in zip(_read(conn, keys, rows), rows, strict=True):
-                if recorded is None or recorded.name in SENT_BY_NOBODY or recorded.meta.source == SOURCE:
+                if recorded is None or recorded.name in WITHOUT_MESSAGE or recorded.meta.source == SOURCE:
                     continue
                 if group and not _together(group[0][0], recorded):
                     yield group

@@ -3,7 +3,7 @@
 
 It is written apart from what makes the proofs, so that a mistake there is not repeated here. What is trusted: a public
 key of the bank (--key), heads that were told earlier and kept (--heads), or best both. Hashes are SHA-256 in the shape
-of RFC 9162 (and 6962); docs/explanation/proofs.md says what is hashed and what a proof shows and does not show.
+of RFC 9162 (and 6962); docs/reference/proofs.md has each document, docs/explanation/proofs.md what a proof shows.
 
   kehu-verify proof proof.json --key seal.pub.pem --heads heads.jsonl
   kehu-verify consistency consistency.json --key seal.pub.pem --heads heads.jsonl

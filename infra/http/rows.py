@@ -1,6 +1,6 @@
 """The rows of each list, for the OpenAPI document and for the choice of fields.
 
-They are descriptions: the questions make the rows, and `tests/integration/test_http_views.py` compares the two.
+They are descriptions: the questions make the rows, and `tests/acceptance/test_http_views.py` compares the two.
 """
 
 from datetime import date, datetime

@@ -33,7 +33,8 @@ _STREAMS = """SELECT p.position,
 class Moment:
     """What counts: the events that had happened by one time, as far as they had been recorded by another.
 
-    Both the same is what the bank knew then. Without `known_by`, what has been recorded since counts as well: that is
+    Both the same is what the bank knew then of what had happened; where all that was known then counts, also what was
+    dated ahead, `happened_by` is without end. Without `known_by`, what has been recorded since counts as well: that is
     how it was. `upto` is the last position that counts, where a position is asked for.
     """
 

@@ -16,7 +16,7 @@ from infra.errors import KehuError
 from infra.postgres import tree
 
 EVENT = f"""SELECT notification_id, recorded_at, originator_version, originator_id, topic, customer_id, state,
-    sha256('\\x00'::bytea || {tree.LEAF}) FROM kehu.stored_events"""  # noqa: S608
+    {tree.HASH} FROM kehu.stored_events"""  # noqa: S608
 
 
 class NotAsSealed(KehuError):

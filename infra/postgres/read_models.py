@@ -263,6 +263,6 @@ def _named(table: Table) -> list[str]:
 
 
 def _split(table: Table, row: tuple[Any, ...]) -> tuple[Key, Row]:
-    """Key and row of what `_all` selects."""
+    """Key and row of a whole row: key, columns, and whatever follows."""
     n = len(table.key)
     return row[:n], dict(zip(table.columns, row[n:], strict=False))

@@ -27,9 +27,11 @@ Conn = psycopg.Connection[Any]
 LEAF = """int8send(notification_id) || timestamptz_send(recorded_at) || int8send(originator_version)
     || textsend(originator_id) || '\\x00'::bytea || textsend(topic) || '\\x00'::bytea
     || coalesce(textsend(customer_id), '\\xff'::bytea) || '\\x00'::bytea || state"""
+HASH = f"sha256('\\x00'::bytea || {LEAF})"
+"""The leaf of a row of the log."""
 # Aggregated in the order of the index, without a sort: rows of the inner query come in its order.
 _HASHES = f"""SELECT string_agg(hash, ''::bytea) FROM (
-    SELECT sha256('\\x00'::bytea || {LEAF}) AS hash FROM kehu.stored_events
+    SELECT {HASH} AS hash FROM kehu.stored_events
     WHERE notification_id > %s AND notification_id <= %s ORDER BY notification_id) leaves"""  # noqa: S608
 _STORE = """INSERT INTO kehu.proof_tiles (level, number, hashes)
     SELECT * FROM unnest(%b::int2[], %b::int8[], %b::bytea[])
