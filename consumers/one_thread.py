@@ -16,9 +16,16 @@ class OneThread:
 
     def __init__(self, name: str) -> None:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._ended = False
 
     async def run(self, call: Callable[..., T], *args: Any) -> T:
-        """What the call returns or raises, when those before it are done."""
+        """What the call returns or raises, when those before it are done.
+
+        Raises CancelledError when the thread was ended: a service that was stopped in the middle of its work did not
+        crash.
+        """
+        if self._ended:
+            raise asyncio.CancelledError("the thread was ended")
         return await asyncio.get_running_loop().run_in_executor(self._pool, call, *args)
 
     def submit(self, call: Callable[[], object]) -> None:
@@ -27,4 +34,5 @@ class OneThread:
 
     def shutdown(self, *, wait: bool = True) -> None:
         """End the thread when all calls are done, and wait for that."""
+        self._ended = True
         self._pool.shutdown(wait=wait)
