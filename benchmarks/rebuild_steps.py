@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from psycopg import sql
 from rich.console import Console
 
 from benchmarks import load
@@ -21,12 +20,11 @@ from benchmarks.figures import Figure, show
 from benchmarks.rebuild import fill_log
 from benchmarks.servers import fresh_database, start_postgres
 from consumers.held_rows import HeldRows
-from domain import registry
-from domain.values import Recorded
+from domain.values import Position, Recorded
 from infra.postgres import data_keys, indexes
 from infra.postgres.builds import Builds
 from infra.postgres.mapper import read_rows
-from infra.postgres.slices import LOG, Slice
+from infra.postgres.slices import Slice, log_of
 from projections.catalogue import ALL
 from projections.completeness import Proof, proofs_of
 from projections.declare import Changes, personal_for
@@ -50,7 +48,7 @@ def steps(postgres: str) -> dict[str, float]:
     names = sorted({name for projection in ALL for name in projection.handles})
     with psycopg.connect(postgres) as conn:
         before = _processor_seconds(conn)
-        query = sql.SQL(LOG).format(upto=sys.maxsize, topics=registry.topics(names), slices=1, number=0)
+        query = log_of(names, Position(sys.maxsize), 0, 1)
         rows = timed("read", lambda: conn.execute(query, binary=True).fetchall())
         spent["read (server)"] = _processor_seconds(conn) - before
         keys, wanted = data_keys.of(postgres), personal_for(ALL)

@@ -31,7 +31,7 @@ AT_ONCE = 10_000
 """Rows of the log that are fetched and folded together."""
 # Each slice reads the whole log and sorts its part: with one slice for each process that costs less than the sending of
 # the rows. There is no index by customer, which every append would have to pay for.
-LOG = """SELECT {columns}
+_LOG = """SELECT {columns}
     FROM kehu.stored_events WHERE notification_id <= {upto} AND topic = ANY({topics}) AND {ours}
     ORDER BY customer_id, notification_id"""
 MOST = 2_000_000
@@ -47,6 +47,12 @@ def slices_of(upto: Position, processes: int) -> int:
 def of_slice(number: int, slices: int) -> sql.Composable:
     """The condition under which an event is of slice `number` of so many."""
     return sql.SQL("(hashtext(customer_id) & 65535) % {} = {}").format(slices, number)
+
+
+def log_of(names: Collection[str], upto: Position, number: int, slices: int) -> sql.Composed:
+    """The query of the events of these names in slice `number` of so many, ordered by customer, then by position."""
+    columns, topics = sql.SQL(EVENT_COLUMNS), registry.topics(names)
+    return sql.SQL(_LOG).format(columns=columns, upto=upto, topics=topics, ours=of_slice(number, slices))
 
 
 class Slice:
@@ -82,12 +88,8 @@ class Slice:
 
         Personal fields are read of events of the names `personal`. `told` hears how many were read since.
         """
-        topics = registry.topics(names)
-        query = sql.SQL(LOG).format(
-            columns=sql.SQL(EVENT_COLUMNS), upto=upto, topics=topics, ours=of_slice(number, slices)
-        )
         with self.conn.cursor("by_customer", binary=True) as cursor:
-            cursor.execute(query)
+            cursor.execute(log_of(names, upto, number, slices))
             while rows := cursor.fetchmany(AT_ONCE):
                 yield decoded(rows, partial(self._keys.known, self.conn), personal)
                 told(len(rows))
