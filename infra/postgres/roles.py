@@ -182,10 +182,17 @@ MAY_TELL = (
 )
 """Who does what is told, and may write nothing else to the log."""
 
-TIMES = ("notification_id", "recorded_at")
-"""What a reader may see of the event store, to say how fresh an answer is: no event."""
-FORGOTTEN = ("customer_id", "position")
-"""What those who answer about customers may see of erasures."""
+_FORGOTTEN = ("SELECT (customer_id, position)",)
+"""Who was forgotten, and neither why nor by whom."""
+OF_COLUMNS: Mapping[str, Rights] = {
+    # When something was recorded, to say how fresh an answer is: no event.
+    "kehu_reader": {"stored_events": ("SELECT (notification_id, recorded_at)",), "erasures": _FORGOTTEN},
+    "kehu_operator": {"erasures": _FORGOTTEN},
+    "kehu_api": {"erasures": _FORGOTTEN},
+    # What a receiver answered last, and neither where it is nor what signs.
+    "kehu_eraser": {"webhooks": ("SELECT (error)", "UPDATE (error)")},
+}
+"""What roles may do with some columns of a table, beside MAY."""
 
 _BUILDS = """SELECT n.nspname AS schema, c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     JOIN kehu.projection_builds b ON n.nspname = b.name || '_v' || b.version || CASE WHEN b.build > 1
@@ -236,7 +243,7 @@ def grant(conn: "psycopg.Connection[Any]") -> None:
             conn.execute(sql.SQL("GRANT USAGE ON SCHEMA {} TO {}").format(sql.Identifier(schema), name))
             revoke = sql.SQL("REVOKE ALL ON ALL TABLES IN SCHEMA {} FROM {}")
             conn.execute(revoke.format(sql.Identifier(schema), name))
-        for table, rights in MAY[role].items():
+        for table, rights in (*MAY[role].items(), *OF_COLUMNS.get(role, {}).items()):
             for target in meant.get(table, [("kehu", table)]):
                 conn.execute(
                     sql.SQL("GRANT {} ON {} TO {}").format(
@@ -253,17 +260,6 @@ def grant(conn: "psycopg.Connection[Any]") -> None:
             conn.execute(sql.SQL("REVOKE INSERT ON kehu.access_log FROM {}").format(name))
             # All but the id: whoever chose one could keep a read out of what is sealed.
             conn.execute(sql.SQL("GRANT INSERT ({}) ON kehu.access_log TO {}").format(columns, name))
-    if "kehu_eraser" in roles:
-        # What a receiver answered last, and neither where it is nor what signs.
-        conn.execute("GRANT SELECT (error), UPDATE (error) ON kehu.webhooks TO kehu_eraser")
-    for role in sorted(roles & {"kehu_reader", "kehu_operator", "kehu_api"}):
-        # Who was forgotten, and neither why nor by whom.
-        columns = sql.SQL(", ").join(map(sql.Identifier, FORGOTTEN))
-        statement = sql.SQL("GRANT SELECT ({}) ON kehu.erasures TO {}")
-        conn.execute(statement.format(columns, sql.Identifier(role)))
-    if "kehu_reader" in roles:
-        columns = sql.SQL(", ").join(map(sql.Identifier, TIMES))
-        conn.execute(sql.SQL("GRANT SELECT ({}) ON kehu.stored_events TO kehu_reader").format(columns))
 
 
 def _of(row: Any, name: str, index: int) -> Any:
