@@ -238,7 +238,8 @@ def make_table(conn: psycopg.Connection[Any], schema: str, table: Table, *, keye
         )
     )
     _add_changed_at(conn, schema, table)
-    _keep_no_samples(conn, schema, table)
+    if table.personal:
+        _keep_no_samples(conn, schema, table)
 
 
 def _make_removed(conn: Conn, schema: str, table: Table, name: str) -> None:

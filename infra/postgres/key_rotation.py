@@ -15,7 +15,6 @@ AT_ONCE = 1000
 """Data keys that are wrapped in one transaction."""
 _OLDER = """SELECT customer_id, master, wrapped FROM kehu.data_keys
     WHERE master <> %s AND wrapped IS NOT NULL ORDER BY customer_id LIMIT %s FOR UPDATE"""
-_COUNT_OLDER = "SELECT count(*) FROM kehu.data_keys WHERE master <> %s AND wrapped IS NOT NULL"
 # One that was destroyed meanwhile was locked by whoever did it, and is not found above.
 _WRAP = """UPDATE kehu.data_keys k SET master = %b, wrapped = new.wrapped
     FROM unnest(string_to_array(%b, chr(10)), %b::bytea[]) AS new (customer_id, wrapped)
@@ -26,9 +25,8 @@ _COUNTED = """SELECT master, count(*) AS keys, min(made_at) AS oldest, max(made_
 
 def older(conn: Connection, current: str) -> int:
     """How many data keys are wrapped under another master key than the current one."""
-    with conn.transaction(), conn.cursor(row_factory=tuple_row) as cursor:
-        (counted,) = cursor.execute(_COUNT_OLDER, (current,)).fetchone() or (0,)
-    return int(counted)
+    with conn.transaction():
+        return sum(row["keys"] for row in counted(conn, current) if row["state"] == "former")
 
 
 def rotate(conn: Connection, master: MasterKeys, told: Callable[[int], None] = lambda _keys: None) -> int:
