@@ -142,7 +142,7 @@ def salary_stop(sheet: Sheet, steps: Steps) -> tuple[Number, int]:
     days = sheet.features["salaries"][-spans.salaries :]
     if len(days) < spans.salaries or days[-1] - days[0] > spans.salaries_within:
         return None, LAST_SECOND
-    return sheet.today - days[-1], grown(days[-1] * DAY, sheet.today - days[-1], steps)
+    return grown(sheet, days[-1] * DAY, steps)
 
 
 def transactions(sheet: Sheet) -> Sequence[str]:

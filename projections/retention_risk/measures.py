@@ -33,9 +33,7 @@ class Feature:
 
 
 def _inactive(sheet: Sheet, steps: Steps) -> tuple[Number, int]:
-    since = _last_active(sheet)[0]
-    days = (sheet.at - since) // DAY
-    return days, grown(since, days, steps)
+    return grown(sheet, _last_active(sheet)[0], steps)
 
 
 def _last_active(sheet: Sheet) -> list[Any]:
@@ -48,9 +46,7 @@ def _products(sheet: Sheet, steps: Steps) -> tuple[Number, int]:
 
 
 def _tenure(sheet: Sheet, steps: Steps) -> tuple[Number, int]:
-    since = sheet.features["since"][0]
-    days = sheet.today - since
-    return days, grown(since * DAY, days, steps)
+    return grown(sheet, sheet.features["since"][0] * DAY, steps)
 
 
 def _kept(name: str, at: int = -1) -> Callable[[Sheet], Sequence[str]]:

@@ -14,8 +14,7 @@ def open_complaint(sheet: Sheet, steps: Steps) -> tuple[Number, int]:
     since = [case["at"] for case in sheet.features["cases"].values() if case["complaint"]]
     if not since:
         return None, LAST_SECOND
-    days = (sheet.at - min(since) - 1) // DAY
-    return days, grown(min(since) + 1, days, steps)
+    return grown(sheet, min(since) + 1, steps)
 
 
 def complaints(sheet: Sheet) -> list[dict[str, Any]]:
@@ -26,9 +25,7 @@ def complaints(sheet: Sheet) -> list[dict[str, Any]]:
 
 def rejected(sheet: Sheet, steps: Steps) -> tuple[Number, int]:
     """Whole days since a complaint was rejected last."""
-    since = sheet.features["rejected"][0]
-    days = (sheet.at - since) // DAY
-    return days, grown(since, days, steps)
+    return grown(sheet, sheet.features["rejected"][0], steps)
 
 
 def failures(sheet: Sheet) -> tuple[list[str], int, int, int]:

@@ -50,7 +50,8 @@ class Sheet:
 Measure = Callable[[Sheet, Steps], tuple[Number, int]]
 
 
-def grown(since: int, days: int, steps: Steps) -> int:
-    """The second at which what has grown for so many whole days since a second reaches the next step."""
+def grown(sheet: Sheet, since: int, steps: Steps) -> tuple[int, int]:
+    """Whole days since a second, and the second at which they reach the next step."""
+    days = (sheet.at - since) // DAY
     index = bisect_right(steps, days)
-    return since + steps[index] * DAY if index < len(steps) else LAST_SECOND
+    return days, since + steps[index] * DAY if index < len(steps) else LAST_SECOND
