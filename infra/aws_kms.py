@@ -47,7 +47,7 @@ def opened(line: str) -> bytes:
     """The key that a line holds, which this process asks for once. Raises KmsRefused."""
     name, _, text = line.removeprefix(PREFIX).rpartition(":")
     try:
-        sealed = b64decode(text.strip(), validate=True)
+        sealed = b64decode(text, validate=True)
     except (NotBase64, ValueError) as error:
         raise KmsRefused(f"a line of the key file under {name or 'no key'} is not base64") from error
     found: bytes = _ask("decrypt", {"KeyId": name, "CiphertextBlob": sealed, "EncryptionContext": CONTEXT})["Plaintext"]

@@ -231,9 +231,10 @@ def new_key() -> str:
 
 
 def _key(text: str) -> bytes:
+    text = text.strip()
     try:
         guarded = aws_kms.name_of(text) is not None
-        key = aws_kms.opened(text) if guarded else b64decode(text.strip(), validate=True)
+        key = aws_kms.opened(text) if guarded else b64decode(text, validate=True)
     except (NotBase64, ValueError) as error:
         raise WrongMasterKey("it is not base64") from error
     if len(key) != BYTES:

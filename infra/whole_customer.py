@@ -42,7 +42,8 @@ def whole_of(answer: Answer, customer_id: str, now: datetime) -> Whole:
     cases, contacts = open_cases_of(held, now), open_contacts_of(held, now)
     scorer = scorer_at(answer, now)
     erased = erasures_of(answer, ids)
-    living = [one for one in ids if one not in {row["customer_id"] for row in erased}]
+    gone = {row["customer_id"] for row in erased}
+    living = [one for one in ids if one not in gone]
     risks = {row["customer_id"]: as_shown(row, now, scorer) for row in held[RISK] if row["customer_id"] in living}
     told: Row = {"customer_id": customer_id, "survivor": group.survivor, "ids": list(ids), "merges": merges}
     told["restrictions"], told["erased"] = profiles.restrictions(held), erased

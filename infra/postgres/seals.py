@@ -1,8 +1,8 @@
 """Seals the log: what came since the last head goes into the tree, and a new head is signed, in one transaction."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg.rows import tuple_row
@@ -19,6 +19,7 @@ Conn = psycopg.Connection[tuple[Any, ...]]
 MOST = 16 * tree.AT_ONCE
 """Events that one head is ahead of the one before at most, so that a long backlog is sealed in steps."""
 _HEADS = "SELECT size, root, sealed_at, key_id, signature FROM kehu.tree_heads"
+_LAST = "ORDER BY size DESC LIMIT 1"
 
 
 class Seals:
@@ -43,7 +44,7 @@ class Seals:
             row = conn.execute("SELECT pg_try_advisory_xact_lock(hashtext('kehu-seals'))").fetchone()
             if not row or not row[0]:
                 return None
-            before = self._last(conn)
+            before = _one(conn, _LAST)
             size = before.size if before else 0
             upto = min(head(conn), size + MOST)
             if upto <= size:
@@ -64,7 +65,7 @@ class Seals:
     def waiting(self) -> int:
         """How many events are in no head yet."""
         with self._connection.use() as conn:
-            last = self._last(conn)
+            last = _one(conn, _LAST)
             return head(conn) - (last.size if last else 0)
 
     def cover_reads(self, now: datetime) -> int:
@@ -86,13 +87,12 @@ class Seals:
     def head_before(self, position: int) -> Head | None:
         """The last head whose tree does not hold this position."""
         with self._connection.use() as conn:
-            row = conn.execute(f"{_HEADS} WHERE size < %s ORDER BY size DESC LIMIT 1", (position,)).fetchone()
-        return _head(row) if row else None
+            return _one(conn, f"WHERE size < %s {_LAST}", (position,))
 
     def last(self) -> Head | None:
         """The newest head."""
         with self._connection.use() as conn:
-            return self._last(conn)
+            return _one(conn, _LAST)
 
     def of_size(self, size: int) -> Head | None:
         """The head of this size, if one was sealed."""
@@ -135,15 +135,15 @@ class Seals:
                 (name, size),
             )
 
-    def _last(self, conn: Conn) -> Head | None:
-        row = conn.execute(f"{_HEADS} ORDER BY size DESC LIMIT 1").fetchone()
-        return _head(row) if row else None
-
 
 def ends(conn: Conn) -> tuple[Head | None, Head | None]:
     """The smallest head and the largest one."""
-    first, last = (conn.execute(f"{_HEADS} ORDER BY size {way} LIMIT 1".encode()).fetchone() for way in ("", "DESC"))
-    return _head(first) if first else None, _head(last) if last else None
+    return _one(conn, "ORDER BY size LIMIT 1"), _one(conn, _LAST)
+
+
+def _one(conn: Conn, chosen: LiteralString, values: Sequence[Any] = ()) -> Head | None:
+    row = conn.execute(f"{_HEADS} {chosen}", values).fetchone()
+    return _head(row) if row else None
 
 
 def _root(conn: Conn, size: int) -> bytes | None:
