@@ -36,12 +36,12 @@ def measure(postgres: str, messages: int) -> Figures:
         models.create(projection)
     ingest = Ingest(PostgresLog(postgres), bootstrap.decoder(), bootstrap.now)
     projector = Projector(PostgresLog(postgres), models, ALL)
-    load.AT_ONCE = AT_ONCE
     clock: list[float] = []
     client = server = 0.0
     events = 0
     with psycopg.connect(postgres, autocommit=True) as conn:
-        for number, batch in enumerate(load.batches(ingest, load.messages(messages * 3 // 2, defects=False))):
+        sent = load.messages(messages * 3 // 2, defects=False)
+        for number, batch in enumerate(load.batches(ingest, sent, AT_ONCE)):
             ingest.take(ingest.read(batch))
             if number * AT_ONCE < messages // 2:
                 projector.run_once()
