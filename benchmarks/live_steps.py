@@ -7,6 +7,7 @@ than the clock where others work on the same cores.
 import sys
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 
 import psycopg
@@ -31,15 +32,18 @@ AT_ONCE = 60
 def measure(postgres: str, messages: int) -> Figures:
     """Fold so many messages, after half as many that are not counted."""
     migrate(postgres)
-    models = PostgresReadModels(postgres)
-    for projection in ALL:
-        models.create(projection)
-    ingest = Ingest(PostgresLog(postgres), bootstrap.decoder(), bootstrap.now)
-    projector = Projector(PostgresLog(postgres), models, ALL)
     clock: list[float] = []
     client = server = 0.0
     events = 0
-    with psycopg.connect(postgres, autocommit=True) as conn:
+    with (
+        closing(PostgresReadModels(postgres)) as models,
+        closing(PostgresLog(postgres)) as log,
+        closing(PostgresLog(postgres)) as read,
+        psycopg.connect(postgres, autocommit=True) as conn,
+    ):
+        for projection in ALL:
+            models.create(projection)
+        ingest, projector = Ingest(log, bootstrap.decoder(), bootstrap.now), Projector(read, models, ALL)
         sent = load.messages(messages * 3 // 2, defects=False)
         for number, batch in enumerate(load.batches(ingest, sent, AT_ONCE)):
             ingest.take(ingest.read(batch))

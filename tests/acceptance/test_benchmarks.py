@@ -5,8 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import live_steps, load, rebuild_steps
 from benchmarks.__main__ import main
 from benchmarks.profile import STEPS
+from benchmarks.rebuild import fill_log
+from infra.embedded.postgres import EmbeddedPostgres
+from projections.catalogue import ALL
 
 FIGURES = {
     "ingest": {
@@ -69,6 +73,14 @@ def test_a_group_prints_its_figures_and_writes_them_as_json(
             assert figure["ratio"] is None
     shown = capsys.readouterr().out
     assert all(name in shown for name in figures)
+
+
+def test_what_is_measured_step_by_step_can_be(postgres_server: EmbeddedPostgres) -> None:
+    rebuilt, live = (postgres_server.create_database(name) for name in ("rebuild_steps", "live_steps"))
+    fill_log(rebuilt, load.messages(600))
+    found = rebuild_steps.steps(rebuilt)
+    assert {f"fold {projection.name}" for projection in ALL} | {"read", "decode", "index (server)"} <= found.keys()
+    assert set(live_steps.measure(live, 400)) == {"batch_p50_ms", "projector_us", "server_us"}
 
 
 def test_an_unknown_group_is_refused_with_the_groups_that_exist(capsys: pytest.CaptureFixture[str]) -> None:
