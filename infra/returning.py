@@ -18,7 +18,7 @@ from domain.returns import MEASURES, NAMES, OUTCOMES, RETURNS, VERDICTS, Chosen,
 from domain.rules.own import FIRST_OWN
 from domain.values import Position
 from infra.plain import json_of
-from infra.postgres.as_of import AsOf
+from infra.postgres.as_of import AsOf, recorded_at
 from infra.postgres.questions.answer import Freshness
 from infra.postgres.streams import streams
 
@@ -105,20 +105,22 @@ def listed(today: date) -> Iterator[dict[str, Any]]:
             }
 
 
-def position(conn: Conn, asked: AsOf, now: datetime) -> Position:
-    """The last position that counts. Raises NoSuchMoment for one that the log does not have, or that is not over."""
-    return asked.resolved(conn, now).position
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What an answer is by, and what it says of itself beside its rows."""
+
+    upto: Position
+    """The last position that counts."""
+    fresh: Freshness
+    about: Mapping[str, Any]
 
 
-def told_until(conn: Conn, upto: Position, asked: AsOf, now: datetime) -> datetime:
-    """Until when a log that ends there tells: until it was known, or the next event was recorded, or now."""
-    if asked.known_at is not None:
-        return asked.known_at
-    query = "SELECT recorded_at FROM kehu.stored_events WHERE notification_id = %s"
-    with conn.cursor(row_factory=tuple_row) as cursor:
-        (until,) = cursor.execute(query, (upto + 1,)).fetchone() or (now,)
-    assert isinstance(until, datetime)
-    return until
+def begun(conn: Conn, question: Question, asked: AsOf, now: datetime) -> Begun:
+    """The moment of an answer. Raises NoSuchMoment for one that the log does not have, or that is not over."""
+    upto = asked.resolved(conn, now).position
+    # The log tells until it was known, or the next event was recorded, or now.
+    until = asked.known_at or recorded_at(conn, Position(upto + 1)) or now
+    return Begun(upto, _freshness(conn, upto), question.about(upto, until))
 
 
 def as_of(upto: Position) -> str:
@@ -147,7 +149,7 @@ def figures(conn: Conn, question: Question, upto: Position, told: Told = lambda 
     return Figures(lines, _digest(lines))
 
 
-def freshness(conn: Conn, upto: Position) -> Freshness:
+def _freshness(conn: Conn, upto: Position) -> Freshness:
     """How much of the log counts."""
     with conn.cursor(row_factory=tuple_row) as cursor:
         recorded_at, behind, seconds = cursor.execute(_FRESH, {"upto": upto}).fetchone() or (None, 0, 0.0)

@@ -65,9 +65,8 @@ def regulatory_return(
     _check(question, cases)
     asked = AsOf(as_of_position, known_at)
     with auditing.snapshot(postgres, 1) as (conn,), ExitStack() as reading:
-        upto = returning.position(conn, asked, now := bootstrap.now())
-        fresh = returning.freshness(conn, upto)
-        about = question.about(upto, returning.told_until(conn, upto, asked, now))
+        begun = returning.begun(conn, question, asked, bootstrap.now())
+        upto, about = begun.upto, begun.about
         if cases:
             rows: Iterable[Row] = reading.enter_context(closing(_cases(conn, question, upto, limit)))
         else:
@@ -83,7 +82,7 @@ def regulatory_return(
             people=_case_for_people if cases else _figure_for_people,
             wide=("case",),
             limit=limit if cases else 0,
-            fresh=[fresh],
+            fresh=[begun.fresh],
             about=about,
             notes=list(_notes(about)),
         )

@@ -79,7 +79,7 @@ class AsOf:
         last = Position(head if self.position is None else self.position)
         at = self.happened_by or self.known_at
         if at is None:
-            at = now if self.position is None else _recorded_at(conn, last) or now
+            at = now if self.position is None else recorded_at(conn, last) or now
         told = [] if self.happened_by is None else [f"happened:{_written(self.happened_by)}"]
         known = self.known_at or (now if self.happened_by is None else None)
         if self.position is None and known is not None:
@@ -89,7 +89,8 @@ class AsOf:
         return Resolved(Moment(self.happened_by or EVER, upto=last), at, ",".join(told))
 
 
-def _recorded_at(conn: "psycopg.Connection[Any]", position: Position) -> datetime | None:
+def recorded_at(conn: "psycopg.Connection[Any]", position: Position) -> datetime | None:
+    """When the event at a position was recorded; None where there is none."""
     query = "SELECT recorded_at FROM kehu.stored_events WHERE notification_id = %s"
     with conn.cursor(row_factory=tuple_row) as cursor:
         row = cursor.execute(query, (position,)).fetchone()

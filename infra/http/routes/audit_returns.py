@@ -6,6 +6,7 @@ never taken for the return of the bank.
 
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from dataclasses import fields as fields_of
 from dataclasses import replace
 from datetime import date
 from itertools import islice
@@ -32,7 +33,6 @@ from infra.postgres.questions.answer import Answer, Freshness
 
 router = APIRouter(prefix="/v1/audit/returns", tags=["audit"])
 Name = Annotated[str, Path(min_length=1, max_length=64, pattern=r"^[a-z][a-z0-9_]{0,63}$")]
-CHOICES = ("measure", "band", "state", "outcome", "verdict")
 
 
 class WantedReturns(Wanted):
@@ -106,12 +106,10 @@ async def figures(
 
     def counted(answer: Answer) -> Told:
         asked = AsOf(wanted.as_of_position, wanted.known_at)
-        upto = answer.ask(lambda conn: returning.position(conn, asked, now))
-        found = answer.ask(lambda conn: returning.figures(conn, question, upto))
-        until = answer.ask(lambda conn: returning.told_until(conn, upto, asked, now))
-        about = {**question.about(upto, until), "digest": found.digest}
-        fresh = answer.ask(lambda conn: returning.freshness(conn, upto))
-        told = answers.page([fresh], found.rows, fields, None, form, about)
+        begun = answer.ask(lambda conn: returning.begun(conn, question, asked, now))
+        found = answer.ask(lambda conn: returning.figures(conn, question, begun.upto))
+        about = {**begun.about, "digest": found.digest}
+        told = answers.page([begun.fresh], found.rows, fields, None, form, about)
         return replace(told, headers={**told.headers, "Kehu-As-Of": about["as_of"], "Kehu-Digest": found.digest})
 
     with _moments():
@@ -129,7 +127,8 @@ async def cases(
 ) -> Response:
     """The complaints behind the figures, each round of one that was reopened, as of one position on all pages."""
     parts, now, purpose = parts_of(request), parts_of(request).now(), check_purpose(request)
-    question = _question(caller, name, wanted, Chosen(*(getattr(wanted, one) for one in CHOICES)))
+    chosen = Chosen(**{one.name: getattr(wanted, one.name) for one in fields_of(Chosen)})
+    question = _question(caller, name, wanted, chosen)
     if (wrong := question.impossible()) is not None:
         choice, there = wrong
         raise Invalid(errors=[{"at": f"query.{choice}", "detail": f"use {', '.join(there)}"}])
@@ -139,14 +138,13 @@ async def cases(
         _, (position, case, number) = cursors.read(wanted.cursor, "return-cases", filters, (int, str, int))
         asked, after = AsOf(position), (case, number)
 
-    def begun(answer: Answer) -> tuple[Freshness, Mapping[str, Any], Generator[Row, None, None]]:
-        upto = answer.ask(lambda conn: returning.position(conn, asked, now))
-        fresh = answer.ask(lambda conn: returning.freshness(conn, upto))
-        about = question.about(upto, answer.ask(lambda conn: returning.told_until(conn, upto, asked, now)))
-        return fresh, about, answer.ask(lambda conn: returning.cases(conn, question, upto, after))
+    def begin(answer: Answer) -> tuple[Freshness, Mapping[str, Any], Generator[Row, None, None]]:
+        begun = answer.ask(lambda conn: returning.begun(conn, question, asked, now))
+        rows = answer.ask(lambda conn: returning.cases(conn, question, begun.upto, after))
+        return begun.fresh, begun.about, rows
 
     def page(answer: Answer) -> Told:
-        fresh, about, rows = begun(answer)
+        fresh, about, rows = begin(answer)
         limit, cursor = wanted.limit or PAGE, None
         with closing(rows):
             found = list(islice(rows, limit + 1))
@@ -157,7 +155,7 @@ async def cases(
         return replace(told, headers={**told.headers, "Kehu-As-Of": about["as_of"]})
 
     def whole(answer: Answer) -> tuple[tuple[Freshness, str], Iterator[bytes]]:
-        fresh, about, rows = begun(answer)
+        fresh, about, rows = begin(answer)
         return (fresh, about["as_of"]), answers.parts(rows, fields, form)
 
     if wanted.limit is not None or form == "json":
