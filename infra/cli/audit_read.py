@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
+from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -122,20 +123,19 @@ def export(
         if first is not None or last is not None:
             last = min(head.size if last is None else last, head.size)
         of = Part(stream, customer, first, last)
-        chosen = (of.first or 1) <= (head.size if of.last is None else of.last)
-        if chosen and (stream is not None or customer is not None):
-            chosen = next(part(rows, of, head.size, "any"), None) is not None
-        if not chosen:
+        positions, everything = of.upto(head.size) - (of.first or 1) + 1, stream is None and customer is None
+        events = part(rows, of, head.size)
+        # Where all are asked for and there are none, they are gone: another error.
+        found = [] if everything or positions < 1 else list(islice(events, 1))
+        if positions < 1 or not (everything or found):
             said = {**of.as_json(), "since": since, "until": until, "head": head.size}
             raise NothingChosen(", ".join(f"{name} {value}" for name, value in said.items() if value is not None))
         act = LogExported(by=who(by), reason=reason, head=head.size, **of.as_json())
         with _whole(folder):
             with connected(postgres) as conn:
                 tell(conn, act)
-            everything = stream is None and customer is None
-            total = (head.size if of.last is None else of.last) - (of.first or 1) + 1 if everything else None
-            with counting("events", total) as told:
-                number = _write(folder, _told(part(rows, of, head.size), told), of, head, tree.nodes(nodes))
+            with counting("events", positions if everything else None) as told:
+                number = _write(folder, _told(chain(found, events), told), of, head, tree.nodes(nodes))
     say(f"{number:,} events in {folder}, proven by the head of {head.size:,}")
 
 

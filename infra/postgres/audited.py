@@ -93,17 +93,19 @@ class Part:
     first: int | None = None
     last: int | None = None
 
+    def upto(self, size: int) -> int:
+        """Its last position in a tree of this size."""
+        return size if self.last is None else min(self.last, size)
+
     def as_json(self) -> Row:
         """Without what is not said."""
         told = {"stream": self.stream, "customer": self.customer, "first": self.first, "last": self.last}
         return {name: value for name, value in told.items() if value is not None}
 
 
-def part(conn: "psycopg.Connection[Any]", of: Part, size: int, name: str = "part") -> Iterator[StoredEvent]:
+def part(conn: "psycopg.Connection[Any]", of: Part, size: int) -> Iterator[StoredEvent]:
     """The events of a part that are in a tree of this size, in order, read as a stream inside a transaction."""
-    conditions: list[sql.Composable] = [
-        sql.SQL("notification_id <= {}").format(size if of.last is None else min(of.last, size))
-    ]
+    conditions: list[sql.Composable] = [sql.SQL("notification_id <= {}").format(of.upto(size))]
     if of.first is not None:
         conditions.append(sql.SQL("notification_id >= {}").format(of.first))
     if of.stream is not None:
@@ -112,7 +114,7 @@ def part(conn: "psycopg.Connection[Any]", of: Part, size: int, name: str = "part
         conditions.append(sql.SQL("customer_id = {}").format(of.customer))
     where = sql.SQL(" AND ").join(conditions)
     query = sql.SQL("{} WHERE {} ORDER BY notification_id").format(sql.SQL(EVENT), where)
-    with conn.cursor(name, row_factory=tuple_row, binary=True) as cursor:
+    with conn.cursor("part", row_factory=tuple_row, binary=True) as cursor:
         cursor.itersize = AT_ONCE
         for row in cursor.execute(query):
             yield StoredEvent(*row)
@@ -137,6 +139,6 @@ def as_sealed(events: Iterable[StoredEvent], of: Part, head: Head, nodes: Nodes)
             proving.path(one, head, nodes)
             proven = tile
         yield one
-    last = head.size if of.last is None else of.last
+    last = of.upto(head.size)
     if of_positions and following <= last:
         raise proving.NotAsSealed(f"the events at positions {following} to {last} are gone")
