@@ -23,7 +23,7 @@ def fill_builds(
 ) -> None:
     """Fill empty candidates with what follows from the log up to a position, and make their indexes.
 
-    This process is the last of so many. `told` hears how many events were read. Raises CannotFold, and what is
+    This process is the last of so many. `told` hears how many events were read since. Raises CannotFold, and what is
     committed of the candidates by then is of no use.
     """
     with psycopg.connect(postgres, application_name="kehu-fill") as conn:
@@ -31,26 +31,19 @@ def fill_builds(
     slices = slices_of(upto, processes)
     works = [partial(_fill, postgres, builds, models, upto, number, slices) for number in range(slices)]
     ours, others = works[::processes], [work for number, work in enumerate(works) if number % processes]
-    total = 0
-
-    def read(events: int) -> None:
-        nonlocal total
-        total += events
-        told(total)
-
     with Spread(others, processes - 1) as elsewhere:
 
         def read_here(events: int) -> None:
-            read(events)
+            told(events)
             for found in elsewhere.arrived():  # also what ended another process: then this one need not go on
-                read(found)
+                told(found)
 
         if others:
             interpreter.calm_garbage()
         for work in ours:
             work(read_here)
         for found in elsewhere:
-            read(found)
+            told(found)
     indexes.finish(postgres, [(_projection(build), build) for build in builds], processes)
 
 

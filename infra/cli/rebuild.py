@@ -139,7 +139,7 @@ class Rebuild:
                 new,
                 head,
                 processes if head >= FILL_FROM else 1,
-                lambda read: self.progress.update(task, completed=read),
+                lambda read: self.progress.advance(task, read),
             )
         except CannotFold as error:
             raise Stopped(str(error)) from error
