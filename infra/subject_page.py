@@ -243,10 +243,8 @@ def _named(key: str) -> str:
 
 
 def _columns(of: Iterable[Row], /, **heads: str) -> list[Row]:
-    """Some columns of rows under heads for people, without those in which nothing is."""
-    found = list(of)
-    used = {name: head for name, head in heads.items() if any(row[name] not in (None, "", []) for row in found)}
-    return [{head: row[name] for name, head in used.items()} for row in found]
+    """Some columns of rows under heads for people."""
+    return [{head: row[name] for name, head in heads.items()} for row in of]
 
 
 def _table(rows: Table) -> str:

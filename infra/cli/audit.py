@@ -21,9 +21,6 @@ KeyFile = Annotated[
 Size = Annotated[int | None, typer.Option("--size", min=1, help="In the head of this size, and not the newest.")]
 
 
-HEAD = ("size", "root", "sealed_at", "key_id", "signature")
-
-
 class NotSealed(KehuError):
     """There is no such event or head, or it is not sealed yet. `kehu audit heads` lists what is; the worker seals."""
 
@@ -79,7 +76,8 @@ def heads(
     """
     with closing(Seals(postgres)) as seals:
         rows = [head.as_json() for head in seals.heads(after, limit or None)]
-    print_rows("Heads", rows, as_json, as_csv, as_ndjson, people=_head_for_people, limit=limit, columns=HEAD)
+    columns = Head.__struct_fields__
+    print_rows("Heads", rows, as_json, as_csv, as_ndjson, people=_head_for_people, limit=limit, columns=columns)
 
 
 def _head_for_people(row: dict[str, Any]) -> dict[str, Any]:
